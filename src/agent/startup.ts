@@ -1,0 +1,65 @@
+/**
+ * The contract between a worker and the agent it starts: the agent reads one `AgentStartup` line from its stdin, answers with
+ * `AgentStatus` lines on stdout, and takes `AgentCommand` lines until stdin closes, which means stop.
+ */
+
+/** How a sprite's packets leave the machine. */
+export type Uplink =
+  | { kind: "default-route" }
+  | { kind: "interface"; name: string }
+  | { kind: "network-namespace"; name: string }
+  | { kind: "none" };
+
+export interface SpriteLimits {
+  memoryBytesMax: number;
+  /** Processor time in cores: 2 means two cores' worth. */
+  cpuCoresMax: number;
+  pidsMax: number;
+}
+
+export interface AgentStartup {
+  spriteId: string;
+  name: string;
+  /** Default environment of every command, from the create call. */
+  environment: Record<string, string>;
+  /** A directory path or an `s3://` URL. */
+  bucket: string;
+  /** Disposable local state of this sprite. */
+  cacheDirectory: string;
+  cacheSizeBytesMax: number;
+  /** Sockets, FIFOs and mount points; on tmpfs. */
+  runDirectory: string;
+  /** Where the standard image is mounted, read-only, in the mount namespace the agent inherits. */
+  imageDirectory: string;
+  imageHash: string;
+  diskSizeBytes: number;
+  /** First host uid and gid of this sprite's range of 65,536. */
+  hostIdBase: number;
+  limits: SpriteLimits;
+  network: AgentNetwork;
+  runtime: "runc" | "crun" | "runsc";
+  /** State directory for the OCI runtime (`runc --root`). */
+  runtimeRoot: string;
+  /** cgroup path of the container, relative to the hierarchy's root. */
+  cgroupPath: string;
+  version: string;
+  logLevel: string;
+}
+
+/** The addresses that the worker gave this sprite; the gateway namespace is shared by all sprites of a server. */
+export interface AgentNetwork {
+  /** Path of the router's network namespace, or null when the uplink is `none`. */
+  gatewayNamespacePath: string | null;
+  /** Unique per machine, at most 15 bytes. */
+  interfaceName: string;
+  address: string;
+  gatewayAddress: string;
+  nameserver: string;
+}
+
+export type AgentCommand = { type: "stop"; /** Leave the disk unsynced: the sprite is being destroyed. */ discard: boolean };
+
+export type AgentStatus =
+  | { type: "ready"; socketPath: string; bootMs: number }
+  | { type: "failed"; code: string; message: string }
+  | { type: "stopped"; synced: boolean };

@@ -1,0 +1,32 @@
+/** What control and edge know of a worker. The implementation may be in this process or, later, on another machine. */
+
+export type SpriteStatus = "cold" | "warm" | "running";
+
+/** All that a worker needs to open a sprite; control keeps it in the registry. */
+export interface SpriteSpec {
+  id: string;
+  name: string;
+  environment: Record<string, string>;
+  /** Content hash of the image that the sprite was made with; it keeps it. */
+  imageHash: string;
+}
+
+export interface WorkerStatusEvent {
+  spriteId: string;
+  status: SpriteStatus;
+}
+
+export interface Worker {
+  /** Content hash of the image that new sprites get. */
+  readonly defaultImageHash: string;
+  /** Makes the sprite's disk and starts it. @throws SpriteError start_failed, disk_full */
+  create(spec: SpriteSpec): Promise<void>;
+  /** Starts the sprite unless it runs; concurrent calls share one start. Resolves with its agent's socket. @throws SpriteError start_failed */
+  ensureRunning(spec: SpriteSpec, signal?: AbortSignal): Promise<{ socketPath: string }>;
+  status(spriteId: string): SpriteStatus;
+  /** Ends the sprite's processes and stores its disk. */
+  stop(spriteId: string): Promise<void>;
+  /** Ends everything of the sprite, here and in the bucket. */
+  destroy(spriteId: string): Promise<void>;
+  onStatus(listener: (event: WorkerStatusEvent) => void): () => void;
+}
