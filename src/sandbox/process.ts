@@ -1,0 +1,53 @@
+/** What the agent knows of a command running inside the container. */
+import type { Readable, Writable } from "node:stream";
+
+export interface Command {
+  /** argv, including argv[0]; never split on spaces. */
+  argv: readonly string[];
+  /** The executable; looked up on the command's own PATH when it holds no slash. */
+  path: string;
+  /** The whole environment, in order; later pairs win. */
+  environment: ReadonlyArray<readonly [name: string, value: string]>;
+  directory: string;
+}
+
+export type ExitStatus =
+  | { kind: "exited"; /** 0..255; 128 + n after signal n. */ code: number }
+  /** The process is gone and nobody saw how it ended. Never to be reported as 0. */
+  | { kind: "lost"; reason: string };
+
+interface RunningCommand {
+  /** Process id as seen inside the container. */
+  readonly pid: number;
+  /** Settles when the process itself has ended, whoever still holds its pipes. */
+  readonly exited: Promise<ExitStatus>;
+  /** Signals the command's whole process group. A command that has ended is left alone. */
+  kill(signal: NodeJS.Signals): void;
+}
+
+/** A command on three pipes. Output streams end when the last holder of the pipe closes it. */
+export interface PipeProcess extends RunningCommand {
+  /** Null when the command was started with stdin at its end. */
+  readonly stdin: Writable | null;
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+}
+
+export interface TerminalSize {
+  columns: number;
+  rows: number;
+}
+
+/** A command on a pseudo-terminal; stderr is merged. */
+export interface TerminalProcess extends RunningCommand {
+  /** Raw bytes from the terminal; ends after the last one. */
+  readonly output: Readable;
+  write(bytes: Uint8Array): void;
+  resize(size: TerminalSize): void;
+}
+
+export interface Launcher {
+  /** Resolves once the command has its process id. A missing executable is not an error here: it writes to stderr and exits 127 or 126. */
+  launch(command: Command, options: { stdin: boolean }): Promise<PipeProcess>;
+  launchTerminal(command: Command, size: TerminalSize): Promise<TerminalProcess>;
+}

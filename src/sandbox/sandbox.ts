@@ -1,0 +1,41 @@
+/** The inner container of one sprite, as the agent sees it. */
+import type { Launcher } from "./process.ts";
+
+export interface SandboxOptions {
+  spriteId: string;
+  /** Host name inside. */
+  name: string;
+  /** Mount point of the sprite's ext4 disk; `upper/` and `work/` are made on it. */
+  diskDirectory: string;
+  /** Mount point of the standard image: the overlay's lower layer. */
+  imageDirectory: string;
+  /** On tmpfs, private to this sprite: mount points, FIFOs, OCI bundle. */
+  runDirectory: string;
+  /** Bound to `/.sprite` inside; the agent puts its socket, documents and policy there. Checkpoint mounts made below
+   * `checkpoints/` while the container runs appear inside. */
+  dotSpriteDirectory: string;
+  hostIdBase: number;
+  limits: { memoryBytesMax: number; cpuCoresMax: number; pidsMax: number };
+  network: {
+    gatewayNamespacePath: string | null;
+    interfaceName: string;
+    address: string;
+    gatewayAddress: string;
+    nameserver: string;
+  };
+  runtime: "runc" | "crun" | "runsc";
+  runtimeRoot: string;
+  cgroupPath: string;
+}
+
+export interface Sandbox extends Launcher {
+  /** Mounts the overlay, makes the network, starts the container and its spawner. @throws SpriteError start_failed */
+  start(): Promise<void>;
+  /** Kills every process inside, removes container, network, cgroup, and unmounts the overlay. Safe to call in any state, twice. */
+  stop(): Promise<void>;
+  /** Settles when the container's pid 1 ends without `stop` having been called. */
+  readonly died: Promise<{ reason: string }>;
+  /** Mounts one more directory of a disk (a checkpoint's ext4, read-only) merged with the image, at a directory below `checkpoints/`. */
+  showCheckpoint(options: { checkpointId: string; diskDirectory: string }): Promise<void>;
+  hideCheckpoint(checkpointId: string): Promise<void>;
+}

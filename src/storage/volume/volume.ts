@@ -1,0 +1,79 @@
+/** The disk as a value: what an agent may do with it. `openVolume` (open-volume.ts) makes one. */
+
+export interface VolumeOptions {
+  /** A directory path; later an `s3://` URL. */
+  bucket: string;
+  /** `sprites/<id>` or `images/<sha256>`. */
+  prefix: string;
+  /** Disposable; may be missing or empty. */
+  cacheDirectory: string;
+  cacheSizeBytesMax: number;
+  /** Used when the volume does not exist yet; a multiple of 64 KiB. */
+  sizeBytes: number;
+  /** Never cuts, never uploads; FUSE answers writes with EROFS. */
+  readOnly: boolean;
+  syncIntervalMs: number;
+}
+
+export interface CheckpointRecord {
+  id: string;
+  createTimeMs: number;
+  comment: string;
+  isAuto: boolean;
+  /** The checkpoint that the live file descended from when this one was made; null for the first. */
+  sourceId: string | null;
+  /** Ancestors, nearest first. */
+  history: string[];
+  health: "" | "mount_failed";
+}
+
+export interface VolumeStatistics {
+  /** Bytes that the live file maps, in whole blocks. */
+  usedBytes: number;
+  dirtyBytes: number;
+  cachedBytes: number;
+  bucketBytes: number;
+  lastCut: number;
+  syncedCut: number;
+  /** Time of the newest cut that is in the bucket, ms since the epoch; null before the first. */
+  syncedAtMs: number | null;
+}
+
+/** A cut that has been made: the guest may go on writing while it is stored. */
+export interface PendingCheckpoint {
+  /** Settles when the checkpoint is in the bucket. @throws SpriteError storage_failure, disk_full */
+  completed: Promise<CheckpointRecord>;
+}
+
+export interface Volume {
+  /** True once `markFormatted` was committed: such a volume is never formatted again. */
+  readonly formatted: boolean;
+  markFormatted(): Promise<void>;
+  /** Mounts the FUSE file system; the disk appears as `<directory>/live`, shown checkpoints as `<directory>/<id>`. */
+  mount(directory: string): Promise<void>;
+  unmount(): Promise<void>;
+  /** Makes a cut of everything written so far; settles when it is in the bucket. */
+  sync(): Promise<void>;
+  /** Makes the cut at once (the caller has frozen the guest's file system) and resolves; `completed` tells the rest. */
+  beginCheckpoint(options: { comment: string; isAuto: boolean }): Promise<PendingCheckpoint>;
+  listCheckpoints(): Promise<CheckpointRecord[]>;
+  /** @throws SpriteError not_found, conflict (the live file descends directly from it) */
+  deleteCheckpoint(id: string): Promise<void>;
+  setCheckpointHealth(id: string, health: CheckpointRecord["health"]): Promise<void>;
+  /** Makes the checkpoint's content the live file. The caller has closed `live` (unmounted, loop detached). Settles when in the bucket. */
+  restore(id: string): Promise<void>;
+  /** Makes `<directory>/<id>` readable as a read-only file, until hidden. */
+  showCheckpoint(id: string): Promise<void>;
+  hideCheckpoint(id: string): Promise<void>;
+  /** Reads or writes outside of FUSE, in whole 4 KiB blocks: used to import an image. */
+  read(offsetBytes: number, lengthBytes: number): Promise<Uint8Array>;
+  write(offsetBytes: number, bytes: Uint8Array): Promise<void>;
+  statistics(): Promise<VolumeStatistics>;
+  /** Small values stored with the map, such as the image's hash. */
+  getAttribute(name: string): Promise<string | null>;
+  setAttribute(name: string, value: string): Promise<void>;
+  /** Called when background storing fails and again when it recovers (null). The volume retries by itself. */
+  onProblem(listener: (problem: Error | null) => void): void;
+  /** Unmounts, stores what is dirty (unless discard), stops the threads. */
+  close(options: { discard: boolean }): Promise<void>;
+}
