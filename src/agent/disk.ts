@@ -1,0 +1,100 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { SpriteError } from "../contract/errors.ts";
+import { formatExt4 } from "../host/ext4.ts";
+import type { HostHelper } from "../host/host-helper.ts";
+import type { CheckpointRecord, PendingCheckpoint, Volume } from "../storage/volume/volume.ts";
+import { freezeTimeoutMs } from "./limits.ts";
+
+/** The sprite's ext4 file system: on a loop device over the volume's `live` file. */
+export class Disk {
+  /** Where the ext4 is mounted. */
+  readonly directory: string;
+  readonly #volume: Volume;
+  readonly #helper: HostHelper;
+  readonly #fuseDirectory: string;
+  #attached = false;
+
+  constructor(options: { volume: Volume; helper: HostHelper; runDirectory: string }) {
+    this.#volume = options.volume;
+    this.#helper = options.helper;
+    this.directory = join(options.runDirectory, "disk");
+    this.#fuseDirectory = join(options.runDirectory, "fuse");
+  }
+
+  /** Serves the volume and mounts its file system, which is made first on a volume that never had one. */
+  async open(): Promise<void> {
+    await mkdir(this.directory, { recursive: true });
+    await mkdir(this.#fuseDirectory, { recursive: true });
+    await this.#volume.mount(this.#fuseDirectory);
+    await this.attach();
+  }
+
+  /** Loop device and mount. @throws SpriteError start_failed: a file system that does not mount is never formatted again */
+  async attach(): Promise<void> {
+    const file = join(this.#fuseDirectory, "live");
+    const device = await this.#helper.attachLoop({ file, readOnly: false });
+    if (!this.#volume.formatted) {
+      // A crash before this commit leaves a volume that no guest has ever written to: formatting it again loses nothing.
+      await formatExt4(device, { label: "sprite" });
+      await this.#volume.markFormatted();
+    }
+    try {
+      await this.#helper.mount({
+        source: device,
+        target: this.directory,
+        type: "ext4",
+        flags: ["noAtime", "noDev"],
+        data: "discard",
+      });
+    } catch (error) {
+      await this.#helper.detachLoop(device);
+      throw new SpriteError("start_failed", "the sprite's file system does not mount", { cause: error });
+    }
+    this.#attached = true;
+  }
+
+  /** Unmounts, which writes everything back and leaves the file system clean; the loop device ends with the mount. */
+  async detach(): Promise<void> {
+    if (!this.#attached) return;
+    await this.#helper.unmount(this.directory);
+    this.#attached = false;
+  }
+
+  /**
+   * A checkpoint of the running guest: everything it wrote before the call is in it. The guest's writes pause only between freeze and thaw,
+   * which is why what can be stored before is stored before.
+   */
+  async checkpoint(options: {
+    comment: string;
+    isAuto: boolean;
+  }): Promise<{ pending: PendingCheckpoint; pauseMs: number }> {
+    await this.#helper.syncFileSystem(this.directory);
+    await this.#volume.sync();
+    const start = performance.now();
+    await this.#helper.freeze(this.directory, { timeoutMs: freezeTimeoutMs });
+    let pending: PendingCheckpoint;
+    try {
+      pending = await this.#volume.beginCheckpoint(options);
+    } finally {
+      await this.#helper.thaw(this.directory);
+    }
+    return { pending, pauseMs: performance.now() - start };
+  }
+
+  /** Replaces the content by a checkpoint's. The file system must be detached; the caller attaches it again. */
+  async replace(checkpointId: string): Promise<void> {
+    await this.#volume.restore(checkpointId);
+  }
+
+  /** A checkpoint of the detached, and therefore clean, file system. */
+  async checkpointDetached(comment: string): Promise<CheckpointRecord> {
+    const pending = await this.#volume.beginCheckpoint({ comment, isAuto: true });
+    return await pending.completed;
+  }
+
+  async close(options: { discard: boolean }): Promise<void> {
+    await this.detach();
+    await this.#volume.close(options);
+  }
+}

@@ -1,0 +1,182 @@
+import type { Log } from "../base/log.ts";
+import { SpriteError } from "../contract/errors.ts";
+import type { Command, Launcher, PipeProcess, TerminalProcess, TerminalSize } from "../sandbox/process.ts";
+import type { Sandbox } from "../sandbox/sandbox.ts";
+import type { CheckpointRecord, Volume } from "../storage/volume/volume.ts";
+import type { CheckpointViews } from "./checkpoint-views.ts";
+import type { Disk } from "./disk.ts";
+import { Gate } from "./gate.ts";
+
+export interface SpriteParts {
+  disk: Disk;
+  volume: Volume;
+  sandbox: Sandbox;
+  views: CheckpointViews;
+  /** Ends the sessions: their processes go with the container. */
+  endSessions: (reason: string) => Promise<void>;
+  log: Log;
+}
+
+/** Called with each step of a long operation, in words for people. */
+export type Progress = (text: string) => void;
+
+/**
+ * The sprite as one thing: disk and container in step. At most one operation that replaces or copies the disk runs at a time; commands are
+ * held while the container is away.
+ */
+export class Sprite implements Launcher {
+  readonly #parts: SpriteParts;
+  readonly #gate = new Gate();
+  #operations: Promise<unknown> = Promise.resolve();
+  #restoring = false;
+  #stopping = false;
+
+  constructor(parts: SpriteParts) {
+    this.#parts = parts;
+  }
+
+  /** Mounts the disk and starts the container. @throws SpriteError start_failed, disk_full */
+  async start(): Promise<void> {
+    await this.#parts.disk.open();
+    await this.#parts.sandbox.start();
+    this.#gate.open();
+    this.#parts.views.refresh();
+  }
+
+  async launch(command: Command, options: { stdin: boolean }): Promise<PipeProcess> {
+    await this.#gate.pass();
+    return await this.#parts.sandbox.launch(command, options);
+  }
+
+  async launchTerminal(command: Command, size: TerminalSize): Promise<TerminalProcess> {
+    await this.#gate.pass();
+    return await this.#parts.sandbox.launchTerminal(command, size);
+  }
+
+  async listCheckpoints(): Promise<CheckpointRecord[]> {
+    return await this.#parts.volume.listCheckpoints();
+  }
+
+  /** @throws SpriteError not_found */
+  async getCheckpoint(id: string): Promise<CheckpointRecord> {
+    const record = (await this.listCheckpoints()).find((candidate) => candidate.id === id);
+    if (record === undefined) throw new SpriteError("not_found", `checkpoint not found: ${id}`);
+    return record;
+  }
+
+  /** Settles when the checkpoint is in the bucket. */
+  async createCheckpoint(comment: string): Promise<CheckpointRecord> {
+    const record = await this.#exclusively(async () => {
+      const { pending, pauseMs } = await this.#parts.disk.checkpoint({ comment, isAuto: false });
+      const made = await pending.completed;
+      this.#parts.log.info({ checkpoint: made.id, pauseMs }, "checkpoint created");
+      return made;
+    });
+    this.#parts.views.refresh();
+    return record;
+  }
+
+  /** @throws SpriteError not_found, conflict */
+  async deleteCheckpoint(id: string): Promise<void> {
+    await this.getCheckpoint(id);
+    await this.#exclusively(async () => {
+      await this.#parts.views.hide(id);
+      await this.#parts.volume.deleteCheckpoint(id);
+    });
+    this.#parts.views.refresh();
+  }
+
+  /** Says whether a restore could begin now. @throws SpriteError not_found, busy */
+  async checkRestore(id: string): Promise<void> {
+    await this.getCheckpoint(id);
+    if (this.#restoring) throw new SpriteError("busy", "another restore is running");
+  }
+
+  /**
+   * Replaces the disk by a checkpoint's, after keeping the state there is as an automatic checkpoint. Settles when the container runs again.
+   * When a step fails, the sprite goes on with what it had, and the error is thrown.
+   */
+  async restore(id: string, progress: Progress): Promise<void> {
+    await this.checkRestore(id);
+    this.#restoring = true;
+    try {
+      await this.#exclusively(() => this.#restoreNow(id, progress));
+    } finally {
+      this.#restoring = false;
+    }
+    this.#parts.views.refresh();
+  }
+
+  /** Ends the container and starts it anew on the same disk. */
+  async restart(): Promise<void> {
+    await this.#exclusively(async () => {
+      await this.#stopContainer("restart");
+      await this.#startContainer();
+    });
+  }
+
+  /** Ends everything; with `discard` the disk's last changes are not stored. */
+  async stop(options: { discard: boolean }): Promise<void> {
+    this.#stopping = true;
+    this.#gate.close(new SpriteError("unavailable", "the sprite is stopping"));
+    await this.#operations.catch(() => undefined);
+    const { sandbox, views, disk, endSessions } = this.#parts;
+    await endSessions("the sprite is stopping");
+    await sandbox.stop();
+    await views.close();
+    await disk.close(options);
+  }
+
+  async #restoreNow(id: string, progress: Progress): Promise<void> {
+    const { disk, log } = this.#parts;
+    progress("Stopping processes...");
+    await this.#stopContainer("restore");
+    let undoId: string | null = null;
+    try {
+      await disk.detach();
+      progress("Saving the current state...");
+      const undo = await disk.checkpointDetached(`before restore of ${id}`);
+      undoId = undo.id;
+      progress(`Restoring ${id} (the state before is kept as ${undo.id})...`);
+      await disk.replace(id);
+      await disk.attach();
+      progress("Starting processes...");
+      await this.#startContainer();
+    } catch (error) {
+      log.error({ err: error, checkpoint: id }, "the restore failed: going back");
+      await this.#goBack(undoId);
+      throw error;
+    }
+  }
+
+  /** After a failed restore: the state before, running. @throws whatever keeps even that from starting */
+  async #goBack(undoId: string | null): Promise<void> {
+    const { disk, sandbox } = this.#parts;
+    await sandbox.stop();
+    await disk.detach();
+    if (undoId !== null) await disk.replace(undoId);
+    await disk.attach();
+    await this.#startContainer();
+  }
+
+  async #stopContainer(reason: string): Promise<void> {
+    this.#gate.hold();
+    await this.#parts.endSessions(reason);
+    await this.#parts.sandbox.stop();
+  }
+
+  async #startContainer(): Promise<void> {
+    await this.#parts.sandbox.start();
+    this.#gate.open();
+  }
+
+  async #exclusively<T>(operation: () => Promise<T>): Promise<T> {
+    const turn = this.#operations.catch(() => undefined);
+    const run = turn.then(async () => {
+      if (this.#stopping) throw new SpriteError("unavailable", "the sprite is stopping");
+      return await operation();
+    });
+    this.#operations = run;
+    return await run;
+  }
+}

@@ -1,0 +1,64 @@
+/** The server: wires worker and control together on one machine. Run through bin/spritesd. */
+import { Command } from "commander";
+import { createLog } from "./base/log.ts";
+import { createToken } from "./control/tokens.ts";
+import { startServer } from "./spritesd/server.ts";
+import { addServeOptions, dataDirectoryDefault, serveOptionsOf } from "./spritesd/options.ts";
+import { version } from "./spritesd/version.ts";
+
+/** A second signal, or a stop that hangs, ends the process at once: a server must be gone within 10 s. */
+const stopTimeoutMs = 9_500;
+
+const program = new Command("spritesd")
+  .description("OpenSprites: durable, checkpointable Linux computers on your own machine")
+  .version(version)
+  .showHelpAfterError();
+
+addServeOptions(program.command("serve"))
+  .description("serve the API; needs root")
+  .action(async (values: Record<string, unknown>) => {
+    const options = serveOptionsOf(values);
+    const log = createLog({ level: options.logLevel, room: "spritesd" });
+    try {
+      const server = await startServer(options, log);
+      process.stdout.write(`ready http://${server.address}\n`);
+      await stopSignal();
+      setTimeout(() => {
+        log.fatal("the stop took too long");
+        process.exit(1);
+      }, stopTimeoutMs).unref();
+      await server.stop();
+      process.exit(0);
+    } catch (error) {
+      log.fatal({ err: error }, "the server cannot go on");
+      process.stderr.write(`spritesd: ${error instanceof Error ? error.message : String(error)}\n`);
+      process.exit(1);
+    }
+  });
+
+program
+  .command("token")
+  .description("manage the tokens that clients present")
+  .command("create")
+  .description("make a token for an organization, which is made too if it is new; prints the token")
+  .requiredOption("--org <slug>", "organization")
+  .option("--data <dir>", "the server's data directory", process.env["SPRITES_DATA"] ?? dataDirectoryDefault)
+  .option("--description <text>", "what the token is for", "")
+  .action(async (values: { org: string; data: string; description: string }) => {
+    try {
+      const { org: orgSlug, data: dataDirectory, description } = values;
+      const token = await createToken({ dataDirectory, orgSlug, description });
+      process.stdout.write(`${token}\n`);
+    } catch (error) {
+      process.stderr.write(`spritesd: ${error instanceof Error ? error.message : String(error)}\n`);
+      process.exitCode = 1;
+    }
+  });
+
+await program.parseAsync();
+
+async function stopSignal(): Promise<void> {
+  await new Promise<void>((resolve) => {
+    for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.once(signal, () => resolve());
+  });
+}

@@ -1,0 +1,54 @@
+/** The process that keeps one image mounted: FUSE over the chunk cache, loop device, erofs. Started by ImageServers. */
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { openControlPipe } from "../agent/control-pipe.ts";
+import { createLog, type LogLevel } from "../base/log.ts";
+import { HostHelper } from "../host/host-helper.ts";
+import { openVolume } from "../storage/volume/open-volume.ts";
+import type { ImageStartup } from "./image-startup.ts";
+import { imageLingerMs } from "./limits.ts";
+
+const pipe = openControlPipe<ImageStartup>();
+const startup = await pipe.startup;
+const log = createLog({ level: startup.logLevel as LogLevel, room: "image" });
+
+try {
+  const fuseDirectory = join(startup.runDirectory, "fuse");
+  const mountDirectory = join(startup.runDirectory, "mnt");
+  const helper = new HostHelper({ log });
+  await mkdir(fuseDirectory, { recursive: true });
+  await mkdir(mountDirectory, { recursive: true });
+  const volume = await openVolume({
+    bucket: startup.bucket,
+    prefix: `images/${startup.imageHash}`,
+    cacheDirectory: startup.cacheDirectory,
+    cacheSizeBytesMax: startup.cacheSizeBytesMax,
+    sizeBytes: 0,
+    readOnly: true,
+    syncIntervalMs: 0,
+  });
+  volume.onProblem((problem) => log.error({ err: problem }, "the image cannot be read"));
+  await volume.mount(fuseDirectory);
+  const device = await helper.attachLoop({ file: join(fuseDirectory, "live"), readOnly: true });
+  await helper.mount({
+    source: device,
+    target: mountDirectory,
+    type: "erofs",
+    flags: ["readOnly", "noAtime", "noDev"],
+  });
+  pipe.say({ type: "ready", socketPath: "", bootMs: Math.round(performance.now()) });
+
+  const command = await pipe.stop;
+  // When the server was killed, its agents still end their containers: they read the image until then.
+  if (!command.discard) await sleep(imageLingerMs);
+  await helper.unmount(mountDirectory, { lazy: true });
+  await volume.close({ discard: true });
+  await helper.close();
+  process.exit(0);
+} catch (error) {
+  log.error({ err: error }, "the image cannot be served");
+  const message = error instanceof Error ? error.message : String(error);
+  pipe.say({ type: "failed", code: "start_failed", message: `serve the image: ${message}` });
+  process.exit(1);
+}

@@ -1,0 +1,108 @@
+import { readdir, readFile, rm, rmdir } from "node:fs/promises";
+import { join } from "node:path";
+import type { Log } from "../base/log.ts";
+import { isAlive, signalProcess, type ProcessIdentity } from "../base/process-identity.ts";
+import { waitUntil } from "../base/wait.ts";
+import { runCommand } from "../host/command.ts";
+import { commandTimeoutMs, staleAgentTimeoutMs } from "./limits.ts";
+import type { Places } from "./places.ts";
+
+/**
+ * Clears what a server that was killed left behind: its children, the containers, cgroups, the run directory. Mounts, loop devices and
+ * network namespaces need nothing: they belong to namespaces that end with the processes.
+ * A child that lost its server stores its disk and ends by itself; it is given time for that before it is killed.
+ */
+export async function clearLeftovers(places: Places, runtime: string, log: Log): Promise<void> {
+  const children = await readIdentities(join(places.runDirectory, "processes"));
+  const alive = children.filter(isAlive);
+  if (alive.length > 0) {
+    log.info({ count: alive.length }, "waiting for the processes of the server before");
+    await waitUntil(() => !alive.some(isAlive), { timeoutMs: staleAgentTimeoutMs });
+    for (const identity of alive) signalProcess(identity, "SIGKILL");
+    await waitUntil(() => !alive.some(isAlive), { timeoutMs: commandTimeoutMs });
+  }
+  await clearContainers(places, runtime, log);
+  await clearCgroups(places);
+  await rm(places.runDirectory, { recursive: true, force: true });
+}
+
+/** Ends one container that has lost its agent, with every process in it. */
+export async function clearContainer(options: {
+  runtime: string;
+  runtimeRoot: string;
+  containerId: string;
+}): Promise<void> {
+  const { runtime, runtimeRoot, containerId } = options;
+  await runCommand(runtime, ["--root", runtimeRoot, "delete", "--force", containerId], {
+    deadlineMs: commandTimeoutMs,
+  });
+}
+
+async function clearContainers(places: Places, runtime: string, log: Log): Promise<void> {
+  for (const containerId of await namesIn(places.runtimeRoot)) {
+    try {
+      await clearContainer({ runtime, runtimeRoot: places.runtimeRoot, containerId });
+    } catch (error) {
+      // The start goes on: the sprite's disk is not touched by a container that has lost its mounts.
+      log.error({ err: error, containerId }, "could not remove a container left behind");
+    }
+  }
+}
+
+/** Removes our own cgroups: ends what still lives in them, then removes the directories from the leaves up. */
+export async function clearCgroups(places: Places): Promise<void> {
+  const name = places.cgroupParent.slice(1);
+  for (const root of await cgroupRoots()) await removeCgroup(join(root, name));
+}
+
+async function cgroupRoots(): Promise<string[]> {
+  const mounts = await readFile("/proc/self/mounts", "utf8");
+  return mounts
+    .split("\n")
+    .map((line) => line.split(" "))
+    .filter(([, , type]) => type === "cgroup" || type === "cgroup2")
+    .map(([, directory]) => directory ?? "")
+    .filter((directory) => directory !== "");
+}
+
+async function removeCgroup(directory: string): Promise<void> {
+  for (const child of await namesIn(directory, { directoriesOnly: true })) {
+    await removeCgroup(join(directory, child));
+  }
+  const pids = async (): Promise<number[]> => {
+    const text = await readFile(join(directory, "cgroup.procs"), "utf8").catch(() => "");
+    return text.split("\n").filter(Boolean).map(Number);
+  };
+  for (const pid of await pids()) {
+    try {
+      process.kill(pid, "SIGKILL");
+    } catch {
+      // It has ended.
+    }
+  }
+  await waitUntil(async () => (await pids()).length === 0, { timeoutMs: commandTimeoutMs });
+  await rmdir(directory).catch(() => undefined);
+}
+
+async function readIdentities(directory: string): Promise<ProcessIdentity[]> {
+  const identities: ProcessIdentity[] = [];
+  for (const name of await namesIn(directory)) {
+    try {
+      const value = JSON.parse(await readFile(join(directory, name), "utf8")) as ProcessIdentity;
+      if (Number.isInteger(value.pid) && value.pid > 1) identities.push(value);
+    } catch {
+      // Cut off while being written: its process ended with the server.
+    }
+  }
+  return identities;
+}
+
+async function namesIn(
+  directory: string,
+  options: { directoriesOnly?: boolean } = {},
+): Promise<string[]> {
+  const entries = await readdir(directory, { withFileTypes: true }).catch(() => []);
+  return entries
+    .filter((entry) => options.directoriesOnly !== true || entry.isDirectory())
+    .map((entry) => entry.name);
+}

@@ -1,0 +1,23 @@
+/** Every bound of the worker, with its reason. */
+
+/** An agent that has not said "ready" by then is killed: a cold start takes well under a second. */
+export const agentStartTimeoutMs = 60_000;
+/** How long an agent may take to end its container and store its disk; a server must be gone within 10 s of SIGTERM. */
+export const agentStopTimeoutMs = 8_000;
+/** Agents of a dead server notice by themselves and store their disks; the next server waits this long before it kills them. */
+export const staleAgentTimeoutMs = 8_000;
+export const commandTimeoutMs = 10_000;
+/** Sprites that stop or start at once: more only makes each one slower on a small machine. */
+export const parallelStopsMax = 8;
+/** Host ids given to one sprite: its whole 16-bit id space. */
+export const hostIdsPerSprite = 65_536;
+/** The first id of slot 0. High, so that no account of the machine or of another container tool is there. */
+export const hostIdBaseFirst = 1_000_000_000;
+/** Sprites that can run at once on one machine; bounded by the addresses of the sprite network. */
+export const slotsMax = 4_000;
+export const diskSizeBytesDefault = 100 * 2 ** 30;
+export const cacheSizeBytesMaxDefault = 20 * 2 ** 30;
+/** A line of an agent's status or log; a longer one is cut. */
+export const lineBytesMax = 64 * 1024;
+/** How long an image server outlives a server that was killed: its agents end their containers meanwhile. */
+export const imageLingerMs = 5_000;

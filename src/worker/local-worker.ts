@@ -1,0 +1,164 @@
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { Log } from "../base/log.ts";
+import { SpriteError } from "../contract/errors.ts";
+import type { AgentNetwork, AgentStartup, SpriteLimits } from "../agent/startup.ts";
+import type { ObjectStore } from "../storage/object-store/object-store.ts";
+import type { ImageServers } from "./image-servers.ts";
+import { parallelStopsMax } from "./limits.ts";
+import { spriteCacheDirectory, spriteRunDirectory, type Places } from "./places.ts";
+import { goneError, SpriteProcess } from "./sprite-process.ts";
+import type { Slot, Slots } from "./slots.ts";
+import type { SpriteSpec, SpriteStatus, Worker, WorkerStatusEvent } from "./worker.ts";
+
+export interface LocalWorkerOptions {
+  places: Places;
+  bucket: string;
+  store: ObjectStore;
+  images: ImageServers;
+  defaultImageHash: string;
+  slots: Slots;
+  /** The addresses of a slot in the sprite network. */
+  networkOf: (slot: Slot) => AgentNetwork;
+  limits: SpriteLimits;
+  runtime: AgentStartup["runtime"];
+  diskSizeBytes: number;
+  cacheSizeBytesMax: number;
+  version: string;
+  logLevel: string;
+  log: Log;
+}
+
+interface RunningSprite {
+  slot: Slot;
+  process: SpriteProcess;
+  ready: boolean;
+}
+
+/** The worker of this machine: at most one agent per sprite, started when something needs it. */
+export class LocalWorker implements Worker {
+  readonly defaultImageHash: string;
+  readonly #options: LocalWorkerOptions;
+  readonly #sprites = new Map<string, RunningSprite>();
+  readonly #destroyed = new Set<string>();
+  readonly #listeners = new Set<(event: WorkerStatusEvent) => void>();
+  #draining = false;
+
+  constructor(options: LocalWorkerOptions) {
+    this.#options = options;
+    this.defaultImageHash = options.defaultImageHash;
+  }
+
+  async create(spec: SpriteSpec): Promise<void> {
+    try {
+      await this.ensureRunning(spec);
+    } catch (error) {
+      // A create that failed leaves nothing, so that its name can be tried again.
+      await this.destroy(spec.id);
+      throw error;
+    }
+  }
+
+  async ensureRunning(spec: SpriteSpec): Promise<{ socketPath: string }> {
+    for (;;) {
+      if (this.#destroyed.has(spec.id)) throw goneError();
+      if (this.#draining) throw new SpriteError("unavailable", "the server is stopping");
+      const running = this.#sprites.get(spec.id);
+      if (running === undefined) return await this.#start(spec);
+      if (!running.process.stopping) return await running.process.ready();
+      await running.process.ended;
+    }
+  }
+
+  status(spriteId: string): SpriteStatus {
+    return this.#sprites.get(spriteId)?.ready === true ? "running" : "cold";
+  }
+
+  async stop(spriteId: string): Promise<void> {
+    await this.#sprites.get(spriteId)?.process.stop({ discard: false });
+  }
+
+  async destroy(spriteId: string): Promise<void> {
+    this.#destroyed.add(spriteId);
+    await this.#sprites.get(spriteId)?.process.stop({ discard: true });
+    // The bucket first: what a crash leaves then is disposable, and the registry still names the sprite for another try.
+    await this.#options.store.deletePrefix(`sprites/${spriteId}/`);
+    const cacheDirectory = spriteCacheDirectory(this.#options.places, spriteId);
+    await rm(cacheDirectory, { recursive: true, force: true });
+  }
+
+  onStatus(listener: (event: WorkerStatusEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Stops every sprite, storing its disk, and takes no more work. */
+  async drain(): Promise<void> {
+    this.#draining = true;
+    const waiting = [...this.#sprites.values()];
+    const stopNext = async (): Promise<void> => {
+      for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+        await next.process.stop({ discard: false });
+      }
+    };
+    await Promise.all(Array.from({ length: parallelStopsMax }, stopNext));
+  }
+
+  async #start(spec: SpriteSpec): Promise<{ socketPath: string }> {
+    const { slots, log } = this.#options;
+    const slot = slots.take();
+    const process = new SpriteProcess({
+      makeStartup: async () => {
+        // The image is mounted before the agent is born, since the agent inherits the mounts there are.
+        const { mountDirectory } = await this.#options.images.ensure(spec.imageHash);
+        return this.#startupOf(spec, slot, mountDirectory);
+      },
+      identityFile: join(
+        this.#options.places.runDirectory,
+        "processes",
+        `sprite-${slot.index}.json`,
+      ),
+      log: log.child({ spriteId: spec.id }),
+      onEnded: () => {
+        slots.release(slot);
+        this.#sprites.delete(spec.id);
+        this.#tell(spec.id, "cold");
+      },
+    });
+    const running: RunningSprite = { slot, process, ready: false };
+    this.#sprites.set(spec.id, running);
+    const ready = await process.ready();
+    running.ready = true;
+    this.#tell(spec.id, "running");
+    return ready;
+  }
+
+  #startupOf(spec: SpriteSpec, slot: Slot, imageDirectory: string): AgentStartup {
+    const options = this.#options;
+    const runDirectory = spriteRunDirectory(options.places, spec.id);
+    return {
+      spriteId: spec.id,
+      name: spec.name,
+      environment: spec.environment,
+      bucket: options.bucket,
+      cacheDirectory: spriteCacheDirectory(options.places, spec.id),
+      cacheSizeBytesMax: options.cacheSizeBytesMax,
+      runDirectory,
+      imageDirectory,
+      imageHash: spec.imageHash,
+      diskSizeBytes: options.diskSizeBytes,
+      hostIdBase: slot.hostIdBase,
+      limits: options.limits,
+      network: options.networkOf(slot),
+      runtime: options.runtime,
+      runtimeRoot: options.places.runtimeRoot,
+      cgroupPath: `${options.places.cgroupParent}/${slot.index}`,
+      version: options.version,
+      logLevel: options.logLevel,
+    };
+  }
+
+  #tell(spriteId: string, status: SpriteStatus): void {
+    for (const listener of this.#listeners) listener({ spriteId, status });
+  }
+}

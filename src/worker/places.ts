@@ -1,0 +1,50 @@
+import { createHash } from "node:crypto";
+import { join, resolve } from "node:path";
+
+/** Where a server keeps things; all derived from its data directory, so that the next server finds what a dead one left. */
+export interface Places {
+  /** First 8 hex digits of the data directory's hash: names run directory, cgroups, interfaces, firewall table. */
+  serverHash: string;
+  dataDirectory: string;
+  cacheDirectory: string;
+  runDirectory: string;
+  runtimeRoot: string;
+  /** Relative to the hierarchy's root. */
+  cgroupParent: string;
+}
+
+export function placesOf(dataDirectory: string): Places {
+  const absolute = resolve(dataDirectory);
+  const serverHash = createHash("sha256").update(absolute).digest("hex").slice(0, 8);
+  const runDirectory = join("/run/opensprites", serverHash);
+  return {
+    serverHash,
+    dataDirectory: absolute,
+    cacheDirectory: join(absolute, "cache"),
+    runDirectory,
+    runtimeRoot: join(runDirectory, "runtime"),
+    cgroupParent: `/opensprites-${serverHash}`,
+  };
+}
+
+/** Short and unique on this machine: the path of a Unix socket may hold 107 bytes. */
+export function shortSpriteId(spriteId: string): string {
+  return createHash("sha256").update(spriteId).digest("hex").slice(0, 12);
+}
+
+export function spriteRunDirectory(places: Places, spriteId: string): string {
+  return join(places.runDirectory, "sprites", shortSpriteId(spriteId));
+}
+
+export function spriteCacheDirectory(places: Places, spriteId: string): string {
+  return join(places.cacheDirectory, "sprites", spriteId);
+}
+
+export function imageCacheDirectory(places: Places, imageHash: string): string {
+  return join(places.cacheDirectory, "images", imageHash);
+}
+
+/** The container's id for the OCI runtime: its directory name below the runtime root. */
+export function containerId(spriteId: string): string {
+  return `os-${shortSpriteId(spriteId)}`;
+}

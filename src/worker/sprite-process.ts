@@ -1,0 +1,106 @@
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { Log } from "../base/log.ts";
+import { SpriteError } from "../contract/errors.ts";
+import type { AgentStartup } from "../agent/startup.ts";
+import { clearContainer } from "./leftovers.ts";
+import { agentStartTimeoutMs, agentStopTimeoutMs } from "./limits.ts";
+import { containerId } from "./places.ts";
+import { SupervisedProcess } from "./supervised-process.ts";
+
+export interface SpriteProcessOptions {
+  makeStartup: () => Promise<AgentStartup>;
+  identityFile: string;
+  log: Log;
+  /** Called once, when nothing of the sprite runs any more, however it ended. */
+  onEnded: (how: { expected: boolean }) => void;
+}
+
+/** One sprite's agent, from start to end, and the clearing up when it ends without having done it itself. */
+export class SpriteProcess {
+  /** Settles when nothing of the sprite runs any more. Never rejects. */
+  readonly ended: Promise<void>;
+  readonly #options: SpriteProcessOptions;
+  readonly #ready: Promise<{ socketPath: string }>;
+  #child: SupervisedProcess | null = null;
+  #stopAsked = false;
+
+  constructor(options: SpriteProcessOptions) {
+    this.#options = options;
+    const ended = Promise.withResolvers<void>();
+    this.ended = ended.promise;
+    this.#ready = this.#start(ended.resolve);
+    this.#ready.catch(() => undefined);
+  }
+
+  get stopping(): boolean {
+    return this.#stopAsked;
+  }
+
+  /** @throws SpriteError start_failed, disk_full */
+  async ready(): Promise<{ socketPath: string }> {
+    return await this.#ready;
+  }
+
+  /** True when the disk's last state is in the bucket. */
+  async stop(options: { discard: boolean }): Promise<boolean> {
+    this.#stopAsked = true;
+    const synced = await this.#child?.stop({ ...options, timeoutMs: agentStopTimeoutMs });
+    await this.ended;
+    return synced ?? false;
+  }
+
+  async #start(onEnded: () => void): Promise<{ socketPath: string }> {
+    const { identityFile, log } = this.#options;
+    let startup: AgentStartup;
+    try {
+      startup = await this.#options.makeStartup();
+      if (this.#stopAsked) throw goneError();
+      await mkdir(startup.runDirectory, { recursive: true, mode: 0o711 });
+    } catch (error) {
+      this.#options.onEnded({ expected: false });
+      onEnded();
+      throw error;
+    }
+    const child = new SupervisedProcess({
+      modulePath: join(import.meta.dirname, "../agent/main.ts"),
+      startup,
+      identityFile,
+      ownMountNamespace: true,
+      startTimeoutMs: agentStartTimeoutMs,
+      log,
+    });
+    this.#child = child;
+    void child.exited.then(async (how) => {
+      const expected = this.#stopAsked && how.code === 0;
+      if (!expected) {
+        log.error({ spriteId: startup.spriteId, ...how }, "the agent ended unexpectedly");
+        await this.#clearUp(startup);
+      }
+      await rm(startup.runDirectory, { recursive: true, force: true });
+      this.#options.onEnded({ expected });
+      onEnded();
+    });
+    const { socketPath } = await child.ready();
+    return { socketPath };
+  }
+
+  /** An agent that died leaves its container; without its disk it can only fail, so it goes too. */
+  async #clearUp(startup: AgentStartup): Promise<void> {
+    const { log } = this.#options;
+    try {
+      await clearContainer({
+        runtime: startup.runtime,
+        runtimeRoot: startup.runtimeRoot,
+        containerId: containerId(startup.spriteId),
+      });
+    } catch (error) {
+      log.error({ err: error, spriteId: startup.spriteId }, "could not remove the container");
+    }
+  }
+}
+
+/** What a request gets that reaches a sprite which is being destroyed. */
+export function goneError(): SpriteError {
+  return new SpriteError("not_found", "sprite not found");
+}

@@ -1,0 +1,129 @@
+import { spawn, type ChildProcess } from "node:child_process";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
+import { readJsonLines } from "../base/json-lines.ts";
+import type { Log } from "../base/log.ts";
+import { identifyProcess, type ProcessIdentity } from "../base/process-identity.ts";
+import { withDeadline } from "../base/wait.ts";
+import { SpriteError } from "../contract/errors.ts";
+import type { AgentCommand, AgentStatus } from "../agent/startup.ts";
+import { lineBytesMax } from "./limits.ts";
+
+export interface SupervisedOptions {
+  /** The module that the child runs. */
+  modulePath: string;
+  /** The first line that the child reads from its stdin. */
+  startup: unknown;
+  /** Where the child's identity is kept while it runs, for the server that comes after a killed one. */
+  identityFile: string;
+  /** Gives the child a mount namespace of its own, made from ours. */
+  ownMountNamespace: boolean;
+  startTimeoutMs: number;
+  log: Log;
+}
+
+/** A child of ours that speaks the control pipe's protocol (agent/startup.ts): an agent, or an image server. */
+export class SupervisedProcess {
+  /** Settles when the process is gone, however it ended. */
+  readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
+  readonly #child: ChildProcess;
+  readonly #options: SupervisedOptions;
+  readonly #ready: Promise<Extract<AgentStatus, { type: "ready" }>>;
+  #synced = false;
+
+  constructor(options: SupervisedOptions) {
+    this.#options = options;
+    this.#child = spawnChild(options);
+    const child = this.#child;
+    this.exited = new Promise((resolve) => {
+      child.once("close", (code, signal) => {
+        rmSync(options.identityFile, { force: true });
+        resolve({ code, signal });
+      });
+      child.once("error", () => resolve({ code: null, signal: null }));
+    });
+    this.#ready = this.#watchStatus();
+    this.#ready.catch(() => undefined);
+    child.stdin?.on("error", () => undefined);
+    child.stdin?.write(`${JSON.stringify(options.startup)}\n`);
+    rememberIdentity(options.identityFile, child.pid);
+  }
+
+  /** The child's own word that it serves. @throws SpriteError start_failed, or the code that the child gave */
+  async ready(): Promise<Extract<AgentStatus, { type: "ready" }>> {
+    const { startTimeoutMs } = this.#options;
+    try {
+      return await withDeadline(this.#ready, {
+        timeoutMs: startTimeoutMs,
+        onTimeout: () => new SpriteError("start_failed", `not ready within ${startTimeoutMs} ms`),
+      });
+    } catch (error) {
+      this.kill();
+      throw error;
+    }
+  }
+
+  /** Asks the child to end, waits, and kills it past the deadline. True when it said that all it had is in the bucket. */
+  async stop(options: { discard: boolean; timeoutMs: number }): Promise<boolean> {
+    const command: AgentCommand = { type: "stop", discard: options.discard };
+    this.#child.stdin?.write(`${JSON.stringify(command)}\n`);
+    const timer = setTimeout(() => {
+      this.#options.log.error({ pid: this.#child.pid }, "did not stop in time: killed");
+      this.kill();
+    }, options.timeoutMs);
+    await this.exited;
+    clearTimeout(timer);
+    return this.#synced;
+  }
+
+  kill(): void {
+    this.#child.kill("SIGKILL");
+  }
+
+  #watchStatus(): Promise<Extract<AgentStatus, { type: "ready" }>> {
+    const { log } = this.#options;
+    return new Promise((resolve, reject) => {
+      const onStatus = (value: unknown): void => {
+        const status = value as AgentStatus;
+        if (status.type === "ready") resolve(status);
+        if (status.type === "stopped") this.#synced = status.synced;
+        if (status.type === "failed") {
+          const code = status.code === "disk_full" ? "disk_full" : "start_failed";
+          reject(new SpriteError(code, status.message));
+        }
+      };
+      const { stdout, stderr } = this.#child;
+      if (stdout !== null) {
+        readJsonLines(stdout, {
+          lineBytesMax,
+          onValue: onStatus,
+          onOther: (line) => log.warn({ line }, "unexpected output of a child"),
+        });
+      }
+      // A child logs the same structured lines as we do; they are passed on as they are.
+      stderr?.pipe(process.stderr, { end: false });
+      void this.exited.then(({ code, signal }) => {
+        const how = signal === null ? `with code ${code}` : `by ${signal}`;
+        reject(new SpriteError("start_failed", `the process ended ${how} before it was ready`));
+      });
+    });
+  }
+}
+
+function spawnChild(options: SupervisedOptions): ChildProcess {
+  const nodeArguments = ["--disable-warning=ExperimentalWarning", options.modulePath];
+  const stdio = ["pipe", "pipe", "pipe"] as const;
+  // A session of its own, so that a terminal's Ctrl+C reaches only the server, which then stops its children in order.
+  const common = { stdio: [...stdio], detached: true };
+  if (!options.ownMountNamespace) return spawn(process.execPath, nodeArguments, common);
+  // unshare(1) replaces itself by the child, so the child keeps the process id that we see.
+  const unshareArguments = ["--mount", "--propagation", "private", "--", process.execPath];
+  return spawn("unshare", [...unshareArguments, ...nodeArguments], common);
+}
+
+function rememberIdentity(file: string, pid: number | undefined): void {
+  const identity: ProcessIdentity | null = pid === undefined ? null : identifyProcess(pid);
+  if (identity === null) return;
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(file, JSON.stringify(identity));
+}
