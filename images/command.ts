@@ -18,7 +18,16 @@ const quotedLinesMax = 15;
  * kernel kills what it started and drops what it mounted: a killed build leaves nothing but files.
  */
 export function runIsolated(command: readonly string[], options: CommandOptions): Promise<string> {
-  const isolation = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc"];
+  const isolation = [
+    "unshare",
+    "--mount",
+    "--propagation",
+    "private",
+    "--pid",
+    "--fork",
+    "--kill-child",
+    "--mount-proc",
+  ];
   return run(["setpriv", "--pdeathsig", "KILL", ...isolation, ...command], options);
 }
 
@@ -44,8 +53,12 @@ export async function run(command: readonly string[], options: CommandOptions): 
   splitLines(child.stdout, note);
   splitLines(child.stderr.setEncoding("utf8"), note);
   const outcome = await new Promise<string | null>((resolve, reject) => {
-    child.once("error", (error) => reject(new Error(`start ${file}: ${error.message}`, { cause: error })));
-    child.once("close", (code, signal) => resolve(code === 0 ? null : (signal ?? `exit code ${code}`)));
+    child.once("error", (error) =>
+      reject(new Error(`start ${file}: ${error.message}`, { cause: error })),
+    );
+    child.once("close", (code, signal) =>
+      resolve(code === 0 ? null : (signal ?? `exit code ${code}`)),
+    );
   });
   if (outcome === null) return output;
   const quote = lastLines.map((line) => `\n  ${line}`).join("");

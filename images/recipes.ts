@@ -32,7 +32,8 @@ export function isImageName(name: string): name is ImageName {
 /** npm as a registry package: it bundles its dependencies, so unpacking it is installing it. */
 export const npmPackage = {
   version: "11.19.1",
-  integrity: "sha512-ztsxKxt/kkIaAs+2i0GU6I+DRmUdrNasxTZKJe9TCdSjKxlhah/4r/hl5ygMD6XAg1qZ9c2TNomR4qgOydp10g==",
+  integrity:
+    "sha512-ztsxKxt/kkIaAs+2i0GU6I+DRmUdrNasxTZKJe9TCdSjKxlhah/4r/hl5ygMD6XAg1qZ9c2TNomR4qgOydp10g==",
 } as const;
 
 const minimalPackages = [
@@ -136,7 +137,11 @@ export PATH="/.sprite/bin:$HOME/.local/bin:$PATH"
 export LANG="\${LANG:-C.UTF-8}"
 `,
   },
-  { path: "/etc/hosts", mode: 0o644, content: "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n" },
+  {
+    path: "/etc/hosts",
+    mode: 0o644,
+    content: "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n",
+  },
   // Emptied, not removed: `machine-id` must exist for programs that open it; whoever boots the sprite fills it.
   { path: "/etc/machine-id", mode: 0o444, content: "" },
 ];
@@ -145,11 +150,23 @@ const devFiles: readonly RecipeFile[] = [
   ...commonFiles,
   // Without a .zshrc the first zsh asks its questions for new users, which hangs an agent.
   { path: "/etc/skel/.zshrc", mode: 0o644, content: "PROMPT='%n@%m:%~%# '\n" },
-  { path: "/etc/zsh/zshenv", mode: 0o644, content: `export PATH="/.sprite/bin:$HOME/.local/bin:$PATH"\n` },
-  { path: "/etc/fish/conf.d/sprite.fish", mode: 0o644, content: "fish_add_path --path --prepend /.sprite/bin $HOME/.local/bin\n" },
+  {
+    path: "/etc/zsh/zshenv",
+    mode: 0o644,
+    content: `export PATH="/.sprite/bin:$HOME/.local/bin:$PATH"\n`,
+  },
+  {
+    path: "/etc/fish/conf.d/sprite.fish",
+    mode: 0o644,
+    content: "fish_add_path --path --prepend /.sprite/bin $HOME/.local/bin\n",
+  },
   { path: "/usr/local/etc/npmrc", mode: 0o644, content: "fund=false\nupdate-notifier=false\n" },
   // Agents commit without being asked who they are; git must not stop for it or refuse a checkout owned by another uid.
-  { path: "/etc/gitconfig", mode: 0o644, content: "[init]\n\tdefaultBranch = main\n[safe]\n\tdirectory = *\n" },
+  {
+    path: "/etc/gitconfig",
+    mode: 0o644,
+    content: "[init]\n\tdefaultBranch = main\n[safe]\n\tdirectory = *\n",
+  },
 ];
 
 const commonHooks = [
@@ -170,7 +187,10 @@ const devHooks = [
 ] as const;
 
 // The user owns /usr/local, as on a workstation: `pip install` and `npm install --global` need no sudo there.
-const lastHooks = ["mkdir -p /usr/local/lib/node_modules", "chown -R sprite:sprite /usr/local"] as const;
+const lastHooks = [
+  "mkdir -p /usr/local/lib/node_modules",
+  "chown -R sprite:sprite /usr/local",
+] as const;
 
 export const recipes: Readonly<Record<ImageName, Recipe>> = {
   dev: {

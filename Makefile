@@ -1,0 +1,37 @@
+# Every target that needs something installs it first. `make` alone lists the targets.
+.PHONY: help up test deps check format demo bench doctor image clean
+
+node := bin/node24
+
+help: ## lists the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: deps ## starts the server in the foreground; installs and builds what is missing (IMAGE=dev, LISTEN=, DATA=)
+	@exec tools/up.sh
+
+test: deps check ## checks, then all tests under a watchdog (T=pattern: only files whose path has it)
+	@exec $(node) tools/run-tests.ts $(if $(T),--only '$(T)')
+
+deps: ## installs what is missing: Debian packages, Node 24, libraries
+	@tools/deps.sh
+
+check: deps ## types, lint, format, arrows between rooms, dead code, tidiness
+	@exec $(node) tools/check.ts
+
+format: deps ## formats the code
+	@exec node_modules/.bin/oxfmt src test bench tools images
+
+demo: deps ## wrecks a sprite three ways and restores it, with times
+	@exec $(node) test/demo.ts
+
+bench: deps ## measurements beside their peers, one JSON object a line
+	@exec $(node) bench/run.ts
+
+doctor: deps ## says whether this machine can run sprites, how isolated, and what to do about what is missing
+	@exec $(node) tools/doctor.ts
+
+image: deps ## builds the standard image unless it is there (IMAGE=dev or minimal)
+	@exec $(node) images/build.ts $(if $(IMAGE),--image $(IMAGE))
+
+clean: ## removes installed modules; keeps data (/var/lib/opensprites) and built images (/var/cache/opensprites)
+	rm -rf node_modules coverage
