@@ -1,0 +1,304 @@
+import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync } from "node:fs";
+import { dirname } from "node:path";
+import { assert } from "../../base/assert.ts";
+import { SpriteError } from "../../contract/errors.ts";
+import { Database, sidecarPaths } from "../database.ts";
+import type { CheckpointRecord } from "../volume/volume.ts";
+import { Attributes } from "./attributes.ts";
+import { Checkpoints, type NewCheckpoint } from "./checkpoints.ts";
+import { FileTree } from "./file-tree.ts";
+import { blockSizeBytes, unitSizeBytes } from "./geometry.ts";
+import { findProblems } from "./integrity.ts";
+import { decodeMapCopy, encodeMapCopy } from "./map-copy.ts";
+import { createSchema, liveFileId, verifySchema } from "./schema.ts";
+import {
+  ReferenceChanges,
+  Segments,
+  type NewSegment,
+  type SegmentObject,
+  type SparseSegment,
+} from "./segments.ts";
+import type { Slice } from "./types.ts";
+
+export interface BlockMapOptions {
+  readOnly?: boolean;
+  /** The clock, ms since the epoch: when garbage was queued. */
+  now?: () => number;
+}
+
+export interface Cut {
+  /** Exactly one more than the last. */
+  cut: number;
+  /** Units of the live file by number, with where they are now; null: not mapped, reads as zeros. */
+  changes: ReadonlyMap<number, Slice | null>;
+  /** The segments that this cut made, each from `allocateSegment`, complete and on the local disk. */
+  segments: readonly NewSegment[];
+  checkpoint?: NewCheckpoint;
+  /** Stored in the same transaction. */
+  attributes?: Readonly<Record<string, string>>;
+}
+
+export interface BlockMapStatistics {
+  /** Bytes that the live file maps, in whole blocks. */
+  usedBytes: number;
+  /** Bytes of the segments that the live file or a checkpoint names. */
+  bucketBytes: number;
+  /** Bytes of segments that nothing names and that are not deleted yet. */
+  garbageBytes: number;
+}
+
+/**
+ * Everything about one volume in one SQLite file: which segment holds each unit of the live file and of every
+ * checkpoint, which segments exist, and the volume's small values. Each method that changes something is one
+ * transaction, on the disk when it returns. Format: docs/formats/block-map.md.
+ *
+ * `restore`, `deleteCheckpoint` and the setters change the map between cuts. A metadata copy is named by its
+ * cut, so they reach the bucket with the next cut, which may be empty; what they make garbage counts as dropped by it.
+ */
+export class BlockMap {
+  readonly liveFileId = liveFileId;
+  readonly path: string;
+  readonly #database: Database;
+  readonly #now: () => number;
+  readonly #attributes: Attributes;
+  readonly #segments: Segments;
+  readonly #tree: FileTree;
+  readonly #checkpoints: Checkpoints;
+
+  private constructor(database: Database, now: () => number) {
+    this.path = database.path;
+    this.#database = database;
+    this.#now = now;
+    this.#attributes = new Attributes(database);
+    this.#segments = new Segments(database, this.#attributes);
+    this.#tree = new FileTree(database, this.#attributes);
+    this.#checkpoints = new Checkpoints(database, this.#attributes, this.#tree);
+  }
+
+  /** @throws SpriteError storage_failure when there is no file, or it is no block map */
+  static open(path: string, options: BlockMapOptions = {}): BlockMap {
+    const database = Database.open(path, { readOnly: options.readOnly ?? false });
+    try {
+      verifySchema(database);
+      return new BlockMap(database, options.now ?? Date.now);
+    } catch (error) {
+      database.close();
+      throw error;
+    }
+  }
+
+  /** Makes an empty map; it appears under its name only when it is complete. */
+  static create(path: string, options: BlockMapOptions & { sizeBytes: number }): BlockMap {
+    const { sizeBytes } = options;
+    if (!Number.isSafeInteger(sizeBytes) || sizeBytes <= 0 || sizeBytes % unitSizeBytes !== 0) {
+      throw new SpriteError(
+        "invalid_request",
+        `volume size ${sizeBytes} is not a multiple of 64 KiB`,
+      );
+    }
+    if (existsSync(path)) throw new SpriteError("already_exists", `block map ${path} exists`);
+    const draft = `${path}.new`;
+    for (const stale of [draft, ...sidecarPaths(draft), ...sidecarPaths(path)])
+      rmSync(stale, { force: true });
+    const database = Database.open(draft, { create: true });
+    try {
+      createSchema(database, { sizeBytes });
+    } finally {
+      // Closing the last connection folds the log into the file, so that one rename moves the whole.
+      database.close();
+    }
+    renameSync(draft, path);
+    syncDirectory(dirname(path));
+    return BlockMap.open(path, options);
+  }
+
+  /** Writes a map from what `serialize` made, replacing any other. The map must not be open. */
+  static async restoreFile(path: string, bytes: Uint8Array): Promise<void> {
+    await decodeMapCopy(path, bytes);
+  }
+
+  close(): void {
+    this.#database.close();
+  }
+
+  get sizeBytes(): number {
+    return this.#attributes.counter("sizeBytes");
+  }
+
+  get lastCut(): number {
+    return this.#attributes.counter("lastCut");
+  }
+
+  /** Where the unit is; null when it is not mapped. */
+  lookup(fileId: number, unit: number): Slice | null {
+    return this.#database.read("look up unit", () => this.#tree.lookup(fileId, unit));
+  }
+
+  lookupRange(fileId: number, firstUnit: number, count: number): (Slice | null)[] {
+    assert(count >= 0, "count is not negative");
+    return this.#database.read("look up units", () =>
+      this.#tree.lookupRange(fileId, firstUnit, count),
+    );
+  }
+
+  /** Records a cut; returns the checkpoint if one was asked for. */
+  commitCut(options: Cut): CheckpointRecord | null {
+    const { cut, changes, segments } = options;
+    const unitCount = this.sizeBytes / unitSizeBytes;
+    for (const unit of changes.keys()) {
+      assert(Number.isInteger(unit) && unit >= 0 && unit < unitCount, "unit is within the volume");
+    }
+    const record = this.#database.transaction("commit cut", () => {
+      assert(cut === this.lastCut + 1, `cut ${cut} follows the last`);
+      this.#segments.insert(segments);
+      const references = new ReferenceChanges();
+      this.#tree.change(changes, references);
+      this.#segments.settle(references, { inserted: segments, cut, nowMs: this.#now() });
+      this.#attributes.setCounter("lastCut", cut);
+      for (const [name, value] of Object.entries(options.attributes ?? {})) {
+        this.#attributes.set(name, value);
+      }
+      return options.checkpoint ? this.#checkpoints.create(options.checkpoint) : null;
+    });
+    this.#segments.forgetPending(segments);
+    return record;
+  }
+
+  /** A number for a segment to be made; it is never given out again. */
+  allocateSegment(): number {
+    return this.#segments.allocate((work) =>
+      this.#database.transaction("reserve segment numbers", work),
+    );
+  }
+
+  /** The object's key, relative to the volume's prefix. */
+  segmentKey(id: number): string {
+    return this.#database.read("look up segment", () => this.#segments.key(id));
+  }
+
+  /** Every segment that has a row, garbage included: what a leak check compares with the bucket. */
+  segments(): Iterable<SegmentObject> {
+    return this.#segments.all();
+  }
+
+  /** Newest first. */
+  listCheckpoints(): CheckpointRecord[] {
+    return this.#database.read("list checkpoints", () => this.#checkpoints.list());
+  }
+
+  getCheckpoint(id: string): CheckpointRecord | null {
+    return this.#database.read("get checkpoint", () => this.#checkpoints.get(id));
+  }
+
+  /** The file to look up a checkpoint's units in. @throws SpriteError not_found */
+  checkpointFileId(id: string): number {
+    return this.#database.read("get checkpoint", () => this.#checkpoints.fileId(id));
+  }
+
+  /** The checkpoint that the live file was last made into or restored from. */
+  get sourceId(): string | null {
+    return this.#database.read("get source", () => this.#checkpoints.liveSourceId);
+  }
+
+  /** @throws SpriteError not_found, conflict (the live file descends directly from it) */
+  deleteCheckpoint(id: string): void {
+    this.#changeBetweenCuts("delete checkpoint", (references) =>
+      this.#checkpoints.delete(id, references),
+    );
+  }
+
+  /** @throws SpriteError not_found */
+  setHealth(id: string, health: CheckpointRecord["health"]): void {
+    this.#database.transaction("set checkpoint health", () =>
+      this.#checkpoints.setHealth(id, health),
+    );
+  }
+
+  /**
+   * Makes the live file equal to the checkpoint. Returns the units that changed, ascending.
+   * @throws SpriteError not_found
+   */
+  restore(id: string): Uint32Array {
+    return this.#changeBetweenCuts("restore checkpoint", (references) =>
+      this.#checkpoints.restore(id, references),
+    );
+  }
+
+  /**
+   * Segments that may be deleted from the bucket: nothing names them, for longer than `olderThanMs`, and the metadata
+   * without their names is in the bucket. At most 1,000 a call. Delete the objects, then call `markDeleted`.
+   */
+  takeGarbage(options: { olderThanMs: number; syncedCut: number }): SegmentObject[] {
+    const queuedAtMsMax = this.#now() - options.olderThanMs;
+    return this.#database.read("take garbage", () =>
+      this.#segments.takeGarbage({ syncedCut: options.syncedCut, queuedAtMsMax }),
+    );
+  }
+
+  markDeleted(ids: readonly number[]): void {
+    this.#database.transaction("forget deleted segments", () => this.#segments.markDeleted(ids));
+  }
+
+  /** Segments of which at most this share is in use, emptiest first: what a compactor should rewrite. */
+  segmentsWorthRewriting(options: { liveShareMax: number; countMax: number }): SparseSegment[] {
+    return this.#database.read("find sparse segments", () =>
+      this.#segments.worthRewriting(options),
+    );
+  }
+
+  get formatted(): boolean {
+    return this.#attributes.formatted;
+  }
+
+  /** For good: the database itself refuses to unset it. */
+  markFormatted(): void {
+    this.#database.transaction("mark formatted", () => this.#attributes.markFormatted());
+  }
+
+  getAttribute(name: string): string | null {
+    return this.#database.read("get attribute", () => this.#attributes.get(name));
+  }
+
+  /** @throws SpriteError invalid_request for a name that the map keeps for itself */
+  setAttribute(name: string, value: string): void {
+    this.#database.transaction("set attribute", () => this.#attributes.set(name, value));
+  }
+
+  /** From counters, at no cost. */
+  statistics(): BlockMapStatistics {
+    return this.#database.read("get statistics", () => ({
+      usedBytes: this.#checkpoints.liveUsedBlocks * blockSizeBytes,
+      bucketBytes: this.#attributes.counter("namedBytes"),
+      garbageBytes: this.#attributes.counter("garbageBytes"),
+    }));
+  }
+
+  /** A copy for the bucket, as of the moment of the call; compressing it goes on in the background. */
+  serialize(): Promise<Uint8Array> {
+    return encodeMapCopy(this.#database.serialize());
+  }
+
+  /** What is wrong with the map, a sentence each; nothing when it is sound. Reads all of it. */
+  checkIntegrity(): string[] {
+    return this.#database.read("check block map", () => findProblems(this.#database));
+  }
+
+  #changeBetweenCuts<T>(what: string, change: (references: ReferenceChanges) => T): T {
+    return this.#database.transaction(what, () => {
+      const references = new ReferenceChanges();
+      const result = change(references);
+      const cut = this.lastCut + 1;
+      this.#segments.settle(references, { inserted: [], cut, nowMs: this.#now() });
+      return result;
+    });
+  }
+}
+
+function syncDirectory(path: string): void {
+  const descriptor = openSync(path, "r");
+  try {
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
+}

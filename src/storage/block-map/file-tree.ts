@@ -1,0 +1,243 @@
+import { must } from "../../base/assert.ts";
+import type { Database, Statement } from "../database.ts";
+import type { Attributes } from "./attributes.ts";
+import { unitsPerLeaf } from "./geometry.ts";
+import {
+  decodeLeaf,
+  emptyLeaf,
+  encodeLeaf,
+  getEntry,
+  lengthBlocksAt,
+  sameEntry,
+  segmentAt,
+  setEntry,
+  type Leaf,
+} from "./leaf.ts";
+import { liveFileId } from "./schema.ts";
+import type { ReferenceChanges } from "./segments.ts";
+import type { Slice } from "./types.ts";
+
+interface StoredLeaf {
+  id: number;
+  generation: number;
+  data: Uint8Array;
+}
+
+interface RootRow {
+  leaf_index: number;
+  leaf: number;
+}
+
+/**
+ * Files as trees of two levels: root rows name leaves, and clones share leaves until one is changed.
+ *
+ * Who may change a leaf in place: every clone ends the current generation. A leaf of the current generation was
+ * made after the last clone, so only the live file can name it. An older one is looked up in the other files'
+ * roots; a leaf keeps its index in every file, so that is one key lookup a file, newest first, which
+ * nearly always ends at the first.
+ */
+export class FileTree {
+  readonly #attributes: Attributes;
+  readonly #find: Statement<[number, number], StoredLeaf>;
+  readonly #range: Statement<[number, number, number], { leaf_index: number; data: Uint8Array }>;
+  readonly #otherNames: Statement<[number, number, number], { one: 1 }>;
+  readonly #roots: Statement<[number], RootRow>;
+  readonly #setRoot: Statement<[number, number, number], never>;
+  readonly #deleteRoot: Statement<[number, number], never>;
+  readonly #deleteRoots: Statement<[number], never>;
+  readonly #cloneRoots: Statement<[number, number], never>;
+  readonly #leaf: Statement<[number], { data: Uint8Array }>;
+  readonly #insertLeaf: Statement<[number, Uint8Array], never>;
+  readonly #updateLeaf: Statement<[number, Uint8Array, number], never>;
+  readonly #deleteLeaf: Statement<[number], never>;
+  readonly #addUsedBlocks: Statement<[number, number], never>;
+
+  constructor(database: Database, attributes: Attributes) {
+    this.#attributes = attributes;
+    this.#find = database.prepare(
+      `SELECT leaf.id, generation, data FROM root JOIN leaf ON leaf.id = root.leaf
+       WHERE root.file = ? AND root.leaf_index = ?`,
+    );
+    this.#range = database.prepare(
+      `SELECT leaf_index, data FROM root JOIN leaf ON leaf.id = root.leaf
+       WHERE root.file = ? AND leaf_index BETWEEN ? AND ? ORDER BY leaf_index`,
+    );
+    // CROSS JOIN fixes the order of the loops: few files outside, one key lookup inside.
+    this.#otherNames = database.prepare(
+      `SELECT 1 AS one FROM file CROSS JOIN root ON root.file = file.id AND root.leaf_index = ?
+       WHERE root.leaf = ? AND file.id <> ? ORDER BY file.id DESC LIMIT 1`,
+    );
+    this.#roots = database.prepare(
+      "SELECT leaf_index, leaf FROM root WHERE file = ? ORDER BY leaf_index",
+    );
+    this.#setRoot = database.prepare(
+      "INSERT OR REPLACE INTO root (file, leaf_index, leaf) VALUES (?, ?, ?)",
+    );
+    this.#deleteRoot = database.prepare("DELETE FROM root WHERE file = ? AND leaf_index = ?");
+    this.#deleteRoots = database.prepare("DELETE FROM root WHERE file = ?");
+    this.#cloneRoots = database.prepare(
+      `INSERT INTO root (file, leaf_index, leaf)
+       SELECT ?, leaf_index, leaf FROM root WHERE file = ? ORDER BY leaf_index`,
+    );
+    this.#leaf = database.prepare("SELECT data FROM leaf WHERE id = ?");
+    this.#insertLeaf = database.prepare("INSERT INTO leaf (generation, data) VALUES (?, ?)");
+    this.#updateLeaf = database.prepare("UPDATE leaf SET generation = ?, data = ? WHERE id = ?");
+    this.#deleteLeaf = database.prepare("DELETE FROM leaf WHERE id = ?");
+    this.#addUsedBlocks = database.prepare(
+      "UPDATE file SET used_blocks = used_blocks + ? WHERE id = ?",
+    );
+  }
+
+  lookup(fileId: number, unit: number): Slice | null {
+    const stored = this.#find.get(fileId, Math.floor(unit / unitsPerLeaf));
+    return stored === undefined ? null : getEntry(decodeLeaf(stored.data), unit % unitsPerLeaf);
+  }
+
+  lookupRange(fileId: number, firstUnit: number, count: number): (Slice | null)[] {
+    const slices = Array.from({ length: count }, (): Slice | null => null);
+    const firstLeaf = Math.floor(firstUnit / unitsPerLeaf);
+    const lastLeaf = Math.floor((firstUnit + count - 1) / unitsPerLeaf);
+    for (const { leaf_index, data } of this.#range.iterate(fileId, firstLeaf, lastLeaf)) {
+      const leaf = decodeLeaf(data);
+      const start = Math.max(firstUnit, leaf_index * unitsPerLeaf);
+      const end = Math.min(firstUnit + count, (leaf_index + 1) * unitsPerLeaf);
+      for (let unit = start; unit < end; unit++) {
+        slices[unit - firstUnit] = getEntry(leaf, unit % unitsPerLeaf);
+      }
+    }
+    return slices;
+  }
+
+  /** Points units of the live file to other slices, or to none. */
+  change(changes: ReadonlyMap<number, Slice | null>, references: ReferenceChanges): void {
+    const units = Float64Array.from(changes.keys()).sort();
+    const generation = this.#attributes.counter("generation");
+    let usedBlocks = 0;
+    for (let start = 0, end = 0; start < units.length; start = end) {
+      const leafIndex = Math.floor(unitAt(units, start) / unitsPerLeaf);
+      const leafEnd = (leafIndex + 1) * unitsPerLeaf;
+      for (end = start; end < units.length && unitAt(units, end) < leafEnd; end++);
+      const ofLeaf = units.subarray(start, end);
+      usedBlocks += this.#changeLeaf({ leafIndex, generation, units: ofLeaf, changes, references });
+    }
+    if (usedBlocks !== 0) this.#addUsedBlocks.run(usedBlocks, liveFileId);
+  }
+
+  /** Changes units of one leaf; returns by how many blocks the file grew. */
+  #changeLeaf(options: {
+    leafIndex: number;
+    generation: number;
+    units: Float64Array;
+    changes: ReadonlyMap<number, Slice | null>;
+    references: ReferenceChanges;
+  }): number {
+    const { leafIndex, generation, references } = options;
+    const stored = this.#find.get(liveFileId, leafIndex);
+    const leaf = stored === undefined ? emptyLeaf() : decodeLeaf(stored.data);
+    const isShared =
+      stored !== undefined &&
+      stored.generation !== generation &&
+      this.#isNamedElsewhere(leafIndex, stored.id, liveFileId);
+    let usedBlocks = 0;
+    let isChanged = false;
+    for (const unit of options.units) {
+      const index = unit % unitsPerLeaf;
+      const old = segmentAt(leaf, index);
+      const oldBlocks = lengthBlocksAt(leaf, index);
+      const slice = options.changes.get(unit) ?? null;
+      if (old === 0 && slice === null) continue;
+      isChanged = true;
+      usedBlocks += (slice?.lengthBlocks ?? 0) - oldBlocks;
+      // Names in a shared leaf stay where they are; the copy's are counted below as a whole.
+      if (!isShared && old !== 0) references.add(old, -1, -oldBlocks);
+      if (!isShared && slice !== null) references.add(slice.segment, 1, slice.lengthBlocks);
+      setEntry(leaf, index, slice);
+    }
+    if (!isChanged) return 0;
+    if (isShared) references.addLeaf(leaf, 1);
+    this.#storeLeaf({ leafIndex, generation, leaf, idInPlace: isShared ? null : stored?.id });
+    return usedBlocks;
+  }
+
+  #storeLeaf(options: {
+    leafIndex: number;
+    generation: number;
+    leaf: Leaf;
+    /** The leaf to overwrite; null or undefined makes a new one. */
+    idInPlace: number | null | undefined;
+  }): void {
+    const { leafIndex, generation, idInPlace } = options;
+    const data = encodeLeaf(options.leaf);
+    if (data.length === 0) {
+      this.#deleteRoot.run(liveFileId, leafIndex);
+      if (idInPlace) this.#deleteLeaf.run(idInPlace);
+    } else if (idInPlace) {
+      this.#updateLeaf.run(generation, data, idInPlace);
+    } else {
+      const { lastInsertRowid } = this.#insertLeaf.run(generation, data);
+      this.#setRoot.run(liveFileId, leafIndex, Number(lastInsertRowid));
+    }
+  }
+
+  /** Makes an empty file name all leaves of another, which are shared from now on. */
+  clone(options: { from: number; to: number }): void {
+    this.#cloneRoots.run(options.to, options.from);
+    this.#attributes.addToCounter("generation", 1);
+  }
+
+  /** Makes the live file equal to another; returns the units that differed, ascending. */
+  replaceLive(fileId: number, references: ReferenceChanges): Uint32Array {
+    const live = new Map(this.#roots.all(liveFileId).map((row) => [row.leaf_index, row.leaf]));
+    const wanted = new Map(this.#roots.all(fileId).map((row) => [row.leaf_index, row.leaf]));
+    const indexes = [...new Set([...live.keys(), ...wanted.keys()])].sort((a, b) => a - b);
+    const differing: number[] = [];
+    for (const leafIndex of indexes) {
+      const oldId = live.get(leafIndex);
+      const newId = wanted.get(leafIndex);
+      if (oldId === newId) continue;
+      const oldLeaf = oldId === undefined ? emptyLeaf() : this.#readLeaf(oldId);
+      const newLeaf = newId === undefined ? emptyLeaf() : this.#readLeaf(newId);
+      for (let index = 0; index < unitsPerLeaf; index++) {
+        if (!sameEntry(oldLeaf, newLeaf, index)) differing.push(leafIndex * unitsPerLeaf + index);
+      }
+      if (oldId !== undefined) this.#release(liveFileId, leafIndex, oldId, oldLeaf, references);
+      if (newId === undefined) this.#deleteRoot.run(liveFileId, leafIndex);
+      else this.#setRoot.run(liveFileId, leafIndex, newId);
+    }
+    this.#attributes.addToCounter("generation", 1);
+    return Uint32Array.from(differing);
+  }
+
+  /** Takes a file's root rows away, and the leaves that no other file names. */
+  drop(fileId: number, references: ReferenceChanges): void {
+    for (const { leaf_index, leaf } of this.#roots.all(fileId)) {
+      this.#release(fileId, leaf_index, leaf, null, references);
+    }
+    this.#deleteRoots.run(fileId);
+  }
+
+  /** Deletes a leaf that `fileId` stops naming, unless another file names it. */
+  #release(
+    fileId: number,
+    leafIndex: number,
+    id: number,
+    leaf: Leaf | null,
+    references: ReferenceChanges,
+  ): void {
+    if (this.#isNamedElsewhere(leafIndex, id, fileId)) return;
+    references.addLeaf(leaf ?? this.#readLeaf(id), -1);
+    this.#deleteLeaf.run(id);
+  }
+
+  #isNamedElsewhere(leafIndex: number, leafId: number, fileId: number): boolean {
+    return this.#otherNames.get(leafIndex, leafId, fileId) !== undefined;
+  }
+
+  #readLeaf(id: number): Leaf {
+    return decodeLeaf(must(this.#leaf.get(id), `leaf ${id} exists`).data);
+  }
+}
+
+function unitAt(units: Float64Array, position: number): number {
+  return must(units[position], "position is in range");
+}

@@ -1,0 +1,132 @@
+import type { Database } from "../database.ts";
+import { unitsPerLeaf } from "./geometry.ts";
+import { decodeLeaf, getEntry, lengthBlocksAt, segmentAt } from "./leaf.ts";
+
+interface SegmentRow {
+  id: number;
+  size_bytes: number;
+  refs: number;
+  blocks: number;
+  is_garbage: number;
+}
+
+interface Counted {
+  refs: number;
+  blocks: number;
+}
+
+/** Recomputes every counter from the leaves and reports each that differs. Reads the whole map. */
+export function findProblems(database: Database): string[] {
+  const problems: string[] = [];
+  const report = database.pragma("quick_check");
+  if (report !== "ok") problems.push(`SQLite: ${String(report)}`);
+  const { blocksByLeaf, bySegment } = countLeaves(database, problems);
+  checkFiles(database, blocksByLeaf, problems);
+  checkSegments(database, bySegment, problems);
+  return problems;
+}
+
+function countLeaves(
+  database: Database,
+  problems: string[],
+): { blocksByLeaf: Map<number, number>; bySegment: Map<number, Counted> } {
+  const blocksByLeaf = new Map<number, number>();
+  const bySegment = new Map<number, Counted>();
+  const leaves = database.prepare<[], { id: number; data: Uint8Array }>(
+    "SELECT id, data FROM leaf",
+  );
+  for (const { id, data } of leaves.iterate()) {
+    const leaf = decodeLeaf(data);
+    let blocks = 0;
+    for (let index = 0; index < unitsPerLeaf; index++) {
+      const segment = segmentAt(leaf, index);
+      if (segment === 0) continue;
+      getEntry(leaf, index);
+      const length = lengthBlocksAt(leaf, index);
+      blocks += length;
+      const counted = bySegment.get(segment) ?? { refs: 0, blocks: 0 };
+      bySegment.set(segment, { refs: counted.refs + 1, blocks: counted.blocks + length });
+    }
+    if (blocks === 0) problems.push(`leaf ${id} is empty`);
+    blocksByLeaf.set(id, blocks);
+  }
+  return { blocksByLeaf, bySegment };
+}
+
+function checkFiles(
+  database: Database,
+  blocksByLeaf: ReadonlyMap<number, number>,
+  problems: string[],
+): void {
+  const files = database.prepare<[], { id: number; name: string; used_blocks: number }>(
+    "SELECT id, name, used_blocks FROM file",
+  );
+  const roots = database.prepare<[number], { leaf_index: number; leaf: number }>(
+    "SELECT leaf_index, leaf FROM root WHERE file = ?",
+  );
+  const named = new Set<number>();
+  const indexByLeaf = new Map<number, number>();
+  for (const { id, name, used_blocks } of files.all()) {
+    let blocks = 0;
+    for (const { leaf_index, leaf } of roots.iterate(id)) {
+      const leafBlocks = blocksByLeaf.get(leaf);
+      if (leafBlocks === undefined) problems.push(`${name} names leaf ${leaf}, which is missing`);
+      if ((indexByLeaf.get(leaf) ?? leaf_index) !== leaf_index) {
+        problems.push(`leaf ${leaf} is named at two places`);
+      }
+      indexByLeaf.set(leaf, leaf_index);
+      named.add(leaf);
+      blocks += leafBlocks ?? 0;
+    }
+    if (blocks !== used_blocks) {
+      problems.push(`${name} maps ${blocks} blocks, its counter says ${used_blocks}`);
+    }
+  }
+  for (const leaf of blocksByLeaf.keys()) {
+    if (!named.has(leaf)) problems.push(`leaf ${leaf} is named by no file`);
+  }
+  const strays = database
+    .prepare<[], { count: number }>(
+      "SELECT count(*) AS count FROM root WHERE file NOT IN (SELECT id FROM file)",
+    )
+    .get();
+  if (strays?.count !== 0) problems.push(`${strays?.count} root rows belong to no file`);
+}
+
+function checkSegments(
+  database: Database,
+  bySegment: Map<number, Counted>,
+  problems: string[],
+): void {
+  const segments = database.prepare<[], SegmentRow>(
+    `SELECT id, size_bytes, refs, blocks, garbage.segment IS NOT NULL AS is_garbage
+     FROM segment LEFT JOIN garbage ON garbage.segment = segment.id`,
+  );
+  let namedBytes = 0;
+  let garbageBytes = 0;
+  for (const row of segments.iterate()) {
+    const counted = bySegment.get(row.id) ?? { refs: 0, blocks: 0 };
+    bySegment.delete(row.id);
+    if (counted.refs !== row.refs || counted.blocks !== row.blocks) {
+      problems.push(
+        `segment ${row.id} is named ${counted.refs} times with ${counted.blocks} blocks, ` +
+          `its counters say ${row.refs} and ${row.blocks}`,
+      );
+    }
+    if ((row.is_garbage === 1) !== (counted.refs === 0)) {
+      problems.push(`segment ${row.id} with ${counted.refs} names is wrongly (not) queued`);
+    }
+    if (row.is_garbage === 1) garbageBytes += row.size_bytes;
+    else namedBytes += row.size_bytes;
+  }
+  for (const id of bySegment.keys()) problems.push(`segment ${id} is named and has no row`);
+  checkCounter(database, "namedBytes", namedBytes, problems);
+  checkCounter(database, "garbageBytes", garbageBytes, problems);
+}
+
+function checkCounter(database: Database, name: string, actual: number, problems: string[]): void {
+  const row = database
+    .prepare<[string], { value: number }>("SELECT value FROM attribute WHERE name = ?")
+    .get(name);
+  if (row?.value !== actual) problems.push(`${name} is ${actual}, its counter says ${row?.value}`);
+}

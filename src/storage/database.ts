@@ -1,0 +1,114 @@
+import SqliteDatabase from "better-sqlite3";
+import { existsSync } from "node:fs";
+import { SpriteError } from "../contract/errors.ts";
+
+/**
+ * SQLite as the storage room uses it: write-ahead log, every commit synced, one writer, prepared statements.
+ * Errors of SQLite become SpriteErrors here, so that no caller has to know its codes.
+ */
+
+/** A wait for another connection's lock. One process writes a file, so only a dying predecessor is ever waited for. */
+const busyTimeoutMs = 5_000;
+/** Negative means KiB in SQLite's own notation. */
+const pageCacheSizeKiB = 8 * 1024;
+/** The log is folded into the file above this size, so that one cut's commit seldom has to. */
+const walSizePagesMax = 4_096;
+
+export type SqlValue = string | number | bigint | Uint8Array | null;
+export type Statement<Parameters extends SqlValue[], Row> = SqliteDatabase.Statement<
+  Parameters,
+  Row
+>;
+
+export interface DatabaseOptions {
+  readOnly?: boolean;
+  /** Makes the file when it is missing; otherwise a missing file is an error. */
+  create?: boolean;
+}
+
+export class Database {
+  readonly path: string;
+  readonly #sqlite: SqliteDatabase.Database;
+  readonly #transaction: (work: () => void) => void;
+
+  private constructor(path: string, sqlite: SqliteDatabase.Database) {
+    this.path = path;
+    this.#sqlite = sqlite;
+    this.#transaction = sqlite.transaction((work: () => void) => work()).immediate;
+  }
+
+  static open(path: string, options: DatabaseOptions = {}): Database {
+    return translateErrors(`open database ${path}`, () => {
+      const sqlite = new SqliteDatabase(path, {
+        readonly: options.readOnly ?? false,
+        fileMustExist: !(options.create ?? false),
+        timeout: busyTimeoutMs,
+      });
+      try {
+        // A page size can only be chosen while the file is empty; later it is a harmless no-op.
+        sqlite.pragma("page_size = 4096");
+        if (!options.readOnly) sqlite.pragma("journal_mode = WAL");
+        // FULL: a commit has reached the disk when it returns. The residency log relies on it.
+        sqlite.pragma("synchronous = FULL");
+        sqlite.pragma("foreign_keys = ON");
+        sqlite.pragma("temp_store = MEMORY");
+        sqlite.pragma(`cache_size = -${pageCacheSizeKiB}`);
+        sqlite.pragma(`wal_autocheckpoint = ${walSizePagesMax}`);
+      } catch (error) {
+        sqlite.close();
+        throw error;
+      }
+      return new Database(path, sqlite);
+    });
+  }
+
+  prepare<Parameters extends SqlValue[], Row = never>(sql: string): Statement<Parameters, Row> {
+    return translateErrors("prepare statement", () => this.#sqlite.prepare<Parameters, Row>(sql));
+  }
+
+  execute(sql: string): void {
+    translateErrors("execute SQL", () => this.#sqlite.exec(sql));
+  }
+
+  /** The single value of a pragma. */
+  pragma(text: string): unknown {
+    return translateErrors(`pragma ${text}`, () => this.#sqlite.pragma(text, { simple: true }));
+  }
+
+  /** Runs the work in one immediate transaction: all of it is committed, or none. */
+  transaction<T>(what: string, work: () => T): T {
+    const results: T[] = [];
+    translateErrors(what, () => this.#transaction(() => results.push(work())));
+    return results[0] as T;
+  }
+
+  /** Reads under one error translation, without a transaction. */
+  read<T>(what: string, work: () => T): T {
+    return translateErrors(what, work);
+  }
+
+  /** The file's content as of now, with everything that is still in the write-ahead log. */
+  serialize(): Uint8Array {
+    return translateErrors("serialize database", () => this.#sqlite.serialize());
+  }
+
+  close(): void {
+    translateErrors(`close database ${this.path}`, () => this.#sqlite.close());
+  }
+}
+
+/** The files that SQLite keeps beside a database; stale ones must never meet another database file. */
+export function sidecarPaths(path: string): string[] {
+  return [`${path}-wal`, `${path}-shm`, `${path}-journal`].filter((file) => existsSync(file));
+}
+
+/** Runs the work; what SQLite throws becomes disk_full or storage_failure, with the cause kept. */
+function translateErrors<T>(what: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof SqliteDatabase.SqliteError)) throw error;
+    const code = error.code === "SQLITE_FULL" ? "disk_full" : "storage_failure";
+    throw new SpriteError(code, `${what}: ${error.message}`, { cause: error });
+  }
+}
