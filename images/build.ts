@@ -8,7 +8,6 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 
 import { buildImage } from "./builder.ts";
-import type { Report } from "./command.ts";
 import { lockFile } from "./lock.ts";
 import { recipeHash } from "./recipe-hash.ts";
 import { imageNames, isImageName, recipes, type ImageName } from "./recipes.ts";
@@ -18,14 +17,20 @@ export interface EnsuredImage {
   recipeHash: string;
 }
 
+/** As much of a log as a build needs; the server's own log is one. */
+export interface ImageLog {
+  info(message: string): void;
+}
+
 const defaultCacheDirectory = "/var/cache/opensprites";
 
 /** Returns the image's path, building it first unless it is there. Safe to call from several processes at once. */
 export async function ensureImage(
   name: ImageName,
-  options: { log: Report; cacheDirectory?: string },
+  options: { log: ImageLog; cacheDirectory?: string },
 ): Promise<EnsuredImage> {
-  const { log, cacheDirectory = defaultCacheDirectory } = options;
+  const { cacheDirectory = defaultCacheDirectory } = options;
+  const log = (line: string): void => options.log.info(line);
   const recipe = recipes[name];
   const hash = recipeHash(recipe, await nodeVersion());
   const directory = join(cacheDirectory, hash);
@@ -111,7 +116,11 @@ async function main(): Promise<void> {
     throw new Error(`unknown image "${values.image}": choose one of ${imageNames.join(", ")}`);
   }
   const image = await ensureImage(values.image, {
-    log: (line) => process.stderr.write(`images: ${line}\n`),
+    log: {
+      info: (line) =>
+        process.stderr.write(`images: ${line}
+`),
+    },
   });
   if (values["print-path"]) process.stdout.write(`${image.path}\n`);
 }

@@ -1,0 +1,78 @@
+/** Holds every import to the table of ARCHITECTURE.md section 2: which room may look into which. */
+import { readModule } from "./imports.ts";
+import { readSourceFiles, reportProblems, resolveImport, type SourceFile } from "./source-files.ts";
+
+/**
+ * For each room the places it may import from, besides itself. A place is a room, a directory or a file below `src/` without its
+ * ending; a `*` at the end stands for any rest of a file's name.
+ */
+export const arrows: Readonly<Record<string, readonly string[]>> = {
+  contract: [],
+  base: ["contract"],
+  host: ["contract", "base"],
+  storage: ["contract", "base"],
+  sandbox: ["contract", "base", "host"],
+  agent: ["contract", "base", "host", "storage", "sandbox"],
+  worker: [
+    "contract",
+    "base",
+    "host",
+    "agent/startup",
+    "storage/object-store",
+    "storage/volume/image*",
+  ],
+  control: ["contract", "base", "worker/worker"],
+  edge: ["contract", "base", "worker/worker", "control"],
+  cli: ["contract"],
+  "env-cli": ["contract"],
+  // The wiring, `spritesd.ts` and `spritesd/`: it chooses implementations, so it sees the rooms that have some.
+  spritesd: [
+    ...["contract", "base", "host", "worker", "control", "edge", "agent/startup"],
+    ...["storage/object-store", "storage/volume/image*", "sandbox/gateway*"],
+  ],
+};
+
+/** Code outside `src/` may use all of it; the other way only the wiring may, and only to build the standard image. */
+const outsideImportsOfWiring = ["images/build.ts"];
+
+export function findForbiddenImports(files: readonly SourceFile[]): string[] {
+  const problems: string[] = [];
+  for (const file of files) {
+    const room = roomOf(file.path);
+    if (room === null) continue;
+    for (const { specifier, line } of readModule(file.text).imports) {
+      const target = resolveImport(file.path, specifier);
+      if (target === null) continue;
+      const reason = forbidden(room, target);
+      if (reason !== null) problems.push(`${file.path}:${line}: ${reason}`);
+    }
+  }
+  return problems;
+}
+
+function roomOf(path: string): string | null {
+  if (!path.startsWith("src/")) return null;
+  return (path.split("/")[1] ?? "").replace(/\.ts$/, "");
+}
+
+function forbidden(room: string, target: string): string | null {
+  const allowed = arrows[room];
+  if (allowed === undefined)
+    return `the room "${room}" is not in the table of tools/check-arrows.ts`;
+  const targetRoom = roomOf(target);
+  if (targetRoom === null) {
+    if (room === "spritesd" && outsideImportsOfWiring.includes(target)) return null;
+    return `src/ may not import ${target}, which is not part of the product`;
+  }
+  if (targetRoom === room) return null;
+  const place = target.slice("src/".length).replace(/\.ts$/, "");
+  const isAllowed = allowed.some((entry) =>
+    entry.endsWith("*")
+      ? place.startsWith(entry.slice(0, -1))
+      : place === entry || place.startsWith(`${entry}/`),
+  );
+  if (isAllowed) return null;
+  return `"${room}" may not import ${target}; it may import: ${allowed.join(", ") || "nothing"}`;
+}
+
+if (import.meta.main) reportProblems("arrows", findForbiddenImports(readSourceFiles()));
