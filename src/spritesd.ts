@@ -42,7 +42,11 @@ program
   .command("create")
   .description("make a token for an organization, which is made too if it is new; prints the token")
   .requiredOption("--org <slug>", "organization")
-  .option("--data <dir>", "the server's data directory", process.env["SPRITES_DATA"] ?? dataDirectoryDefault)
+  .option(
+    "--data <dir>",
+    "the server's data directory",
+    process.env["SPRITES_DATA"] ?? dataDirectoryDefault,
+  )
   .option("--description <text>", "what the token is for", "")
   .action(async (values: { org: string; data: string; description: string }) => {
     try {
@@ -59,6 +63,7 @@ await program.parseAsync();
 
 async function stopSignal(): Promise<void> {
   await new Promise<void>((resolve) => {
-    for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.once(signal, () => resolve());
+    for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const)
+      process.once(signal, () => resolve());
   });
 }

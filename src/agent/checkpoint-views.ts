@@ -1,6 +1,7 @@
 import { mkdir, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Log } from "../base/log.ts";
+import { mountBackingFile } from "../host/block-mount.ts";
 import type { HostHelper } from "../host/host-helper.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import type { Volume } from "../storage/volume/volume.ts";
@@ -72,10 +73,14 @@ export class CheckpointViews {
       await volume.showCheckpoint(id);
       this.#shown.add(id);
       const file = join(runDirectory, "fuse", id);
-      const source = await helper.attachLoop({ file, readOnly: true });
-      // noload: the journal was emptied by the freeze, and a read-only device could not replay one.
-      const flags = ["readOnly", "noAtime", "noDev"] as const;
-      await helper.mount({ source, target: directory, type: "ext4", flags: [...flags], data: "noload" });
+      await mountBackingFile(helper, {
+        backingFile: file,
+        readOnly: true,
+        target: directory,
+        fileSystem: "ext4",
+        // The freeze emptied the journal, and a read-only device could not replay one.
+        data: "noload",
+      });
       await sandbox.showCheckpoint({ checkpointId: id, diskDirectory: directory });
     } catch (error) {
       log.warn({ err: error, checkpoint: id }, "a checkpoint cannot be shown");
@@ -89,7 +94,7 @@ export class CheckpointViews {
     if (!this.#shown.delete(id)) return;
     try {
       await sandbox.hideCheckpoint(id);
-      await helper.unmount(this.#directoryOf(id), { lazy: true });
+      await helper.run({ type: "unmount", target: this.#directoryOf(id), lazy: true });
       await volume.hideCheckpoint(id);
       await rmdir(this.#directoryOf(id));
     } catch (error) {

@@ -1,10 +1,10 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { SpriteError } from "../contract/errors.ts";
+import { mountBackingFile } from "../host/block-mount.ts";
 import { formatExt4 } from "../host/ext4.ts";
 import type { HostHelper } from "../host/host-helper.ts";
 import type { CheckpointRecord, PendingCheckpoint, Volume } from "../storage/volume/volume.ts";
-import { freezeTimeoutMs } from "./limits.ts";
 
 /** The sprite's ext4 file system: on a loop device over the volume's `live` file. */
 export class Disk {
@@ -32,32 +32,34 @@ export class Disk {
 
   /** Loop device and mount. @throws SpriteError start_failed: a file system that does not mount is never formatted again */
   async attach(): Promise<void> {
-    const file = join(this.#fuseDirectory, "live");
-    const device = await this.#helper.attachLoop({ file, readOnly: false });
-    if (!this.#volume.formatted) {
-      // A crash before this commit leaves a volume that no guest has ever written to: formatting it again loses nothing.
-      await formatExt4(device, { label: "sprite" });
-      await this.#volume.markFormatted();
-    }
     try {
-      await this.#helper.mount({
-        source: device,
+      await mountBackingFile(this.#helper, {
+        backingFile: join(this.#fuseDirectory, "live"),
+        readOnly: false,
         target: this.directory,
-        type: "ext4",
-        flags: ["noAtime", "noDev"],
+        fileSystem: "ext4",
         data: "discard",
+        beforeMount: (device) => this.#formatOnce(device),
       });
     } catch (error) {
-      await this.#helper.detachLoop(device);
-      throw new SpriteError("start_failed", "the sprite's file system does not mount", { cause: error });
+      throw new SpriteError("start_failed", "the sprite's file system does not mount", {
+        cause: error,
+      });
     }
     this.#attached = true;
+  }
+
+  async #formatOnce(device: string): Promise<void> {
+    if (this.#volume.formatted) return;
+    // A crash before this commit leaves a volume that no guest has ever written to: formatting it again loses nothing.
+    await formatExt4(device, { label: "sprite" });
+    await this.#volume.markFormatted();
   }
 
   /** Unmounts, which writes everything back and leaves the file system clean; the loop device ends with the mount. */
   async detach(): Promise<void> {
     if (!this.#attached) return;
-    await this.#helper.unmount(this.directory);
+    await this.#helper.run({ type: "unmount", target: this.directory });
     this.#attached = false;
   }
 
@@ -69,10 +71,10 @@ export class Disk {
     comment: string;
     isAuto: boolean;
   }): Promise<{ pending: PendingCheckpoint; pauseMs: number }> {
-    await this.#helper.syncFileSystem(this.directory);
+    await this.#helper.run({ type: "sync_file_system", directory: this.directory });
     await this.#volume.sync();
     const start = performance.now();
-    await this.#helper.freeze(this.directory, { timeoutMs: freezeTimeoutMs });
+    await this.#helper.freeze(this.directory);
     let pending: PendingCheckpoint;
     try {
       pending = await this.#volume.beginCheckpoint(options);

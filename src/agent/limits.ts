@@ -1,7 +1,5 @@
 /** Every bound of the agent's own parts, with its reason. */
 
-/** A freeze that lasts longer is ended by the helper's watchdog, whatever happens to us. */
-export const freezeTimeoutMs = 500;
 /** Checkpoints visible below /.sprite/checkpoints (contract.md section 5). Each one holds a loop device and two mounts. */
 export const checkpointViewsMax = 5;
 export const commentLengthMax = 4_096;

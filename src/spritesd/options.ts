@@ -1,3 +1,4 @@
+import { imageNames, type ImageName } from "../../images/recipes.ts";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { logLevels, type LogLevel } from "../base/log.ts";
 import type { SpriteLimits, Uplink } from "../agent/startup.ts";
@@ -8,7 +9,7 @@ export interface ServeOptions {
   listen: { host: string; port: number };
   /** Null: a directory inside data. */
   bucket: string | null;
-  image: "dev" | "minimal";
+  image: ImageName;
   uplink: Uplink;
   runtime: string | null;
   memoryBytesMax: number;
@@ -45,7 +46,7 @@ export function addServeOptions(command: Command): Command {
     )
     .addOption(
       option("--image <name>", "image of new sprites", "SPRITES_IMAGE")
-        .choices(["dev", "minimal"])
+        .choices([...imageNames])
         .default("dev"),
     )
     .addOption(
@@ -58,8 +59,11 @@ export function addServeOptions(command: Command): Command {
         .argParser(parseUplink),
     )
     .addOption(
-      option("--runtime <name>", "OCI runtime (default: what fits the machine)", "SPRITES_RUNTIME")
-        .choices(["runc", "crun", "runsc"]),
+      option(
+        "--runtime <name>",
+        "OCI runtime (default: what fits the machine)",
+        "SPRITES_RUNTIME",
+      ).choices(["runc", "crun", "runsc"]),
     )
     .addOption(
       option("--memory-max <size>", "memory of one sprite", "SPRITES_MEMORY_MAX")
@@ -82,8 +86,11 @@ export function addServeOptions(command: Command): Command {
         .argParser(parseSize),
     )
     .addOption(
-      option("--url-domain <domain>", "domain of the sprites' own URLs", "SPRITES_URL_DOMAIN")
-        .default("sprites.localhost"),
+      option(
+        "--url-domain <domain>",
+        "domain of the sprites' own URLs",
+        "SPRITES_URL_DOMAIN",
+      ).default("sprites.localhost"),
     )
     .addOption(
       option("--log-level <level>", "how much is logged, to stderr", "SPRITES_LOG_LEVEL")

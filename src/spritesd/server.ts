@@ -49,7 +49,8 @@ async function start(
   undo: Array<() => Promise<void>>,
 ): Promise<string> {
   const places = placesOf(options.data);
-  const bucket = options.bucket === null ? join(places.dataDirectory, "bucket") : resolve(options.bucket);
+  const bucket =
+    options.bucket === null ? join(places.dataDirectory, "bucket") : resolve(options.bucket);
   await mkdir(places.dataDirectory, { recursive: true, mode: 0o700 });
   const lock = await takeServerLock(places.runDirectory);
   undo.push(lock.release);
@@ -95,7 +96,10 @@ async function start(
     images,
     defaultImageHash: imageHash,
     slots: new Slots(places.serverHash),
-    networkOf: (slot) => ({ interfaceName: slot.interfaceName, ...gateway.addressesOf(slot.index) }),
+    networkOf: (slot) => ({
+      interfaceName: slot.interfaceName,
+      ...gateway.addressesOf(slot.index),
+    }),
     limits: limitsOf(options),
     runtime,
     diskSizeBytes: diskSizeBytesDefault,

@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { openControlPipe } from "../agent/control-pipe.ts";
 import { createLog, type LogLevel } from "../base/log.ts";
-import { HostHelper } from "../host/host-helper.ts";
+import { mountBackingFile } from "../host/block-mount.ts";
+import { createHostHelper } from "../host/host-helper.ts";
 import { openVolume } from "../storage/volume/open-volume.ts";
 import type { ImageStartup } from "./image-startup.ts";
 import { imageLingerMs } from "./limits.ts";
@@ -16,7 +17,7 @@ const log = createLog({ level: startup.logLevel as LogLevel, room: "image" });
 try {
   const fuseDirectory = join(startup.runDirectory, "fuse");
   const mountDirectory = join(startup.runDirectory, "mnt");
-  const helper = new HostHelper({ log });
+  const helper = createHostHelper(log);
   await mkdir(fuseDirectory, { recursive: true });
   await mkdir(mountDirectory, { recursive: true });
   const volume = await openVolume({
@@ -30,19 +31,18 @@ try {
   });
   volume.onProblem((problem) => log.error({ err: problem }, "the image cannot be read"));
   await volume.mount(fuseDirectory);
-  const device = await helper.attachLoop({ file: join(fuseDirectory, "live"), readOnly: true });
-  await helper.mount({
-    source: device,
+  await mountBackingFile(helper, {
+    backingFile: join(fuseDirectory, "live"),
+    readOnly: true,
     target: mountDirectory,
-    type: "erofs",
-    flags: ["readOnly", "noAtime", "noDev"],
+    fileSystem: "erofs",
   });
   pipe.say({ type: "ready", socketPath: "", bootMs: Math.round(performance.now()) });
 
   const command = await pipe.stop;
   // When the server was killed, its agents still end their containers: they read the image until then.
   if (!command.discard) await sleep(imageLingerMs);
-  await helper.unmount(mountDirectory, { lazy: true });
+  await helper.run({ type: "unmount", target: mountDirectory, lazy: true });
   await volume.close({ discard: true });
   await helper.close();
   process.exit(0);

@@ -46,9 +46,7 @@ export class ImageServers {
   async stop(): Promise<void> {
     const servers = [...this.#servers.values()];
     await Promise.all(
-      servers.map(({ process }) =>
-        process.stop({ discard: true, timeoutMs: agentStopTimeoutMs }),
-      ),
+      servers.map(({ process }) => process.stop({ discard: true, timeoutMs: agentStopTimeoutMs })),
     );
   }
 

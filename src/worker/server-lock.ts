@@ -1,10 +1,6 @@
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import {
-  identifyProcess,
-  isAlive,
-  type ProcessIdentity,
-} from "../base/process-identity.ts";
+import { identifyProcess, isAlive, type ProcessIdentity } from "../base/process-identity.ts";
 import { must } from "../base/assert.ts";
 import { SpriteError } from "../contract/errors.ts";
 

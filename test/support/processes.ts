@@ -1,0 +1,20 @@
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { isAlive, signalProcess, type ProcessIdentity } from "../../src/base/process-identity.ts";
+import { waitUntil } from "../../src/base/wait.ts";
+import type { Places } from "../../src/worker/places.ts";
+
+/** The agents and image servers of a server, as its run directory names them. */
+export async function childrenOf(places: Places): Promise<ProcessIdentity[]> {
+  const directory = join(places.runDirectory, "processes");
+  const names = await readdir(directory).catch(() => []);
+  const texts = await Promise.all(names.map((name) => readFile(join(directory, name), "utf8")));
+  return texts.map((text) => JSON.parse(text) as ProcessIdentity);
+}
+
+/** Kills exactly these and waits until they are gone. */
+export async function killAll(identities: readonly ProcessIdentity[]): Promise<void> {
+  for (const identity of identities) signalProcess(identity, "SIGKILL");
+  const gone = await waitUntil(() => !identities.some(isAlive), { timeoutMs: 10_000 });
+  if (!gone) throw new Error("a killed process is still there");
+}
