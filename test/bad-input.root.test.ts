@@ -99,7 +99,7 @@ test("without a good token nothing is told, whatever the path", async () => {
       { authorization: "Bearer wrong" },
       { authorization: server.token },
     ]) {
-      const response = await fetch(`${server.url}${path}`, { headers: headers as HeadersInit });
+      const response = await fetch(`${server.url}${path}`, { headers: headers as Record<string, string> });
       assert.equal(response.status, 401, path);
       assert.equal(((await response.json()) as { error: string }).error, "unauthorized");
     }
