@@ -22,7 +22,7 @@ export interface RecipeFile {
   mode: number;
 }
 
-export const imageNames = ["dev", "minimal"] as const;
+export const imageNames = ["dev", "minimal", "bench"] as const;
 export type ImageName = (typeof imageNames)[number];
 
 export function isImageName(name: string): name is ImageName {
@@ -81,6 +81,9 @@ const devPackages = [
   "zip",
   "zsh",
 ] as const;
+
+/** What `make bench` measures with, so that the sprite and the host run the same binaries. */
+const benchPackages = [...devPackages, "fio"] as const;
 
 const searchPath =
   "/.sprite/bin:/home/sprite/.local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -208,5 +211,13 @@ export const recipes: Readonly<Record<ImageName, Recipe>> = {
     withNode: false,
     files: commonFiles,
     hooks: [...commonHooks, ...lastHooks],
+  },
+  bench: {
+    name: "bench",
+    suite: "trixie",
+    packages: benchPackages,
+    withNode: true,
+    files: devFiles,
+    hooks: [...devHooks, ...lastHooks],
   },
 };
