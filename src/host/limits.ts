@@ -1,0 +1,34 @@
+/** Every bound of this room. */
+
+/** Output that a command may return; what comes after is dropped and the command is reported as failed. */
+export const commandOutputBytesMax = 16 * 1024 * 1024;
+
+/** Part of a failed command's standard error that goes into the error's message. */
+export const errorTextCharactersMax = 400;
+
+/** A frozen file system thaws by itself after this long, whatever happened to the one who froze it. */
+export const freezeTimeMsMax = 500;
+
+/** Pause between two attempts of the watchdog to thaw. */
+export const thawRetryMs = 20;
+
+/** One line of the helper's protocol. */
+export const helperLineBytesMax = 1024 * 1024;
+
+/** Free loop devices are raced for by everybody on the machine: attempts before giving up. */
+export const loopAttachAttemptsMax = 50;
+
+/** Time that a helper gets to load the C library and answer its first request, beyond the request's own deadline. */
+export const helperStartMsMax = 5_000;
+
+/** Default deadline of a helper's operation. */
+export const operationDeadlineMs = 10_000;
+
+/** Time for a helper to end by itself once its standard input has closed. */
+export const helperCloseMsMax = 1_000;
+
+/** A helper that nobody has asked anything for this long ends; the next operation starts another. */
+export const helperIdleMsMax = 5_000;
+
+/** Mounting a guest's disk: replaying its journal may fetch many blocks from far away. */
+export const blockMountDeadlineMs = 60_000;

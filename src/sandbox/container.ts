@@ -1,0 +1,242 @@
+/** A sprite's sandbox: root file system, container, network and launcher brought up and taken down in order. */
+import { createHash } from "node:crypto";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+
+import { assert, must } from "../base/assert.ts";
+import type { Log } from "../base/log.ts";
+import { identifyProcess, signalProcess, type ProcessIdentity } from "../base/process-identity.ts";
+import { waitUntil } from "../base/wait.ts";
+import { SpriteError } from "../contract/errors.ts";
+import { createHostHelper, type HostHelper } from "../host/host-helper.ts";
+import { createLifeline, type Lifeline } from "./lifeline.ts";
+import { readyLine } from "./init-script.ts";
+import {
+  bootMsMax,
+  bootOutputBytesMax,
+  killMsMax,
+  openFilesHard,
+  openFilesSoft,
+} from "./limits.ts";
+import { ociConfig } from "./oci-config.ts";
+import type { Command, Launcher, PipeProcess, TerminalProcess, TerminalSize } from "./process.ts";
+import { Rootfs } from "./rootfs.ts";
+import { OciContainer, type StartedContainer } from "./runtime.ts";
+import type { Sandbox, SandboxOptions } from "./sandbox.ts";
+
+/** The host's static BusyBox, of Debian's package busybox-static. */
+const busyboxFile = "/usr/bin/busybox";
+
+export interface SandboxParts {
+  /** Shared with whoever else in this process needs one; otherwise the sandbox has its own. */
+  helper?: HostHelper;
+}
+
+export function createSandbox(
+  options: SandboxOptions,
+  log: Log,
+  parts: SandboxParts = {},
+): Sandbox {
+  return new ContainerSandbox(options, log, parts);
+}
+
+/** The runtime's name for a sprite's container; the worker derives the same one to clear up after a dead agent. */
+export function containerId(spriteId: string): string {
+  return `os-${createHash("sha256").update(spriteId).digest("hex").slice(0, 12)}`;
+}
+
+class ContainerSandbox implements Sandbox {
+  readonly died: Promise<{ reason: string }>;
+  readonly #options: SandboxOptions;
+  readonly #log: Log;
+  readonly #helper: HostHelper;
+  readonly #ownsHelper: boolean;
+  readonly #rootfs: Rootfs;
+  readonly #container: OciContainer;
+  readonly #bundleDirectory: string;
+  #state: "new" | "starting" | "running" | "stopping" | "stopped" = "new";
+  #lifeline: Lifeline | null = null;
+  #first: ProcessIdentity | null = null;
+  #stopped: Promise<void> | null = null;
+  #onDied: (value: { reason: string }) => void = () => {};
+
+  constructor(options: SandboxOptions, log: Log, parts: SandboxParts) {
+    this.#options = options;
+    this.#log = log;
+    this.#ownsHelper = parts.helper === undefined;
+    this.#helper = parts.helper ?? createHostHelper(log);
+    this.#rootfs = new Rootfs(options, this.#helper, log);
+    this.#bundleDirectory = join(options.runDirectory, "bundle");
+    this.#container = new OciContainer({
+      runtime: options.runtime,
+      root: options.runtimeRoot,
+      containerId: containerId(options.spriteId),
+      bundleDirectory: this.#bundleDirectory,
+    });
+    this.died = new Promise((resolve) => {
+      this.#onDied = resolve;
+    });
+  }
+
+  async start(): Promise<void> {
+    assert(this.#state === "new", "a sandbox starts once");
+    this.#state = "starting";
+    const timings: Record<string, number> = {};
+    try {
+      this.#helper.start();
+      await this.#timed(timings, "bundle", () => this.#prepareBundle());
+      await this.#timed(timings, "rootfs", () => this.#rootfs.mount());
+      const started = await this.#timed(timings, "runtime", () => this.#run());
+      this.#watch(started);
+      await this.#timed(timings, "boot", () => this.#awaitReady(started));
+      this.#state = "running";
+      this.#log.info({ timings }, "sandbox started");
+    } catch (error) {
+      await this.stop();
+      throw new SpriteError("start_failed", "the sprite's container does not start", {
+        cause: error,
+      });
+    }
+  }
+
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  async showCheckpoint(options: { checkpointId: string; diskDirectory: string }): Promise<void> {
+    await this.#rootfs.mountCheckpoint({
+      target: this.#checkpointDirectory(options.checkpointId),
+      diskDirectory: options.diskDirectory,
+    });
+  }
+
+  async hideCheckpoint(checkpointId: string): Promise<void> {
+    await this.#rootfs.unmountCheckpoint(this.#checkpointDirectory(checkpointId));
+  }
+
+  launch(command: Command, options: { stdin: boolean }): Promise<PipeProcess> {
+    return this.#launcher().launch(command, options);
+  }
+
+  launchTerminal(command: Command, size: TerminalSize): Promise<TerminalProcess> {
+    return this.#launcher().launchTerminal(command, size);
+  }
+
+  #launcher(): Launcher {
+    throw new SpriteError("unavailable", "the sprite does not run");
+  }
+
+  #checkpointDirectory(checkpointId: string): string {
+    assert(/^[\w-]+$/.test(checkpointId), "a checkpoint's id is a plain name");
+    return join(this.#options.dotSpriteDirectory, "checkpoints", checkpointId);
+  }
+
+  async #prepareBundle(): Promise<void> {
+    const { dotSpriteDirectory, hostIdBase, name, network, limits, cgroupPath } = this.#options;
+    await mkdir(this.#bundleDirectory, { recursive: true });
+    await mkdir(this.#options.runtimeRoot, { recursive: true });
+    await mkdir(join(dotSpriteDirectory, "bin"), { recursive: true });
+    await mkdir(join(dotSpriteDirectory, "checkpoints"), { recursive: true });
+    // A mount point for the host's own.
+    await writeFile(join(dotSpriteDirectory, "bin", "busybox"), "", { flag: "a" });
+    const config = ociConfig({
+      hostname: name,
+      nameserver: network.nameserver,
+      rootDirectory: this.#rootfs.directory,
+      dotSpriteDirectory,
+      busyboxFile,
+      hostIdBase,
+      limits,
+      limitSwap: false,
+      openFiles: await openFilesLimits(),
+      cgroupPath,
+      seccomp: null,
+    });
+    await writeFile(join(this.#bundleDirectory, "config.json"), JSON.stringify(config));
+  }
+
+  async #run(): Promise<StartedContainer> {
+    const path = join(this.#options.runDirectory, "lifeline");
+    const lifeline = await createLifeline(path, this.#helper);
+    this.#lifeline = lifeline;
+    try {
+      return await this.#container.run({ stdin: lifeline.readEnd });
+    } finally {
+      lifeline.closeReadEnd();
+    }
+  }
+
+  /** The end of the first process shows as the end of its output, which nobody else holds. */
+  #watch(started: StartedContainer): void {
+    this.#first = identifyProcess(started.pid);
+    started.stdout.on("close", () => {
+      if (this.#state === "stopping" || this.#state === "stopped") return;
+      this.#onDied({ reason: "the container's first process ended" });
+    });
+  }
+
+  async #awaitReady(started: StartedContainer): Promise<void> {
+    let output = "";
+    let ended = false;
+    started.stdout.on("data", (bytes: Buffer) => {
+      if (output.length < bootOutputBytesMax) output += bytes.toString("utf8");
+    });
+    started.stdout.on("close", () => {
+      ended = true;
+    });
+    await waitUntil(() => ended || output.includes(readyLine), {
+      timeoutMs: bootMsMax,
+      intervalMs: 1,
+    });
+    if (!output.includes(readyLine)) throw new Error("the container's first process is not ready");
+  }
+
+  async #stop(): Promise<void> {
+    this.#state = "stopping";
+    await this.#kill();
+    await this.#container.delete();
+    this.#lifeline?.close();
+    await this.#rootfs.unmount();
+    await rm(this.#bundleDirectory, { recursive: true, force: true });
+    if (this.#ownsHelper) await this.#helper.close();
+    this.#state = "stopped";
+  }
+
+  /** With the first process, the kernel kills every other one of its process namespace. */
+  async #kill(): Promise<void> {
+    const first = this.#first;
+    if (first === null) return;
+    signalProcess(first, "SIGKILL");
+    const gone = await waitUntil(() => identifyProcess(first.pid)?.startTime !== first.startTime, {
+      timeoutMs: killMsMax,
+      intervalMs: 2,
+    });
+    if (!gone) this.#log.error({ pid: first.pid }, "the container's first process does not end");
+  }
+
+  async #timed<T>(
+    timings: Record<string, number>,
+    step: string,
+    work: () => Promise<T>,
+  ): Promise<T> {
+    const start = performance.now();
+    try {
+      return await work();
+    } finally {
+      timings[step] = Math.round((performance.now() - start) * 10) / 10;
+    }
+  }
+}
+
+/** Raising the limit beyond this process's own takes a capability that not every machine grants. */
+async function openFilesLimits(): Promise<{ soft: number; hard: number }> {
+  const limits = await readFile("/proc/self/limits", "utf8");
+  const line = must(
+    limits.split("\n").find((text) => text.startsWith("Max open files")),
+    "the kernel lists the limit of open files",
+  );
+  const own = Number(line.trim().split(/\s+/)[4]);
+  const hard = Number.isInteger(own) ? Math.min(own, openFilesHard) : openFilesHard;
+  return { soft: Math.min(openFilesSoft, hard), hard };
+}

@@ -1,0 +1,70 @@
+/**
+ * The container's first process: a shell script run by the host's static BusyBox, which then waits.
+ * It works in a container whose /usr and /etc are gone, and writes the files in /etc from inside, as the guest's root: on
+ * a path that the guest has turned into a link, only the guest's own files can be hit.
+ */
+
+/** Where the host's BusyBox is seen inside. */
+export const busyboxPath = "/.sprite/bin/busybox";
+
+/** The line that tells the agent that the files are in place. */
+export const readyLine = "sprite-ready";
+
+export interface InitFiles {
+  hostname: string;
+  nameserver: string;
+}
+
+export function resolverFile(nameserver: string): string {
+  return `nameserver ${nameserver}\noptions timeout:2 attempts:2\n`;
+}
+
+/** argv of the first process. All values travel as arguments, so that none is ever parsed as shell code. */
+export function initArguments(files: InitFiles): string[] {
+  return [
+    busyboxPath,
+    "sh",
+    "-c",
+    initScript,
+    "init",
+    files.hostname,
+    resolverFile(files.nameserver),
+  ];
+}
+
+/** Its standard input is held open by the agent: when the agent is gone, however it ended, so is the container. */
+const initScript = `
+hostname=$1 resolver=$2 b=${busyboxPath}
+exec 2>/dev/null
+umask 022
+
+# An ordinary directory, whatever stands there now.
+directory() { [ -d "$1" ] || { $b rm -f "$1"; $b mkdir -p "$1"; }; }
+# An ordinary file with exactly this content; written anew only if something differs, so that an idle boot writes nothing.
+# printf adds the final newline, which $(...) had taken away.
+file() {
+  if [ -L "$1" ] || ! [ -f "$1" ] || [ "$($b cat "$1")" != "$2" ]; then
+    $b rm -rf "$1"
+    $b printf '%s\\n' "$2" > "$1"
+  fi
+}
+
+directory /etc
+file /etc/hostname "$hostname"
+file /etc/resolv.conf "$(echo -n "$resolver")"
+if ! [ -f /etc/hosts ]; then
+  file /etc/hosts "127.0.0.1 localhost
+::1 localhost ip6-localhost ip6-loopback"
+fi
+# The user's own lines stay.
+$b grep -q -w -F -e "$hostname" /etc/hosts || echo "127.0.1.1 $hostname" >> /etc/hosts
+
+for d in /tmp /var/tmp /run/lock; do directory $d; $b chmod 1777 $d; done
+[ -e /var/run ] || [ -L /var/run ] || $b ln -s /run /var/run
+$b mkdir -p -m 700 /run/user/1000 && $b chown 1000:1000 /run/user/1000
+
+echo ${readyLine}
+# With SIGCHLD ignored the kernel reaps the orphans that this process inherits.
+trap '' CHLD
+exec $b cat > /dev/null
+`;

@@ -1,0 +1,31 @@
+/** Every bound of this room. */
+
+/** Creating and starting a container; a machine under load takes seconds, a hanging one for ever. */
+export const runtimeStartMsMax = 30_000;
+
+/** Any other call of the OCI runtime. */
+export const runtimeCallMsMax = 20_000;
+
+/** From the start of the container's first process to its word that the files in /etc are written. */
+export const bootMsMax = 10_000;
+
+/** From SIGKILL to the end of the container's first process; a process that hangs in the disk's kernel code takes longer. */
+export const killMsMax = 5_000;
+
+/** One invocation of `ip` or `nft`. */
+export const networkCallMsMax = 10_000;
+
+/** What the first process says before it is ready; more is its guest playing with its output. */
+export const bootOutputBytesMax = 4096;
+
+/** Open files of one process: what is set, and how far a program may raise it itself. */
+export const openFilesSoft = 65_536;
+export const openFilesHard = 1_048_576;
+
+/** Size of /dev/shm and /run; what they hold counts as the sprite's memory. */
+export const sharedMemoryBytesMax = 1024 * 1024 * 1024;
+export const runFileSystemBytesMax = 512 * 1024 * 1024;
+
+/** How long an unmount waits for dying processes before the mount is detached, and how often it tries. */
+export const unmountMsMax = 3_000;
+export const unmountRetryMs = 5;

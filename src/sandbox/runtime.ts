@@ -1,0 +1,109 @@
+/** One container of an OCI runtime, through the runtime's command line. */
+import { spawn, type ChildProcess } from "node:child_process";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Readable } from "node:stream";
+
+import { assert } from "../base/assert.ts";
+import { HostError, plainEnvironment, runCommand } from "../host/command.ts";
+import { errorTextCharactersMax } from "../host/limits.ts";
+import { runtimeCallMsMax, runtimeStartMsMax } from "./limits.ts";
+
+export interface RuntimeOptions {
+  /** Program name. */
+  runtime: "runc" | "crun" | "runsc";
+  /** The runtime's state directory. */
+  root: string;
+  containerId: string;
+  bundleDirectory: string;
+}
+
+export interface StartedContainer {
+  /** Process id of the container's first process, seen from the host. */
+  pid: number;
+  /** Ends with the first process, since nobody else holds its other end. */
+  stdout: Readable;
+}
+
+export class OciContainer {
+  readonly #options: RuntimeOptions;
+
+  constructor(options: RuntimeOptions) {
+    this.#options = options;
+  }
+
+  /** What comes before a subcommand: the program first. */
+  get commandPrefix(): readonly string[] {
+    const { runtime, root } = this.#options;
+    return [runtime, "--root", root];
+  }
+
+  /** argv of a command that enters the container; further flags and the command follow, after the container's id. */
+  execPrefix(flags: readonly string[]): readonly string[] {
+    return [...this.commandPrefix, "exec", ...flags, this.#options.containerId];
+  }
+
+  /** Starts the container from the bundle's config.json; its first process gets the given standard input. @throws HostError */
+  async run(options: { stdin: number }): Promise<StartedContainer> {
+    const { bundleDirectory, containerId } = this.#options;
+    const pidFile = join(bundleDirectory, "pid");
+    const [program = "", ...args] = this.commandPrefix;
+    args.push("run", "--detach", "--pid-file", pidFile);
+    args.push("--bundle", bundleDirectory, containerId);
+    const child = spawn(program, args, {
+      stdio: [options.stdin, "pipe", "pipe"],
+      env: { ...plainEnvironment },
+      // Its own process group: a terminal's Ctrl+C is for the server, which stops containers in order.
+      detached: true,
+    });
+    const { stdout } = child;
+    assert(stdout !== null && child.stderr !== null, "both are pipes");
+    // Their errors show as the end of the first process, which is watched.
+    stdout.on("error", () => {});
+    child.stderr.on("error", () => {});
+    const said = rememberTail(child.stderr);
+    const exitCode = await exitOf(child, program);
+    if (exitCode !== 0) {
+      const stderr = said().trim();
+      const message = `${program} exited with ${exitCode}: ${stderr.slice(-errorTextCharactersMax)}`;
+      throw new HostError("exit_status", message, { command: `${program} run`, exitCode, stderr });
+    }
+    const pid = Number(await readFile(pidFile, "utf8"));
+    return { pid, stdout };
+  }
+
+  /** Ends whatever is left of it and forgets it. Does nothing to a container that does not exist. */
+  async delete(): Promise<void> {
+    const [program = "", ...args] = this.commandPrefix;
+    await runCommand(program, [...args, "delete", "--force", this.#options.containerId], {
+      deadlineMs: runtimeCallMsMax,
+    });
+  }
+}
+
+/** The runtime's own exit; its streams live on in the container. */
+function exitOf(child: ChildProcess, program: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      child.kill("SIGKILL");
+      const message = `${program} did not start the container within ${runtimeStartMsMax} ms`;
+      reject(new HostError("deadline_exceeded", message, { command: `${program} run` }));
+    }, runtimeStartMsMax);
+    child.on("error", (cause) => {
+      clearTimeout(timer);
+      reject(new HostError("not_found", `cannot run ${program}`, { command: program, cause }));
+    });
+    child.on("exit", (code) => {
+      clearTimeout(timer);
+      resolve(code ?? -1);
+    });
+  });
+}
+
+function rememberTail(stream: Readable): () => string {
+  let tail = "";
+  stream.on("data", (bytes: Buffer) => {
+    tail = (tail + bytes.toString("utf8")).slice(-errorTextCharactersMax);
+  });
+  return () => tail;
+}

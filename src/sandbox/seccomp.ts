@@ -1,0 +1,1 @@
+export type SeccompProfile = Record<string, unknown> | null;
