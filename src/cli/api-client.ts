@@ -1,0 +1,163 @@
+import {
+  Agent,
+  request as httpRequest,
+  type IncomingMessage,
+  type RequestOptions,
+} from "node:http";
+import { StringDecoder } from "node:string_decoder";
+import { apiError, connectionError } from "./api-errors.ts";
+import { CliError } from "./errors.ts";
+import {
+  errorBodyBytesMax,
+  lineSizeBytesMax,
+  requestTimeoutMsMax,
+  responseBodyBytesMax,
+  streamSilenceMsMax,
+} from "./limits.ts";
+import type { Target } from "./target.ts";
+
+export type Query = readonly (readonly [name: string, value: string])[];
+
+export interface RequestInput {
+  query?: Query;
+  body?: unknown;
+  headers?: Readonly<Record<string, string>>;
+  /** Longest silence, before the answer and within it. */
+  timeoutMs?: number;
+  /** What the user asked for, in words, for the message when it fails: "destroy box". */
+  purpose?: string;
+}
+
+/** HTTP to the Sprites API, on Node's own client: it starts faster than `fetch`. */
+export class ApiClient {
+  readonly target: Target;
+  readonly userAgent: string;
+
+  constructor(target: Target, userAgent: string) {
+    this.target = target;
+    this.userAgent = userAgent;
+  }
+
+  get headers(): Record<string, string> {
+    return {
+      Authorization: `Bearer ${this.target.token}`,
+      "User-Agent": this.userAgent,
+    };
+  }
+
+  url(path: string, query: Query = []): string {
+    const parameters = new URLSearchParams(
+      query.map(([name, value]): [string, string] => [name, value]),
+    );
+    const text = parameters.toString();
+    return `${this.target.apiUrl}${path}${text === "" ? "" : `?${text}`}`;
+  }
+
+  webSocketUrl(path: string, query: Query = []): string {
+    return this.url(path, query).replace(/^http/, "ws");
+  }
+
+  /** Sends one request and returns the JSON of a 2xx answer; no body is `undefined`. */
+  async json<T>(method: string, path: string, input: RequestInput = {}): Promise<T> {
+    const response = await this.#send(method, path, input);
+    const text = await readText(response, responseBodyBytesMax);
+    if (text === "") return undefined as T;
+    try {
+      return JSON.parse(text) as T;
+    } catch (cause) {
+      throw new CliError(`${method} ${path}: the answer is not JSON; is this the API's URL?`, {
+        code: "bad_response",
+        hint: `The URL is ${this.target.apiUrl}`,
+        cause,
+      });
+    }
+  }
+
+  /** Sends one request and yields each line of the NDJSON answer as it arrives. */
+  async *lines<T>(method: string, path: string, input: RequestInput = {}): AsyncGenerator<T> {
+    const response = await this.#send(method, path, { timeoutMs: streamSilenceMsMax, ...input });
+    const decoder = new StringDecoder("utf8");
+    let rest = "";
+    try {
+      for await (const chunk of response) {
+        rest += decoder.write(chunk as Buffer);
+        const parts = rest.split("\n");
+        rest = parts.pop() ?? "";
+        if (rest.length > lineSizeBytesMax) throw new Error("a line is too long");
+        for (const line of parts) if (line.trim() !== "") yield JSON.parse(line) as T;
+      }
+      rest += decoder.end();
+      if (rest.trim() !== "") yield JSON.parse(rest) as T;
+    } catch (cause) {
+      if (cause instanceof CliError) throw cause;
+      throw new CliError("the connection was lost in the middle of the answer", {
+        code: "connection_lost",
+        hint: "Whether the operation went through is not known: look before trying again.",
+        cause,
+      });
+    } finally {
+      response.destroy();
+    }
+  }
+
+  async #send(method: string, path: string, input: RequestInput): Promise<IncomingMessage> {
+    const response = await this.#open(method, path, input);
+    const status = response.statusCode ?? 0;
+    if (status >= 200 && status < 300) return response;
+    const body = await readText(response, errorBodyBytesMax).catch(() => "");
+    throw apiError({ status, body, headers: response.headers, target: this.target });
+  }
+
+  async #open(method: string, path: string, input: RequestInput): Promise<IncomingMessage> {
+    const url = this.url(path, input.query);
+    const body = input.body === undefined ? undefined : JSON.stringify(input.body);
+    const headers: Record<string, string> = { ...this.headers, ...input.headers };
+    if (body !== undefined) headers["Content-Type"] = "application/json";
+    if (body !== undefined || method !== "GET") {
+      headers["Content-Length"] = String(Buffer.byteLength(body ?? ""));
+    }
+    const timeoutMs = input.timeoutMs ?? requestTimeoutMsMax;
+    const send = await requestFunction(url);
+    return await new Promise((resolve, reject) => {
+      const outgoing = send(url, { method, headers, timeout: timeoutMs });
+      outgoing.on("response", resolve);
+      outgoing.on("timeout", () => {
+        outgoing.destroy(new Error(`no answer within ${Math.round(timeoutMs / 1000)} s`));
+      });
+      outgoing.on("error", (cause) => reject(connectionError(cause, this.target)));
+      outgoing.end(body);
+    });
+  }
+}
+
+/** TLS is loaded only when it is used: most servers are on this machine. */
+async function requestFunction(
+  url: string,
+): Promise<(url: string, options: RequestOptions) => ReturnType<typeof httpRequest>> {
+  if (!url.startsWith("https:")) {
+    // One request a process: a kept connection would only delay its end.
+    return (target, options) => httpRequest(target, { ...options, agent: oneShotAgent });
+  }
+  const https = await import("node:https");
+  return (target, options) => https.request(target, { ...options, agent: false });
+}
+
+const oneShotAgent = new Agent({ keepAlive: false });
+
+async function readText(response: IncomingMessage, sizeBytesMax: number): Promise<string> {
+  const chunks: Buffer[] = [];
+  let sizeBytes = 0;
+  try {
+    for await (const chunk of response) {
+      chunks.push(chunk as Buffer);
+      sizeBytes += (chunk as Buffer).byteLength;
+      if (sizeBytes > sizeBytesMax) throw new Error("the answer is too large");
+    }
+  } catch (cause) {
+    throw new CliError("the connection was lost in the middle of the answer", {
+      code: "connection_lost",
+      cause,
+    });
+  }
+  return Buffer.concat(chunks).toString("utf8").trim();
+}

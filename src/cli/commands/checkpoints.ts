@@ -1,0 +1,159 @@
+import type { Checkpoint, StreamEvent } from "../api-types.ts";
+import type { Cli } from "../cli.ts";
+import { CliError } from "../errors.ts";
+import { formatFields, formatTable, printable, relativeTime } from "../text.ts";
+
+export async function create(cli: Cli): Promise<number> {
+  const name = cli.spriteName();
+  const { comment } = cli.options;
+  const body = comment === undefined ? {} : { comment };
+  const message = await cli.forSprite(name, (path) =>
+    followStream(cli, {
+      path: `${path}/checkpoint`,
+      body,
+      waitText: "Creating checkpoint",
+      failure: "no checkpoint was made",
+    }),
+  );
+  const id = /\bv\d+\b/.exec(message)?.[0];
+  if (!cli.isJson) {
+    cli.print(`${printable(message)}\n`);
+    if (id !== undefined) cli.note(`To come back to it:  sprite restore ${id}\n`);
+    return 0;
+  }
+  cli.printJson(id === undefined ? { message } : await fetchCheckpoint(cli, { name, id }));
+  return 0;
+}
+
+export async function list(cli: Cli): Promise<number> {
+  const name = cli.spriteName();
+  const query: [string, string][] = [];
+  if (cli.options.history !== undefined) query.push(["history", cli.options.history]);
+  if (cli.options.includeAuto === true) query.push(["includeAuto", "true"]);
+  const checkpoints = await cli.spin("Listing checkpoints", () =>
+    cli.forSprite(name, (path) =>
+      cli.client.json<Checkpoint[]>("GET", `${path}/checkpoints`, { query }),
+    ),
+  );
+  if (cli.isJson) cli.printJson(checkpoints);
+  else if (checkpoints.length === 0) {
+    cli.note(`${name} has no checkpoints. To make one:  sprite checkpoint create\n`);
+  } else cli.print(checkpointTable(checkpoints));
+  return 0;
+}
+
+export async function info(cli: Cli, args: readonly string[]): Promise<number> {
+  const checkpoint = await fetchCheckpoint(cli, { name: cli.spriteName(), id: args[0] ?? "" });
+  if (cli.isJson) {
+    cli.printJson(checkpoint);
+    return 0;
+  }
+  const fields: [string, string][] = [
+    ["Id", printable(checkpoint.id)],
+    ["Created", `${checkpoint.create_time} (${relativeTime(checkpoint.create_time, new Date())})`],
+    ["Comment", printable(checkpoint.comment ?? "") || "-"],
+    ["Made", checkpoint.is_auto === true ? "automatically" : "by hand"],
+    ["Source", checkpoint.source_id ?? "-"],
+    ["History", (checkpoint.history ?? []).join(" ") || "-"],
+    ["Health", checkpoint.health || "good"],
+  ];
+  cli.print(formatFields(fields));
+  return 0;
+}
+
+export async function remove(cli: Cli, args: readonly string[]): Promise<number> {
+  const id = args[0] ?? "";
+  await withCheckpoint(cli, { name: cli.spriteName(), id }, (path) =>
+    cli.spin(`Deleting ${id}`, () => cli.client.json<unknown>("DELETE", path)),
+  );
+  if (cli.isJson) cli.printJson({ id, deleted: true });
+  else cli.print(`Deleted checkpoint ${id}.\n`);
+  return 0;
+}
+
+export async function restore(cli: Cli, args: readonly string[]): Promise<number> {
+  const name = cli.spriteName();
+  const id = args[0] ?? "";
+  const message = await withCheckpoint(cli, { name, id }, (path) =>
+    followStream(cli, {
+      path: `${path}/restore`,
+      body: undefined,
+      waitText: `Restoring ${name} to ${id}`,
+      failure: `${name} was not restored`,
+    }),
+  );
+  if (cli.isJson) cli.printJson({ sprite: name, restored: id, message });
+  else cli.print(`${printable(message)}\n`);
+  return 0;
+}
+
+/** Reads a checkpoint stream to its end; only a last line `complete` is success. */
+async function followStream(
+  cli: Cli,
+  stream: { path: string; body: unknown; waitText: string; failure: string },
+): Promise<string> {
+  let last: StreamEvent | undefined;
+  await cli.spin(stream.waitText, async (spinner) => {
+    const input = stream.body === undefined ? {} : { body: stream.body };
+    for await (const event of cli.client.lines<StreamEvent>("POST", stream.path, input)) {
+      last = event;
+      if (event.type === "info" && event.data !== undefined) spinner.text = printable(event.data);
+    }
+  });
+  if (last?.type === "complete") return last.data ?? "Done";
+  if (last?.type === "error") {
+    const reason = last.error ?? last.data ?? last.message ?? "no reason was given";
+    throw new CliError(`${stream.failure}: ${printable(reason)}`, { code: "operation_failed" });
+  }
+  throw new CliError("the server's answer broke off: whether it went through is not known", {
+    code: "connection_lost",
+    hint: "sprite checkpoint list --include-auto",
+  });
+}
+
+async function fetchCheckpoint(
+  cli: Cli,
+  wanted: { name: string; id: string },
+): Promise<Checkpoint> {
+  return await withCheckpoint(cli, wanted, (path) =>
+    cli.spin("Reading checkpoint", () => cli.client.json<Checkpoint>("GET", path)),
+  );
+}
+
+async function withCheckpoint<T>(
+  cli: Cli,
+  wanted: { name: string; id: string },
+  work: (path: string) => Promise<T>,
+): Promise<T> {
+  return await cli.forSprite(wanted.name, async (path) => {
+    try {
+      return await work(`${path}/checkpoints/${encodeURIComponent(wanted.id)}`);
+    } catch (error) {
+      if (!(error instanceof CliError) || error.status !== 404) throw error;
+      throw new CliError(error.message, {
+        code: error.code,
+        status: 404,
+        details: error.details,
+        hint: "`sprite checkpoint list --include-auto` shows the ones there are.",
+      });
+    }
+  });
+}
+
+function checkpointTable(checkpoints: readonly Checkpoint[]): string {
+  const now = new Date();
+  return formatTable(
+    ["ID", "CREATED", "SOURCE", "COMMENT"],
+    checkpoints.map((checkpoint) => [
+      printable(checkpoint.id),
+      relativeTime(checkpoint.create_time, now),
+      printable(checkpoint.source_id ?? "-"),
+      commentCell(checkpoint),
+    ]),
+  );
+}
+
+function commentCell(checkpoint: Checkpoint): string {
+  const health = checkpoint.health ? `[${printable(checkpoint.health)}] ` : "";
+  return health + printable(checkpoint.comment ?? "");
+}

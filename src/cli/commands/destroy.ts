@@ -1,0 +1,48 @@
+import { createInterface } from "node:readline/promises";
+import type { Cli } from "../cli.ts";
+import { readDirectoryChoice, removeDirectoryChoice } from "../config.ts";
+import { CliError } from "../errors.ts";
+import { createTimeoutMsMax } from "../limits.ts";
+
+/** `sprite destroy`: a person is asked; a script must say --force. */
+export async function destroy(cli: Cli, args: readonly string[]): Promise<number> {
+  const name = cli.spriteName(args[0]);
+  if (cli.options.force !== true) {
+    if (!cli.isInteractive) {
+      throw new CliError(`destroying ${name} deletes its disk and its checkpoints for good`, {
+        code: "confirmation_required",
+        hint: "Nobody is here to ask, so say it: sprite destroy --force NAME",
+      });
+    }
+    // Asking about what does not exist would only be followed by an error.
+    await cli.forSprite(name, (path) => cli.client.json<unknown>("GET", path));
+    if (!(await confirm(name))) {
+      cli.note("Nothing was destroyed.\n");
+      return 1;
+    }
+  }
+  await cli.spin(`Destroying ${name}`, () =>
+    cli.forSprite(name, (path) =>
+      cli.client.json<unknown>("DELETE", path, { timeoutMs: createTimeoutMsMax }),
+    ),
+  );
+  const { directory } = cli.surroundings;
+  const wasChosen = readDirectoryChoice(directory).sprite === name;
+  if (wasChosen) removeDirectoryChoice(directory);
+  if (cli.isJson) cli.printJson({ name, destroyed: true });
+  else cli.print(`Destroyed ${name}${wasChosen ? "; removed .sprite" : ""}.\n`);
+  return 0;
+}
+
+async function confirm(name: string): Promise<boolean> {
+  const prompt = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    const question = `Destroy ${name}, its disk and all its checkpoints? Type the name to go on: `;
+    // Ctrl+D at the question is a no; it would otherwise leave the answer open for ever.
+    const closed = new Promise<string>((resolve) => prompt.once("close", () => resolve("")));
+    const answer = await Promise.race([prompt.question(question), closed]);
+    return answer.trim() === name;
+  } finally {
+    prompt.close();
+  }
+}

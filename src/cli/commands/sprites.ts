@@ -1,0 +1,134 @@
+import type { Sprite } from "../api-types.ts";
+import type { Cli } from "../cli.ts";
+import { CliError } from "../errors.ts";
+import { createTimeoutMsMax } from "../limits.ts";
+import { randomName } from "../random-name.ts";
+import { formatFields, formatTable, printable, relativeTime, shellQuote } from "../text.ts";
+
+export async function create(cli: Cli, args: readonly string[]): Promise<number> {
+  const name = args[0] ?? cli.options.sprite ?? randomName();
+  const labels = cli.options.label;
+  const body = labels === undefined ? { name } : { name, labels };
+  const sprite = await cli.spin(`Creating ${name}`, () =>
+    cli.client.json<Sprite>("POST", "/v1/sprites", { body, timeoutMs: createTimeoutMsMax }),
+  );
+  if (cli.isJson) {
+    cli.printJson(sprite);
+    return 0;
+  }
+  cli.print(`Created ${printable(sprite.name)}\n`);
+  const { isStdinTty, isStdoutTty } = cli.surroundings;
+  const wantsConsole = cli.options.skipConsole !== true && isStdinTty && isStdoutTty;
+  if (!wantsConsole) {
+    const quoted = shellQuote(sprite.name);
+    cli.note(`Use it:  sprite exec -s ${quoted} -- COMMAND   or   sprite use ${quoted}\n`);
+    return 0;
+  }
+  cli.options.sprite = sprite.name;
+  const { console } = await import("./exec.ts");
+  return await console(cli);
+}
+
+export async function list(cli: Cli): Promise<number> {
+  if (cli.options.watch === true) {
+    const { watch } = await import("./watch.ts");
+    return await watch(cli);
+  }
+  const sprites: Sprite[] = [];
+  await cli.spin("Listing sprites", async () => {
+    for await (const page of cli.spritePages({ prefix: cli.options.prefix })) {
+      sprites.push(...page.sprites);
+    }
+  });
+  if (cli.isJson) {
+    cli.printJson(sprites);
+    return 0;
+  }
+  if (sprites.length === 0) {
+    const which = cli.options.prefix === undefined ? "" : ` whose name begins so`;
+    cli.note(`There are no sprites${which}. To make one:  sprite create NAME\n`);
+    return 0;
+  }
+  const now = new Date();
+  cli.print(
+    formatTable(
+      ["NAME", "STATUS", "CREATED", "URL"],
+      sprites.map((sprite) => [
+        printable(sprite.name),
+        printable(sprite.status ?? "-"),
+        relativeTime(sprite.created_at, now),
+        printable(sprite.url ?? "-"),
+      ]),
+    ),
+  );
+  return 0;
+}
+
+export async function info(cli: Cli, args: readonly string[]): Promise<number> {
+  const sprite = await fetchSprite(cli, cli.spriteName(args[0]));
+  if (cli.isJson) {
+    cli.printJson(sprite);
+    return 0;
+  }
+  const now = new Date();
+  const time = (value: string | null | undefined): string =>
+    value ? `${value} (${relativeTime(value, now)})` : "-";
+  const fields: [string, string][] = [
+    ["Name", sprite.name],
+    ["Id", sprite.id ?? "-"],
+    ["Organization", sprite.organization ?? sprite.org_slug ?? "-"],
+    ["Status", sprite.status ?? "-"],
+    ["URL", sprite.url ?? "-"],
+    ["URL access", sprite.url_settings?.auth ?? "-"],
+    ["Labels", (sprite.labels ?? []).join(", ") || "-"],
+    ["Version", sprite.version ?? "-"],
+    ["Created", time(sprite.created_at)],
+    ["Last running", time(sprite.last_running_at)],
+  ];
+  cli.print(formatFields(fields.map(([label, value]) => [label, printable(value)] as const)));
+  return 0;
+}
+
+export async function restart(cli: Cli, args: readonly string[]): Promise<number> {
+  const name = cli.spriteName(args[0]);
+  const answer = await cli.spin(`Restarting ${name}`, () =>
+    cli.forSprite(name, (path) => cli.client.json<{ message?: string }>("POST", `${path}/restart`)),
+  );
+  if (cli.isJson) cli.printJson(answer ?? { sprite_name: name });
+  else cli.print(`Restart of ${name}: ${printable(answer?.message ?? "done")}\n`);
+  return 0;
+}
+
+export async function url(cli: Cli): Promise<number> {
+  const sprite = await fetchSprite(cli, cli.spriteName());
+  if (sprite.url === undefined || sprite.url === "") {
+    throw new CliError(`${sprite.name} has no web address`, { code: "no_url" });
+  }
+  if (cli.isJson) cli.printJson({ url: sprite.url, url_settings: sprite.url_settings ?? null });
+  else cli.print(`${printable(sprite.url)}\n`);
+  return 0;
+}
+
+export async function urlUpdate(cli: Cli): Promise<number> {
+  const name = cli.spriteName();
+  const { auth } = cli.options;
+  if (auth !== "public" && auth !== "sprite") {
+    throw new CliError("--auth takes `public` or `sprite`", { code: "usage" });
+  }
+  const body = { url_settings: { auth } };
+  const sprite = await cli.spin(`Changing ${name}`, () =>
+    cli.forSprite(name, (path) => cli.client.json<Sprite>("PUT", path, { body })),
+  );
+  if (cli.isJson) cli.printJson(sprite);
+  else
+    cli.print(
+      `${printable(sprite.url ?? name)} is now for ${auth === "public" ? "everybody" : "token holders"}.\n`,
+    );
+  return 0;
+}
+
+async function fetchSprite(cli: Cli, name: string): Promise<Sprite> {
+  return await cli.spin(`Reading ${name}`, () =>
+    cli.forSprite(name, (path) => cli.client.json<Sprite>("GET", path)),
+  );
+}

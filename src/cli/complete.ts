@@ -1,0 +1,133 @@
+import type { Checkpoint, Session } from "./api-types.ts";
+import { Cli, spritePath } from "./cli.ts";
+import { commandTable, type CommandSpec, type OptionSpec } from "./command-table.ts";
+import { completionTimeoutMsMax } from "./limits.ts";
+import { printable } from "./text.ts";
+
+const commonOptions: readonly OptionSpec[] = [
+  ["-o, --org <org>", "organization whose token is used"],
+  ["-s, --sprite <name>", "sprite to act on"],
+  ["--json", "machine output"],
+  ["-h, --help", "show help"],
+];
+
+export interface Candidate {
+  word: string;
+  description: string;
+}
+
+type Wanted = "sprite" | "session" | "checkpoint" | "shell" | "nothing";
+
+export interface Completion {
+  /** Words of the command line itself that may stand here. */
+  candidates: Candidate[];
+  /** What the server would have to be asked for. */
+  wanted: Wanted;
+  spriteOption: string | undefined;
+}
+
+/** `sprite __complete WORD...`: prints what the last, unfinished word may become. */
+export async function complete(cli: Cli, words: readonly string[]): Promise<number> {
+  const current = words.at(-1) ?? "";
+  const found = findCompletion(words.slice(0, -1), current);
+  if (found.spriteOption !== undefined) cli.options.sprite = found.spriteOption;
+  // Nothing may disturb the prompt: without an answer in time there are no suggestions.
+  const dynamic = await askServer(cli, found.wanted).catch(() => []);
+  for (const { word, description } of [...found.candidates, ...dynamic]) {
+    if (!word.startsWith(current)) continue;
+    cli.print(`${word}${description === "" ? "" : `\t${description}`}\n`);
+  }
+  return 0;
+}
+
+/** Walks the words through the tree of commands, up to the one that is being typed. */
+export function findCompletion(before: readonly string[], current: string): Completion {
+  let spec: CommandSpec = { usage: "sprite", description: "", children: commandTable };
+  let spriteOption: string | undefined;
+  let argumentCount = 0;
+  const nothing = { candidates: [], spriteOption };
+  for (let i = 0; i < before.length; i++) {
+    const word = before[i] ?? "";
+    if (word === "--") return { ...nothing, wanted: "nothing", spriteOption };
+    if (word.startsWith("-")) {
+      const option = allOptions(spec).find(([flags]) => flagsOf(flags).includes(word));
+      if (option === undefined || !option[0].includes("<")) continue;
+      const isSprite = flagsOf(option[0]).includes("--sprite");
+      if (i === before.length - 1) {
+        return { ...nothing, wanted: isSprite ? "sprite" : "nothing", spriteOption };
+      }
+      i++;
+      if (isSprite) spriteOption = before[i];
+      continue;
+    }
+    const child = childOf(spec, word);
+    if (child !== undefined) spec = child;
+    else if (spec.passesThrough === true) return { ...nothing, wanted: "nothing", spriteOption };
+    else argumentCount++;
+  }
+  const candidates: Candidate[] = current.startsWith("-")
+    ? allOptions(spec).flatMap(([flags, description]) =>
+        flagsOf(flags).map((word) => ({ word, description })),
+      )
+    : (spec.children ?? []).map((child) => ({
+        word: nameOf(child),
+        description: child.description,
+      }));
+  const isArgument = argumentCount === 0 && !current.startsWith("-");
+  return { candidates, wanted: isArgument ? wantedBy(spec) : "nothing", spriteOption };
+}
+
+function wantedBy(spec: CommandSpec): Wanted {
+  const argument = /[<[](\w+)/.exec(spec.usage)?.[1];
+  if (argument === "name") return nameOf(spec) === "create" ? "nothing" : "sprite";
+  if (argument === "session") return "session";
+  if (argument === "id") return "checkpoint";
+  return argument === "shell" ? "shell" : "nothing";
+}
+
+async function askServer(cli: Cli, wanted: Wanted): Promise<Candidate[]> {
+  const timeoutMs = completionTimeoutMsMax;
+  const plain = (word: string): Candidate => ({ word: printable(word), description: "" });
+  switch (wanted) {
+    case "nothing":
+      return [];
+    case "shell":
+      return ["bash", "zsh", "fish"].map(plain);
+    case "sprite":
+      return (await cli.spriteNames({ timeoutMs })).map(plain);
+    case "session": {
+      const path = `${spritePath(cli.spriteName())}/exec`;
+      const answer = await cli.client.json<{ sessions: Session[] }>("GET", path, { timeoutMs });
+      return answer.sessions.map(({ id, command }) => ({
+        word: printable(id),
+        description: printable(command ?? ""),
+      }));
+    }
+    case "checkpoint": {
+      const path = `${spritePath(cli.spriteName())}/checkpoints`;
+      const list = await cli.client.json<Checkpoint[]>("GET", path, { timeoutMs });
+      return list.map(({ id, comment }) => ({
+        word: printable(id),
+        description: printable(comment ?? ""),
+      }));
+    }
+  }
+}
+
+function allOptions(spec: CommandSpec): readonly OptionSpec[] {
+  return [...(spec.options ?? []), ...commonOptions];
+}
+
+function flagsOf(flags: string): string[] {
+  return flags.split(/[ ,]+/).filter((part) => part.startsWith("-"));
+}
+
+function childOf(spec: CommandSpec, word: string): CommandSpec | undefined {
+  return spec.children?.find(
+    (child) => nameOf(child) === word || child.aliases?.includes(word) === true,
+  );
+}
+
+function nameOf(spec: CommandSpec): string {
+  return spec.usage.split(" ")[0] ?? "";
+}

@@ -1,0 +1,35 @@
+/** Every bound of the command line client, with the reason for its size. */
+
+/** A cold sprite may have to be fetched from the bucket before the handshake is answered. */
+export const handshakeTimeoutMsMax = 60_000;
+/** Creating boots a sprite; contract section 14.2 gives clients 120 s. */
+export const createTimeoutMsMax = 120_000;
+export const requestTimeoutMsMax = 60_000;
+/** Creating, restoring and watching are streams: only silence ends them. */
+export const streamSilenceMsMax = 300_000;
+/** Shell completion must never make a prompt hang. */
+export const completionTimeoutMsMax = 1_000;
+
+/** Above the high mark the producer is paused, below the low mark it goes on. */
+export const queueHighBytes = 1024 * 1024;
+export const queueLowBytes = 256 * 1024;
+/** A frame from the server is at most 1 MiB (contract section 3.2); this leaves room for others. */
+export const frameSizeBytesMax = 16 * 1024 * 1024;
+/** One line of NDJSON is below 64 KiB by contract; ten times that is a broken server. */
+export const lineSizeBytesMax = 640 * 1024;
+export const responseBodyBytesMax = 16 * 1024 * 1024;
+export const errorBodyBytesMax = 64 * 1024;
+
+export const pingIntervalMs = 15_000;
+/** Without any frame or pong for this long, the connection is dead. */
+export const connectionSilenceMsMax = 45_000;
+/** How long a command may go on after this client was asked to end. */
+export const signalGraceMsMax = 10_000;
+
+export const spinnerDelayMs = 1_000;
+export const spinnerIntervalMs = 100;
+
+/** Pages of sprites that `list` follows: 50 a page, so 100,000 sprites. */
+export const listPagesMax = 2_000;
+export const suggestionDistanceMax = 3;
+export const suggestionsMax = 3;
