@@ -55,7 +55,7 @@ export class Drafts {
       try {
         const source = createReadStream(localPath, {
           highWaterMark: copyBufferSizeBytes,
-          signal: signal ?? null,
+          ...(signal && { signal }),
         });
         for await (const piece of source) await file.writeFile(piece as Uint8Array);
         await file.sync();

@@ -1,10 +1,9 @@
 import { SpriteError } from "../../contract/errors.ts";
 
-/** The system's error code, such as ENOENT; empty for anything else. */
+/** The system's error code, such as ENOENT; empty for anything that is not the answer of a system call. */
 export function errorCode(error: unknown): string {
-  return error instanceof Error && "code" in error && typeof error.code === "string"
-    ? error.code
-    : "";
+  const isFromSystem = error instanceof Error && "code" in error && "syscall" in error;
+  return isFromSystem && typeof error.code === "string" ? error.code : "";
 }
 
 /** True when the error says that a file, or a directory on its path, is not there. */
