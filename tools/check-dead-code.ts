@@ -50,7 +50,11 @@ function isEntryPoint(path: string, entryText: string): boolean {
 
 function isTestSupport(path: string): boolean {
   const name = posix.basename(path);
-  return path.startsWith("test/") || path.includes("/testing/") || /^(?:fake|test)-/.test(name);
+  return (
+    path.startsWith("test/") ||
+    /\/(?:testing|fixtures)\//.test(path) ||
+    /^(?:fake|test)-/.test(name)
+  );
 }
 
 /** A string such as "../agent/main.ts" or "agent/main.ts" names each file whose path ends so. */

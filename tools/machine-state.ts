@@ -1,0 +1,116 @@
+/** What a test run could leave on the machine, as sets of names that can be compared. */
+import { execFile } from "node:child_process";
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { promisify } from "node:util";
+
+const run = promisify(execFile);
+
+const stateKinds = [
+  "mount",
+  "loop device",
+  "namespace",
+  "cgroup",
+  "run directory",
+  "network namespace name",
+  "network interface",
+  "nftables table",
+] as const;
+type StateKind = (typeof stateKinds)[number];
+
+/** For each kind the names of all that exists. */
+export type MachineState = Record<StateKind, Set<string>>;
+
+export interface Leak {
+  kind: StateKind | "process";
+  name: string;
+}
+
+export async function readMachineState(): Promise<MachineState> {
+  const [mounts, loops, namespaces, cgroups, runs, names, links, tables] = await Promise.all([
+    readMounts(),
+    readLoops(),
+    readNamespaces(),
+    readCgroups(),
+    list("/run/opensprites"),
+    list("/run/netns"),
+    list("/sys/class/net"),
+    readTables(),
+  ]);
+  return {
+    mount: new Set(mounts),
+    "loop device": new Set(loops),
+    namespace: new Set(namespaces),
+    cgroup: new Set(cgroups),
+    "run directory": new Set(runs.map((name) => join("/run/opensprites", name))),
+    "network namespace name": new Set(names),
+    "network interface": new Set(links),
+    "nftables table": new Set(tables),
+  };
+}
+
+/** What is there now and was not before. */
+export function findLeaks(before: MachineState, after: MachineState): Leak[] {
+  return stateKinds.flatMap((kind) =>
+    [...after[kind].difference(before[kind])].map((name) => ({ kind, name })),
+  );
+}
+
+/** Mount points of this process's mount namespace, with their sources. */
+async function readMounts(): Promise<string[]> {
+  const text = await readFile("/proc/self/mountinfo", "utf8");
+  return text.split("\n").flatMap((line) => {
+    const fields = line.split(" ");
+    const dash = fields.indexOf("-");
+    return dash < 0 ? [] : [`${fields[4]} (${fields[dash + 1]} from ${fields[dash + 2]})`];
+  });
+}
+
+async function readLoops(): Promise<string[]> {
+  const rows = await readTable(
+    ["losetup", "--list", "--json", "--output", "NAME,BACK-FILE"],
+    "loopdevices",
+  );
+  return rows.map((row) => `${String(row["name"])} (${String(row["back-file"])})`);
+}
+
+async function readNamespaces(): Promise<string[]> {
+  const rows = await readTable(["lsns", "--json", "--output", "NS,TYPE,PID,COMMAND"], "namespaces");
+  // Whoever asks is seen too: a short-lived child of ours is not news.
+  return rows.map((row) => `${String(row["type"])}:${String(row["ns"])}`);
+}
+
+async function readTables(): Promise<string[]> {
+  const rows = await readTable(["nft", "--json", "list", "tables"], "nftables");
+  return rows.flatMap((row) => {
+    const table = row["table"];
+    return typeof table !== "object" ? [] : [`${table.family} ${table.name}`];
+  });
+}
+
+async function readTable(
+  command: readonly string[],
+  key: string,
+): Promise<Record<string, unknown>[]> {
+  const [file = "", ...args] = command;
+  const { stdout } = await run(file, args, { timeout: 10_000 });
+  // With nothing to list some of these tools print nothing at all.
+  if (stdout.trim() === "") return [];
+  return (JSON.parse(stdout) as Record<string, Row[]>)[key] ?? [];
+}
+
+const cgroupDepthMax = 4;
+
+async function readCgroups(directory = "/sys/fs/cgroup", depth = 0): Promise<string[]> {
+  if (depth > cgroupDepthMax) return [];
+  const entries = await readdir(directory, { withFileTypes: true }).catch(() => []);
+  const children = entries
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => join(directory, entry.name));
+  const below = await Promise.all(children.map((child) => readCgroups(child, depth + 1)));
+  return [...children, ...below.flat()];
+}
+
+async function list(directory: string): Promise<string[]> {
+  return await readdir(directory).catch(() => []);
+}

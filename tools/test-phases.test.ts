@@ -1,0 +1,28 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { planPhases } from "./test-phases.ts";
+
+const files = ["src/a.test.ts", "src/b.root.test.ts", "src/c.fs.test.ts", "test/d.test.ts"];
+
+test("what needs the machine for itself runs alone, after the rest", () => {
+  assert.deepEqual(
+    planPhases(files, "").map(({ name, files: chosen, concurrency }) => [
+      name,
+      chosen,
+      concurrency > 1,
+    ]),
+    [
+      ["unit", ["src/a.test.ts", "src/c.fs.test.ts"], true],
+      ["root", ["src/b.root.test.ts", "test/d.test.ts"], false],
+    ],
+  );
+});
+
+test("a pattern chooses files by their path", () => {
+  assert.deepEqual(
+    planPhases(files, "b.root").map((phase) => phase.files),
+    [["src/b.root.test.ts"]],
+  );
+  assert.deepEqual(planPhases(files, "nothing"), []);
+});

@@ -1,0 +1,118 @@
+/**
+ * The inner half of `make test`: runs the test files in pid and mount namespaces that `run-tests.ts` made, so that every
+ * process seen here belongs to the run. Ends with one line that counts the tests.
+ */
+import { spawn } from "node:child_process";
+import { globSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+
+import { findLeaks, readMachineState, type Leak, type MachineState } from "./machine-state.ts";
+import { readProcesses } from "./process-tree.ts";
+import { repositoryDirectory } from "./source-files.ts";
+import { addCounts, noTests, readCounts, type TestCounts } from "./test-counts.ts";
+
+interface Phase {
+  name: string;
+  files: string[];
+  concurrency: number;
+  fileTimeoutMs: number;
+}
+
+const settleTimeoutMs = 8_000;
+
+export function planPhases(files: readonly string[], pattern: string): Phase[] {
+  const chosen = files.filter((file) => file.includes(pattern)).sort();
+  const isSerial = (file: string): boolean =>
+    file.endsWith(".root.test.ts") || file.startsWith("test/");
+  const phases: Phase[] = [
+    {
+      name: "unit",
+      files: chosen.filter((file) => !isSerial(file)),
+      concurrency: Math.max(2, Math.floor(availableParallelism() / 2)),
+      fileTimeoutMs: 180_000,
+    },
+    // One at a time: they measure times, and share the machine's loop devices, cgroups and nftables.
+    { name: "root", files: chosen.filter(isSerial), concurrency: 1, fileTimeoutMs: 420_000 },
+  ];
+  return phases.filter((phase) => phase.files.length > 0);
+}
+
+async function runPhase(phase: Phase, temporaryDirectory: string): Promise<TestCounts> {
+  process.stdout.write(`\n=== ${phase.name} tests: ${phase.files.length} files\n`);
+  const countsPath = join(temporaryDirectory, `counts-${phase.name}.tap`);
+  const child = spawn(
+    process.execPath,
+    [
+      "--disable-warning=ExperimentalWarning",
+      "--test",
+      `--test-concurrency=${phase.concurrency}`,
+      `--test-timeout=${phase.fileTimeoutMs}`,
+      "--test-reporter=spec",
+      "--test-reporter-destination=stdout",
+      "--test-reporter=tap",
+      `--test-reporter-destination=${countsPath}`,
+      ...phase.files,
+    ],
+    { cwd: repositoryDirectory, stdio: ["ignore", "inherit", "inherit"] },
+  );
+  const code = await new Promise<number>((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", (status) => resolve(status ?? 1));
+  });
+  const counts = readCounts(await readFile(countsPath, "utf8").catch(() => ""));
+  // A runner that died counted nothing, which must not pass for success.
+  if (code !== 0 && counts.failed === 0) counts.failed = 1;
+  return counts;
+}
+
+/** Waits until what the last test is still ending has ended, then reports what stays. */
+async function findLeftovers(before: MachineState): Promise<Leak[]> {
+  const deadlineMs = performance.now() + settleTimeoutMs;
+  for (;;) {
+    const leaks = [...(await findProcesses()), ...findLeaks(before, await readMachineState())];
+    // Namespaces of this view belong to the processes and mounts reported beside them.
+    const relevant = leaks.filter((leak) => leak.kind === "process" || leak.kind === "mount");
+    if (relevant.length === 0 || performance.now() > deadlineMs) return relevant;
+    await new Promise((resolve) => setTimeout(resolve, 250));
+  }
+}
+
+async function findProcesses(): Promise<Leak[]> {
+  const others = (await readProcesses()).filter((entry) => {
+    const isOurs = entry.pid === 1 || entry.pid === process.pid || entry.parentPid === process.pid;
+    return !isOurs && entry.state !== "Z";
+  });
+  return others.map((entry) => ({
+    kind: "process",
+    name: `${entry.name} (pid ${entry.pid} of the run)`,
+  }));
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      only: { type: "string", default: "" },
+      temporary: { type: "string", default: "/tmp" },
+      file: { type: "string", multiple: true },
+    },
+  });
+  const everyFile = ["{src,tools,images,test}/**/*.test.ts"];
+  const files = values.file ?? globSync(everyFile, { cwd: repositoryDirectory });
+  const phases = planPhases(files, values.only);
+  if (phases.length === 0) throw new Error(`no test file has "${values.only}" in its path`);
+  const before = await readMachineState();
+  let counts = noTests;
+  for (const phase of phases) counts = addCounts(counts, await runPhase(phase, values.temporary));
+  const leaks = await findLeftovers(before);
+  for (const leak of leaks)
+    process.stdout.write(`LEAKED by the tests: ${leak.kind} ${leak.name}\n`);
+  // run-tests.ts adds the leaks it finds on the machine, and prints the total.
+  process.send?.({ counts, leakCount: leaks.length });
+  process.disconnect();
+  process.exitCode = counts.failed > 0 || leaks.length > 0 ? 1 : 0;
+}
+
+if (import.meta.main) await main();
