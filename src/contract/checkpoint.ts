@@ -1,0 +1,112 @@
+/** Checkpoints on the wire (contract.md section 5). */
+
+import { z } from "zod";
+
+import { checkpointCommentLengthMax } from "./limits.ts";
+import { formatTimestamp } from "./timestamp.ts";
+
+/** The id of the live state: served by id, left out of lists. */
+export const currentCheckpointId = "Current";
+
+export interface CheckpointObject {
+  id: string;
+  create_time: string;
+  comment: string;
+  history: string[];
+  is_auto: boolean;
+  source_id?: string;
+  health: string;
+}
+
+/** What the storage room knows of a checkpoint; its `CheckpointRecord` fits. */
+export interface CheckpointSource {
+  id: string;
+  createTimeMs: number;
+  comment: string;
+  isAuto: boolean;
+  sourceId: string | null;
+  history: readonly string[];
+  health: string;
+}
+
+export function checkpointObject(record: CheckpointSource): CheckpointObject {
+  return {
+    id: record.id,
+    create_time: formatTimestamp(record.createTimeMs),
+    comment: record.comment,
+    history: [...record.history],
+    is_auto: record.isAuto,
+    ...(record.sourceId === null ? {} : { source_id: record.sourceId }),
+    health: record.health,
+  };
+}
+
+export interface CheckpointListQuery {
+  includeAuto: boolean;
+  /** Only this checkpoint's lineage: itself and its ancestors. */
+  lineageOf: string | null;
+}
+
+export function parseCheckpointListQuery(query: URLSearchParams): CheckpointListQuery {
+  const includeAuto = query.get("includeAuto");
+  const history = query.get("history");
+  return {
+    includeAuto: includeAuto === "true" || includeAuto === "1",
+    lineageOf: history === null || history === "" ? null : history,
+  };
+}
+
+/** The bare array of `GET /checkpoints`: newest first; automatic ones only when asked for. */
+export function checkpointList(
+  records: readonly CheckpointSource[],
+  query: CheckpointListQuery,
+): CheckpointObject[] {
+  const lineage = lineageIds(records, query.lineageOf);
+  return records
+    .filter((record) => query.includeAuto || !record.isAuto)
+    .filter((record) => lineage === null || lineage.has(record.id))
+    .toSorted((a, b) => b.createTimeMs - a.createTimeMs || compareIds(b.id, a.id))
+    .map(checkpointObject);
+}
+
+function lineageIds(
+  records: readonly CheckpointSource[],
+  id: string | null,
+): ReadonlySet<string> | null {
+  if (id === null) return null;
+  const record = records.find((candidate) => candidate.id === id);
+  return new Set(record === undefined ? [] : [record.id, ...record.history]);
+}
+
+/** `v10` follows `v9`. */
+function compareIds(a: string, b: string): number {
+  return a.localeCompare(b, "en", { numeric: true });
+}
+
+const createBodySchema = z.object({
+  comment: z
+    .string("expected a string")
+    .max(checkpointCommentLengthMax, `at most ${checkpointCommentLengthMax} characters`)
+    .nullish()
+    .transform((comment) => comment ?? ""),
+});
+
+/** Use with `validate(checkpointCreateSchema, parseJsonBody(bytes))`; an empty body is fine. */
+export const checkpointCreateSchema: z.ZodType<{ comment: string }> = createBodySchema;
+
+/** Lines of the create and restore streams; the last one is `complete` or `error`. */
+export type CheckpointStreamEvent =
+  | { type: "info" | "stdout" | "stderr" | "complete"; data: string; time: string }
+  | { type: "error"; error: string; time: string };
+
+export const checkpointEvent = {
+  info: (data: string, timeMs: number): CheckpointStreamEvent => {
+    return { type: "info", data, time: formatTimestamp(timeMs) };
+  },
+  complete: (data: string, timeMs: number): CheckpointStreamEvent => {
+    return { type: "complete", data, time: formatTimestamp(timeMs) };
+  },
+  error: (error: string, timeMs: number): CheckpointStreamEvent => {
+    return { type: "error", error, time: formatTimestamp(timeMs) };
+  },
+} as const;

@@ -1,0 +1,24 @@
+/** The largest things that the API takes; each is checked where the value enters. */
+
+/** A DNS label (RFC 1035): the sprite's URL begins with `<name>-<org short id>`. */
+export const dnsLabelLengthMax = 63;
+export const organizationSlugLengthMax = 40;
+
+export const environmentEntriesMax = 1000;
+export const environmentKeyLengthMax = 256;
+/** Linux takes at most 128 KiB for one `KEY=VALUE` string with its final NUL. */
+export const environmentEntrySizeBytesMax = 128 * 1024 - 1;
+export const environmentSizeBytesMax = 512 * 1024;
+
+export const labelsMax = 64;
+export const labelLengthMax = 128;
+export const regionLengthMax = 64;
+
+export const listPageSizeMax = 50;
+export const continuationTokenLengthMax = 256;
+
+export const checkpointCommentLengthMax = 4096;
+export const tokenDescriptionLengthMax = 256;
+
+/** Go reads NDJSON with a scanner that gives up on lines of 64 KiB. */
+export const ndjsonLineSizeBytesMax = 64 * 1024 - 1;

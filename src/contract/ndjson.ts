@@ -1,0 +1,28 @@
+/** One JSON object a line (contract.md section 0). */
+
+import { ndjsonLineSizeBytesMax } from "./limits.ts";
+
+export const ndjsonContentType = "application/x-ndjson";
+export const jsonContentType = "application/json";
+
+/**
+ * A line ready to be written. `JSON.stringify` escapes line ends inside of strings, so a line never breaks.
+ * An object whose line is too long for Go's scanner has its longest text cut: a shortened message reaches everybody,
+ * an overlong line ends the stream for some.
+ */
+export function encodeNdjsonLine(value: Readonly<Record<string, unknown>>): string {
+  const line = `${JSON.stringify(value)}\n`;
+  if (Buffer.byteLength(line) <= ndjsonLineSizeBytesMax) return line;
+  return `${JSON.stringify(shortened(value))}\n`;
+}
+
+/** Cuts strings to what fits even if every character takes the six bytes of a `\uXXXX` escape. */
+function shortened(value: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const entries = Object.entries(value);
+  const lengthMax = Math.floor(ndjsonLineSizeBytesMax / 6 / (entries.length + 1)) - 64;
+  return Object.fromEntries(
+    entries
+      .map(([key, field]) => [key, typeof field === "string" ? field.slice(0, lengthMax) : field])
+      .filter(([, field]) => typeof field !== "object" || field === null),
+  );
+}

@@ -1,0 +1,190 @@
+/** The sprite object and the bodies and queries of the endpoints about it (contract.md sections 1.2 and 2). */
+
+import { z } from "zod";
+
+import { SpriteError } from "./errors.ts";
+import {
+  continuationTokenLengthMax,
+  listPageSizeMax,
+  tokenDescriptionLengthMax,
+} from "./limits.ts";
+import { spriteNameSchema } from "./names.ts";
+import {
+  configSchema,
+  environmentSchema,
+  labelsSchema,
+  urlSettingsSchema,
+  type SpriteConfig,
+  type UrlSettings,
+  type UrlSettingsChange,
+} from "./sprite-config.ts";
+
+/** `running` = active now; `warm` = suspended with its memory; `cold` = no process. */
+export type SpriteObjectStatus = "cold" | "warm" | "running";
+
+export interface SpriteObject {
+  id: string;
+  name: string;
+  /** The slug; Go reads only this one, JavaScript falls back to `org_slug`. */
+  organization: string;
+  org_slug: string;
+  url: string;
+  url_settings: UrlSettings;
+  status: SpriteObjectStatus;
+  config: SpriteConfig;
+  environment: Record<string, string>;
+  labels: string[];
+  version: string;
+  created_at: string;
+  updated_at: string;
+  last_running_at: string | null;
+  last_warming_at: string | null;
+}
+
+export interface OrganizationCounters {
+  name: string;
+  running: number;
+  warm: number;
+  cold: number;
+}
+
+/** JavaScript and Python read the counters at the top level, Go reads them from `org`. */
+export interface SpriteListObject extends OrganizationCounters {
+  sprites: SpriteObject[];
+  has_more: boolean;
+  next_continuation_token: string | null;
+  org: OrganizationCounters;
+}
+
+export interface SpriteWatchLine {
+  type?: "heartbeat";
+  name?: string;
+  status?: SpriteObjectStatus;
+  running_version?: string;
+  last_running_at?: string | null;
+  last_warming_at?: string | null;
+  timestamp: string;
+  org: OrganizationCounters;
+}
+
+export interface SpriteCheckObject {
+  sprite_name: string;
+  sprite_id: string;
+  status: string;
+  reason: string | null;
+  checked_at: string;
+  /** Seconds. */
+  elapsed: number | null;
+}
+
+export interface SpriteCreateBody {
+  name: string;
+  config: SpriteConfig;
+  environment: Record<string, string>;
+  labels: string[];
+  urlSettings: UrlSettingsChange;
+  waitForCapacity: boolean;
+}
+
+const booleanSchema = z.boolean("expected true or false").nullish();
+const bodyMessage = "expected a JSON object";
+
+export const spriteCreateSchema: z.ZodType<SpriteCreateBody> = z
+  .object(
+    {
+      name: spriteNameSchema,
+      config: configSchema.nullish(),
+      environment: environmentSchema.nullish(),
+      labels: labelsSchema.nullish(),
+      url_settings: urlSettingsSchema.nullish(),
+      wait_for_capacity: booleanSchema,
+      // Says how the client would like to be treated; every sprite here has the one runtime.
+      runtime: z.string("expected a string").nullish(),
+    },
+    bodyMessage,
+  )
+  .transform((body) => ({
+    name: body.name,
+    config: body.config ?? {},
+    environment: body.environment ?? {},
+    labels: body.labels ?? [],
+    urlSettings: body.url_settings ?? {},
+    waitForCapacity: body.wait_for_capacity ?? false,
+  }));
+
+export interface SpriteUpdateBody {
+  urlSettings: UrlSettingsChange | null;
+  labels: string[] | null;
+}
+
+/** `clear_labels` is how Go says `labels: []`, because it leaves empty arrays out. */
+export const spriteUpdateSchema: z.ZodType<SpriteUpdateBody> = z
+  .object(
+    {
+      url_settings: urlSettingsSchema.nullish(),
+      labels: labelsSchema.nullish(),
+      clear_labels: booleanSchema,
+    },
+    bodyMessage,
+  )
+  .transform((body, context) => {
+    const labels = body.labels ?? (body.clear_labels === true ? [] : null);
+    const urlSettings = body.url_settings ?? null;
+    if (labels === null && (urlSettings === null || Object.keys(urlSettings).length === 0)) {
+      const message = "nothing to change: give url_settings, labels or clear_labels";
+      context.issues.push({ code: "custom", message, input: body });
+      return z.NEVER;
+    }
+    return { urlSettings, labels };
+  });
+
+export interface SpriteListQuery {
+  prefix: string;
+  pageSize: number;
+  /** Names after this one. */
+  after: string | null;
+}
+
+/** @throws SpriteError invalid_request */
+export function parseSpriteListQuery(query: URLSearchParams): SpriteListQuery {
+  const token = query.get("continuation_token");
+  return {
+    prefix: query.get("prefix") ?? "",
+    pageSize: parsePageSize(query.get("max_results")),
+    after: token === null || token === "" ? null : decodeContinuationToken(token),
+  };
+}
+
+/** Go and Python ask for 100: a number out of range is clamped, never refused. */
+function parsePageSize(text: string | null): number {
+  if (text === null || text === "") return listPageSizeMax;
+  if (!/^[+-]?\d{1,15}$/.test(text)) {
+    throw new SpriteError("invalid_request", "max_results: expected a whole number");
+  }
+  return Math.min(Math.max(Number(text), 1), listPageSizeMax);
+}
+
+/** Opaque to clients; the version lets its meaning change. */
+export function encodeContinuationToken(lastName: string): string {
+  return Buffer.from(`1:${lastName}`).toString("base64url");
+}
+
+function decodeContinuationToken(token: string): string {
+  const text =
+    token.length > continuationTokenLengthMax ? "" : Buffer.from(token, "base64url").toString();
+  const name = text.startsWith("1:") ? spriteNameSchema.safeParse(text.slice(2)) : null;
+  if (name?.success === true) return name.data;
+  throw new SpriteError("invalid_request", "continuation_token: not a token of this list");
+}
+
+export const tokenCreateSchema: z.ZodType<{ description: string }> = z
+  .object(
+    {
+      description: z
+        .string("expected a string")
+        .max(tokenDescriptionLengthMax, `at most ${tokenDescriptionLengthMax} characters`)
+        .nullish(),
+    },
+    bodyMessage,
+  )
+  .transform((body) => ({ description: body.description ?? "" }));

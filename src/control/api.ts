@@ -1,0 +1,97 @@
+/** The JSON endpoints: from a checked caller and a route to a status and a body. Knows nothing of sockets. */
+
+import { SpriteError } from "../contract/errors.ts";
+import {
+  parseSpriteListQuery,
+  spriteCreateSchema,
+  spriteUpdateSchema,
+  tokenCreateSchema,
+} from "../contract/sprite.ts";
+import { validate } from "../contract/validate.ts";
+import type { Organization } from "./organization.ts";
+import type { Organizations } from "./organizations.ts";
+import type { Route } from "./request-target.ts";
+import type { Sprites } from "./sprites.ts";
+import { issueToken } from "./tokens.ts";
+
+export type JsonRoute = Exclude<Route, { kind: "agent" | "tokens" }>;
+
+export interface ApiRequest {
+  method: string;
+  route: JsonRoute;
+  query: URLSearchParams;
+  organization: Organization;
+  /** @throws SpriteError payload_too_large, invalid_request */
+  readBody(): Promise<unknown>;
+}
+
+export interface ApiResult {
+  status: number;
+  /** Null sends no body. */
+  body: object | null;
+}
+
+const methodsByRoute: Readonly<Record<JsonRoute["kind"], readonly string[]>> = {
+  sprites: ["GET", "HEAD", "POST"],
+  sprite: ["GET", "HEAD", "PUT", "DELETE"],
+  restart: ["POST"],
+  upgrade: ["POST"],
+  check: ["GET", "HEAD"],
+};
+
+/** @throws SpriteError method_not_allowed */
+export function assertMethodAllowed(method: string, allowed: readonly string[]): void {
+  if (allowed.includes(method)) return;
+  const allow = allowed.join(", ");
+  throw new SpriteError("method_not_allowed", `allowed here: ${allow}`, { details: { allow } });
+}
+
+/** @throws SpriteError */
+export async function handleApi(sprites: Sprites, request: ApiRequest): Promise<ApiResult> {
+  const { route, organization, method } = request;
+  assertMethodAllowed(method, methodsByRoute[route.kind]);
+  switch (route.kind) {
+    case "sprites":
+      if (method === "POST") return createSprite(sprites, request);
+      return ok(sprites.list(organization, parseSpriteListQuery(request.query)));
+    case "sprite":
+      return handleSprite(sprites, request, route.name);
+    case "restart":
+      return ok(await sprites.restart(organization, route.name));
+    case "upgrade":
+      return ok(await sprites.upgrade(organization, route.name));
+    case "check":
+      return ok(await sprites.check(organization, route.name));
+  }
+}
+
+function ok(body: object): ApiResult {
+  return { status: 200, body };
+}
+
+async function createSprite(sprites: Sprites, request: ApiRequest): Promise<ApiResult> {
+  const body = validate(spriteCreateSchema, await request.readBody());
+  return { status: 201, body: await sprites.create(request.organization, body) };
+}
+
+async function handleSprite(
+  sprites: Sprites,
+  request: ApiRequest,
+  name: string,
+): Promise<ApiResult> {
+  const { organization, method } = request;
+  if (method === "DELETE") {
+    await sprites.destroy(organization, name);
+    return { status: 204, body: null };
+  }
+  if (method !== "PUT") return ok(sprites.get(organization, name));
+  sprites.find(organization, name);
+  const body = validate(spriteUpdateSchema, await request.readBody());
+  return ok(sprites.update(organization, name, body));
+}
+
+/** `POST /v1/organizations/{org}/tokens`, once the caller has shown the admin secret. @throws SpriteError */
+export function mintToken(organizations: Organizations, slug: string, body: unknown): ApiResult {
+  const { description } = validate(tokenCreateSchema, body);
+  return { status: 201, body: { token: issueToken(organizations, slug, description) } };
+}

@@ -1,0 +1,76 @@
+/** The front door of a server: organizations, tokens, the registry of sprites, and the API's port. */
+
+import { assert } from "../base/assert.ts";
+import type { Log } from "../base/log.ts";
+import { OpenSplices } from "../edge/open-splices.ts";
+import type { Worker } from "../worker/worker.ts";
+import { FrontDoor } from "./front-door.ts";
+import { splicesPerSpriteMax, watchHeartbeatMs } from "./limits.ts";
+import { Organizations } from "./organizations.ts";
+import { Sprites } from "./sprites.ts";
+import { TokenUse } from "./token-use.ts";
+
+export interface ControlOptions {
+  dataDirectory: string;
+  worker: Worker;
+  listen: { host: string; port: number };
+  /** Sent as `Sprite-Version`; SDKs read it as `v1.2.3`. */
+  version: string;
+  /** Sprites' URLs are `https://<name>-<org short id>.<urlDomain>`. */
+  urlDomain: string;
+  /** Lets its holder mint tokens over the API. */
+  adminSecret?: string;
+  log: Log;
+}
+
+export interface Control {
+  /** Finishes what a crash cut short, without waiting for it, and serves requests when it resolves. */
+  start(): Promise<{ address: string; host: string; port: number }>;
+  /** Ends within two seconds; open WebSockets get close code 1001. The worker may stop afterwards. */
+  stop(): Promise<void>;
+  /** Destroys what was half created or half destroyed. `start` does so too. Resolves after the first try of each. */
+  recover(): Promise<void>;
+}
+
+export function createControl(options: ControlOptions): Control {
+  const { dataDirectory, worker, log, urlDomain, version } = options;
+  const organizations = new Organizations(dataDirectory);
+  const splices = new OpenSplices(splicesPerSpriteMax);
+  const sprites = new Sprites({ organizations, worker, splices, urlDomain, version, log });
+  const tokenUse = new TokenUse(log);
+  const frontDoor = new FrontDoor({
+    organizations,
+    sprites,
+    splices,
+    version,
+    adminSecret: options.adminSecret ?? null,
+    log,
+    onTokenUsed: (caller) => tokenUse.note(caller),
+  });
+  let recovered: Promise<void> | null = null;
+  let heartbeat: NodeJS.Timeout | null = null;
+
+  const recover = (): Promise<void> => {
+    assert(heartbeat === null || recovered !== null, "recover comes before the first request");
+    recovered ??= sprites.recover();
+    return recovered;
+  };
+  return {
+    recover,
+    async start() {
+      recover().catch((error: unknown) => log.error({ err: error }, "recover sprites"));
+      tokenUse.start();
+      const { address, family, port } = await frontDoor.start(options.listen);
+      heartbeat = setInterval(() => sprites.publishHeartbeats(), watchHeartbeatMs);
+      const host = family === "IPv6" ? `[${address}]` : address;
+      return { address: `${host}:${port}`, host: address, port };
+    },
+    async stop() {
+      if (heartbeat !== null) clearInterval(heartbeat);
+      await frontDoor.stop();
+      sprites.stop();
+      tokenUse.stop();
+      organizations.close();
+    },
+  };
+}

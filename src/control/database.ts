@@ -1,0 +1,83 @@
+import { mkdirSync } from "node:fs";
+import { dirname } from "node:path";
+
+import Database from "better-sqlite3";
+
+import { databaseBusyTimeoutMs } from "./limits.ts";
+
+export type Sqlite = Database.Database;
+
+/** One organization's database; each entry brings the schema one version up, and is never changed once released. */
+const migrations: readonly string[] = [
+  `
+  CREATE TABLE organization (
+    slug TEXT PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    short_id TEXT NOT NULL UNIQUE,
+    created_at_ms INTEGER NOT NULL
+  ) STRICT;
+
+  CREATE TABLE token (
+    id TEXT PRIMARY KEY,
+    -- SHA-256 of the whole token. Its value has 256 random bits, so neither salt nor stretching is needed.
+    hash BLOB NOT NULL,
+    description TEXT NOT NULL,
+    created_at_ms INTEGER NOT NULL,
+    last_used_at_ms INTEGER,
+    revoked_at_ms INTEGER
+  ) STRICT;
+
+  CREATE TABLE sprite (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('creating', 'ready', 'destroying')),
+    labels TEXT NOT NULL,
+    environment TEXT NOT NULL,
+    config TEXT NOT NULL,
+    url_settings TEXT NOT NULL,
+    image_hash TEXT NOT NULL,
+    created_at_ms INTEGER NOT NULL,
+    updated_at_ms INTEGER NOT NULL,
+    last_running_at_ms INTEGER,
+    last_warming_at_ms INTEGER
+  ) STRICT;
+
+  -- A destroyed sprite's name is free at once, though its row stays until its bytes are gone.
+  CREATE UNIQUE INDEX sprite_name ON sprite (name) WHERE state <> 'destroying';
+  CREATE INDEX sprite_unfinished ON sprite (state) WHERE state <> 'ready';
+  `,
+];
+
+/** Opens the file, making it if it is new. `token create` and the server may do so at the same time. */
+export function openOrganizationDatabase(path: string): Sqlite {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  const database = new Database(path, { timeout: databaseBusyTimeoutMs });
+  try {
+    database.pragma("journal_mode = WAL");
+    database.pragma("synchronous = FULL");
+    database.pragma("foreign_keys = ON");
+    migrate(database, path);
+    return database;
+  } catch (cause) {
+    database.close();
+    throw new Error(`open organization database ${path}`, { cause });
+  }
+}
+
+function schemaVersion(database: Sqlite): number {
+  return Number(database.pragma("user_version", { simple: true }));
+}
+
+function migrate(database: Sqlite, path: string): void {
+  if (schemaVersion(database) === migrations.length) return;
+  // Immediate: of two processes that open a new file, one waits and then finds nothing left to do.
+  const run = database.transaction(() => {
+    const version = schemaVersion(database);
+    if (version > migrations.length) {
+      throw new Error(`${path} was written by a newer version of spritesd`);
+    }
+    for (const script of migrations.slice(version)) database.exec(script);
+    database.pragma(`user_version = ${migrations.length}`);
+  });
+  run.immediate();
+}

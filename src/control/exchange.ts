@@ -1,0 +1,69 @@
+import type { IncomingMessage } from "node:http";
+
+import type { Log } from "../base/log.ts";
+import { SpriteError, errorResponse, type ErrorBody } from "../contract/errors.ts";
+import type { AddedHeaders } from "../edge/http-heads.ts";
+import { logPathLengthMax, requestIdLengthMax } from "./limits.ts";
+import { randomRequestId } from "./random-ids.ts";
+import { splitTarget, type RequestTarget } from "./request-target.ts";
+
+const requestIdPattern = new RegExp(`^[A-Za-z0-9._-]{1,${requestIdLengthMax}}$`);
+/** In logs only: the client left before it was answered. */
+const clientGoneStatus = 499;
+
+/** One request and its answer: its id, what every answer carries, and its line in the log. */
+export class Exchange {
+  readonly method: string;
+  readonly target: RequestTarget;
+  readonly requestId: string;
+  readonly added: AddedHeaders;
+  organizationSlug: string | null = null;
+  readonly #log: Log;
+  readonly #startMs = performance.now();
+  #logged = false;
+
+  constructor(request: IncomingMessage, options: { version: string; log: Log }) {
+    const clientsId = request.headers["x-request-id"];
+    this.method = request.method ?? "";
+    this.target = splitTarget(request.url ?? "");
+    this.requestId =
+      typeof clientsId === "string" && requestIdPattern.test(clientsId)
+        ? clientsId
+        : randomRequestId();
+    this.added = { "sprite-version": options.version, "x-request-id": this.requestId };
+    this.#log = options.log;
+  }
+
+  /** What the client is told. Failures of ours go to the log with their cause. */
+  describeError(error: unknown): { status: number; body: ErrorBody; headers: AddedHeaders } {
+    const { status, body } = errorResponse(error);
+    if (status >= 500) {
+      this.#log.error({ requestId: this.requestId, err: error }, "answer request");
+    }
+    return { status, body, headers: { ...this.added, ...errorHeaders(error) } };
+  }
+
+  /** Writes the request's line, once. The query stays out: it holds commands and their environment. */
+  done(status: number | null): void {
+    if (this.#logged) return;
+    this.#logged = true;
+    this.#log.info(
+      {
+        requestId: this.requestId,
+        method: this.method,
+        path: this.target.rawPath.slice(0, logPathLengthMax),
+        status: status ?? clientGoneStatus,
+        ms: Math.round((performance.now() - this.#startMs) * 100) / 100,
+        org: this.organizationSlug,
+      },
+      "request",
+    );
+  }
+}
+
+function errorHeaders(error: unknown): AddedHeaders {
+  if (!(error instanceof SpriteError)) return {};
+  if (error.code === "unauthorized") return { "www-authenticate": "Bearer" };
+  const { allow } = error.details;
+  return typeof allow === "string" ? { allow } : {};
+}

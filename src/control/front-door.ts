@@ -1,0 +1,280 @@
+/** From a request to an answer: knows who calls, answers what control knows, hands the rest to the sprite's agent. */
+
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+
+import type { Log } from "../base/log.ts";
+import { SpriteError } from "../contract/errors.ts";
+import type { AddedHeaders } from "../edge/http-heads.ts";
+import type { OpenSplices } from "../edge/open-splices.ts";
+import { dropRestOfBody, PlainSplice } from "../edge/plain-splice.ts";
+import { answerRaw, jsonAnswer } from "../edge/raw-answer.ts";
+import { UpgradeSplice } from "../edge/upgrade-splice.ts";
+import { assertMethodAllowed, handleApi, mintToken, type ApiResult } from "./api.ts";
+import { Exchange } from "./exchange.ts";
+import { readJsonBody } from "./json-body.ts";
+import { stopGraceMs, stopTimeoutMs } from "./limits.ts";
+import { Listener } from "./listener.ts";
+import type { Organization } from "./organization.ts";
+import type { Organizations } from "./organizations.ts";
+import { parseRoute, type Route } from "./request-target.ts";
+import type { Sprites } from "./sprites.ts";
+import { authenticate, parseAuthorization, secretsEqual, type Caller } from "./tokens.ts";
+import { streamWatch, wantsWatch } from "./watch-stream.ts";
+
+export interface FrontDoorOptions {
+  organizations: Organizations;
+  sprites: Sprites;
+  splices: OpenSplices;
+  version: string;
+  /** Lets its holder mint tokens over the API; null lets nobody. */
+  adminSecret: string | null;
+  log: Log;
+  onTokenUsed(caller: Caller): void;
+}
+
+interface Plain {
+  exchange: Exchange;
+  request: IncomingMessage;
+  response: ServerResponse;
+  expectsContinue: boolean;
+}
+
+export class FrontDoor {
+  readonly #options: FrontDoorOptions;
+  readonly #listener: Listener;
+  #state: "starting" | "ready" | "stopping" = "starting";
+
+  constructor(options: FrontDoorOptions) {
+    this.#options = options;
+    this.#listener = new Listener(
+      {
+        onRequest: (request, response, expectsContinue) => {
+          const exchange = new Exchange(request, options);
+          void this.#onRequest({ exchange, request, response, expectsContinue });
+        },
+        onUpgrade: (request, socket, head) => void this.#onUpgrade(request, socket, head),
+      },
+      options.version,
+    );
+  }
+
+  async start(listen: { host: string; port: number }): Promise<AddressInfo> {
+    const address = await this.#listener.listen(listen);
+    this.#state = "ready";
+    return address;
+  }
+
+  /** Sockets are told; answers under way get a moment to end; then everything is cut. */
+  async stop(): Promise<void> {
+    this.#state = "stopping";
+    const error = new SpriteError("unavailable", "the server is stopping");
+    const end = { code: 1001, reason: "server stopping", error } as const;
+    const { sprites, splices } = this.#options;
+    const closed = this.#listener.close();
+    sprites.watchers.endAll();
+    splices.endSockets(end);
+    const grace = setTimeout(() => splices.endAll(end), stopGraceMs);
+    const cut = setTimeout(() => this.#listener.destroyConnections(), stopTimeoutMs);
+    await closed;
+    clearTimeout(grace);
+    clearTimeout(cut);
+  }
+
+  async #onRequest(plain: Plain): Promise<void> {
+    const { exchange, request, response } = plain;
+    response.once("close", () => {
+      exchange.done(response.writableFinished ? response.statusCode : null);
+    });
+    try {
+      await this.#answer(plain);
+    } catch (error) {
+      if (response.headersSent || response.destroyed) {
+        response.destroy();
+        return;
+      }
+      const { status, body, headers } = exchange.describeError(error);
+      sendJson(response, { status, body }, headers);
+    }
+    dropRestOfBody(request, response);
+  }
+
+  async #answer(plain: Plain): Promise<void> {
+    const { exchange, request, response } = plain;
+    const health = this.#health(exchange);
+    if (health !== null) return sendJson(response, health, exchange.added);
+    if (this.#state === "stopping") throw new SpriteError("unavailable", "the server is stopping");
+    if (parseAuthorization(request.headers.authorization, "FlyV1") !== null) {
+      return sendJson(response, await this.#mint(plain), exchange.added);
+    }
+    const caller = this.#authenticate(exchange, request);
+    const route = parseRoute(exchange.target.rawPath);
+    if (route.kind === "tokens") {
+      assertMethodAllowed(exchange.method, ["POST"]);
+      throw new SpriteError("forbidden", "only the server's admin secret mints tokens");
+    }
+    if (route.kind === "agent") return this.#askAgent(plain, caller.organization, route);
+    return this.#askControl(plain, caller.organization, route);
+  }
+
+  #health(exchange: Exchange): ApiResult | null {
+    const { rawPath } = exchange.target;
+    if (rawPath === "/healthz") return { status: 200, body: { status: "ok" } };
+    if (rawPath !== "/readyz") return null;
+    const ready = this.#state === "ready";
+    return { status: ready ? 200 : 503, body: { status: ready ? "ok" : this.#state } };
+  }
+
+  /** @throws SpriteError unauthorized */
+  #authenticate(exchange: Exchange, request: IncomingMessage): Caller {
+    const caller = authenticate(this.#options.organizations, request.headers.authorization);
+    exchange.organizationSlug = caller.organization.record.slug;
+    this.#options.onTokenUsed(caller);
+    return caller;
+  }
+
+  /** The one endpoint for the admin secret, which stands in for Fly's macaroon. @throws SpriteError */
+  async #mint(plain: Plain): Promise<ApiResult> {
+    const { exchange, request, response, expectsContinue } = plain;
+    const slug = tokensRouteSlug(exchange.target.rawPath);
+    if (slug === null) throw new SpriteError("unauthorized", "invalid or missing token");
+    const { adminSecret, organizations } = this.#options;
+    const credential = parseAuthorization(request.headers.authorization, "FlyV1") ?? "";
+    // The macaroon's own text may begin with the scheme's name.
+    const secret = parseAuthorization(credential, "FlyV1") ?? credential;
+    if (adminSecret === null || !secretsEqual(secret, adminSecret)) {
+      throw new SpriteError("forbidden", "only the server's admin secret mints tokens");
+    }
+    assertMethodAllowed(exchange.method, ["POST"]);
+    const body = await readJsonBody(request, response, expectsContinue);
+    return mintToken(organizations, slug, body);
+  }
+
+  async #askControl(
+    plain: Plain,
+    organization: Organization,
+    route: Exclude<Route, { kind: "agent" | "tokens" }>,
+  ): Promise<void> {
+    const { exchange, request, response, expectsContinue } = plain;
+    const { sprites } = this.#options;
+    const { query } = exchange.target;
+    const { method, added } = exchange;
+    if (route.kind === "sprites" && method === "GET" && wantsWatch(request.headers.accept)) {
+      streamWatch({ sprites, organization, query, response, added });
+      return;
+    }
+    const readBody = () => readJsonBody(request, response, expectsContinue);
+    const result = await handleApi(sprites, { method, route, query, organization, readBody });
+    sendJson(response, result, added);
+  }
+
+  async #askAgent(
+    plain: Plain,
+    organization: Organization,
+    route: Extract<Route, { kind: "agent" }>,
+  ): Promise<void> {
+    const { exchange, response } = plain;
+    const { sprites, splices } = this.#options;
+    const asleep = this.#answerAsleep(exchange, organization, route);
+    if (asleep !== null) return sendJson(response, asleep, exchange.added);
+    const sprite = sprites.findReady(organization, route.name);
+    const splice = new PlainSplice({
+      ...plain,
+      target: exchange.target.raw,
+      requestId: exchange.requestId,
+      added: exchange.added,
+      start: (signal) => sprites.start(sprite, signal),
+    });
+    const remove = splices.add(sprite.id, splice);
+    try {
+      await splice.run();
+    } finally {
+      remove();
+    }
+  }
+
+  /** Go asks for headers before it attaches, and listing sessions must not wake a sprite that cannot have any. */
+  #answerAsleep(
+    exchange: Exchange,
+    organization: Organization,
+    route: Extract<Route, { kind: "agent" }>,
+  ): ApiResult | null {
+    if (route.rest.length !== 1 || route.rest[0] !== "exec") return null;
+    const sprite = this.#options.sprites.find(organization, route.name);
+    if (exchange.method === "HEAD") return { status: 200, body: null };
+    if (exchange.method !== "GET" || !this.#options.sprites.isCold(sprite)) return null;
+    return { status: 200, body: { count: 0, sessions: [] } };
+  }
+
+  async #onUpgrade(request: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
+    const exchange = new Exchange(request, this.#options);
+    const { splices } = this.#options;
+    try {
+      const { spriteId, splice } = this.#prepareUpgrade(exchange, request, socket, head);
+      const remove = splices.add(spriteId, splice);
+      socket.once("close", remove);
+      if (socket.destroyed) remove();
+      exchange.done(await splice.run());
+    } catch (error) {
+      if (socket.destroyed) {
+        exchange.done(null);
+        return;
+      }
+      const { status, body, headers } = exchange.describeError(error);
+      answerRaw(socket, jsonAnswer(status, body, headers));
+      exchange.done(status);
+    }
+  }
+
+  /** @throws SpriteError */
+  #prepareUpgrade(
+    exchange: Exchange,
+    request: IncomingMessage,
+    socket: Socket,
+    head: Buffer,
+  ): { spriteId: string; splice: UpgradeSplice } {
+    const caller = this.#authenticate(exchange, request);
+    if (this.#state === "stopping") throw new SpriteError("unavailable", "the server is stopping");
+    const route = parseRoute(exchange.target.rawPath);
+    if (route.kind !== "agent") throw new SpriteError("not_found", "no such endpoint");
+    if (request.headers["content-length"] || request.headers["transfer-encoding"]) {
+      throw new SpriteError("invalid_request", "a WebSocket handshake has no body");
+    }
+    const { sprites } = this.#options;
+    const sprite = sprites.findReady(caller.organization, route.name);
+    const splice = new UpgradeSplice({
+      request,
+      socket,
+      head,
+      target: exchange.target.raw,
+      requestId: exchange.requestId,
+      added: exchange.added,
+      start: (signal) => sprites.start(sprite, signal),
+    });
+    return { spriteId: sprite.id, splice };
+  }
+}
+
+function tokensRouteSlug(rawPath: string): string | null {
+  try {
+    const route = parseRoute(rawPath);
+    return route.kind === "tokens" ? route.organizationSlug : null;
+  } catch {
+    // Whatever is wrong with the path is nobody's business without a token.
+    return null;
+  }
+}
+
+function sendJson(response: ServerResponse, result: ApiResult, headers: AddedHeaders): void {
+  if (result.body === null) {
+    response.writeHead(result.status, headers).end();
+    return;
+  }
+  const bytes = Buffer.from(JSON.stringify(result.body));
+  response.writeHead(result.status, {
+    ...headers,
+    "content-type": "application/json",
+    "content-length": bytes.length,
+  });
+  response.end(bytes);
+}

@@ -1,0 +1,41 @@
+/** The front door's maxima. */
+
+/** Commands and their environment travel in the query string (contract section 0.1). */
+export const headerSizeBytesMax = 1024 * 1024;
+/** JSON bodies: a create call with the largest environment fits. */
+export const jsonBodySizeBytesMax = 1024 * 1024;
+export const jsonBodyTimeoutMs = 30_000;
+export const headersTimeoutMs = 30_000;
+/** Longer than the idle time of usual proxies and client pools, so that they close first. */
+export const keepAliveTimeoutMs = 75_000;
+export const tcpKeepAliveDelayMs = 30_000;
+export const connectionsMax = 20_000;
+/** Open streams and sockets of one sprite. */
+export const splicesPerSpriteMax = 5_000;
+
+/** After an answer that refuses the rest of a request, how long the client may go on sending. */
+export const lingerTimeoutMs = 2_000;
+/** In which `stop` ends whatever is still open. */
+export const stopTimeoutMs = 2_000;
+/** Open splices get this much of it to take leave. */
+export const stopGraceMs = 1_000;
+
+/** A delete is durable before the sprite's bytes are gone; the answer waits this long for them. */
+export const destroyWaitMsMax = 25_000;
+export const destroyRetryDelayMs = 5_000;
+export const destroyRetryDelayMsMax = 300_000;
+
+export const checkTimeoutMs = 5_000;
+export const checkBodySizeBytesMax = 64 * 1024;
+
+export const watchHeartbeatMs = 15_000;
+export const watchersPerOrganizationMax = 1_000;
+export const watchInitialLinesMax = 10_000;
+/** A watcher that reads too slowly is disconnected, and can ask again. */
+export const watchBufferSizeBytesMax = 1024 * 1024;
+
+export const tokenLengthMax = 512;
+export const tokenUseFlushMs = 60_000;
+export const requestIdLengthMax = 64;
+export const logPathLengthMax = 512;
+export const databaseBusyTimeoutMs = 5_000;

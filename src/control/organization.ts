@@ -1,0 +1,217 @@
+import type { Buffer } from "node:buffer";
+
+import type { UrlSettings } from "../contract/sprite-config.ts";
+import { openOrganizationDatabase, type Sqlite } from "./database.ts";
+import {
+  parseSpriteRow,
+  serializeSprite,
+  type SpriteRecord,
+  type SpriteRow,
+} from "./sprite-record.ts";
+
+export interface OrganizationRecord {
+  slug: string;
+  id: string;
+  /** Part of every sprite's host name, so unique on this server. */
+  shortId: string;
+}
+
+export interface NewToken {
+  id: string;
+  hash: Buffer;
+  description: string;
+  createdAtMs: number;
+}
+
+export interface SpriteChange {
+  labels: string[];
+  urlSettings: UrlSettings;
+  updatedAtMs: number;
+}
+
+export interface SpritePage {
+  prefix: string;
+  after: string | null;
+  limit: number;
+}
+
+/** One organization's rows. Every method is one statement or one transaction, synchronous, and durable when it returns. */
+export class Organization {
+  readonly record: OrganizationRecord;
+  readonly #database: Sqlite;
+  readonly #statements: ReturnType<typeof prepareStatements>;
+
+  private constructor(database: Sqlite, record: OrganizationRecord) {
+    this.#database = database;
+    this.record = record;
+    this.#statements = prepareStatements(database);
+  }
+
+  /** Null when the file has no organization yet: another process is about to write it. */
+  static open(path: string): Organization | null {
+    const database = openOrganizationDatabase(path);
+    const row = database
+      .prepare<[], OrganizationRecord>("SELECT slug, id, short_id AS shortId FROM organization")
+      .get();
+    if (row !== undefined) return new Organization(database, row);
+    database.close();
+    return null;
+  }
+
+  /** Writes the organization unless it is there already; the first of two writers wins. */
+  static create(path: string, record: OrganizationRecord, createdAtMs: number): Organization {
+    const database = openOrganizationDatabase(path);
+    database
+      .prepare(
+        `INSERT INTO organization (slug, id, short_id, created_at_ms)
+         SELECT ?, ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM organization)`,
+      )
+      .run(record.slug, record.id, record.shortId, createdAtMs);
+    database.close();
+    const organization = Organization.open(path);
+    if (organization === null) throw new Error(`create organization ${record.slug}`);
+    return organization;
+  }
+
+  close(): void {
+    this.#database.close();
+  }
+
+  insertToken(token: NewToken): void {
+    this.#statements.insertToken.run(token.id, token.hash, token.description, token.createdAtMs);
+  }
+
+  /** Read anew for every request: another process may have added or revoked it a moment ago. */
+  validTokenHash(tokenId: string): Buffer | null {
+    return this.#statements.validTokenHash.get(tokenId)?.hash ?? null;
+  }
+
+  revokeToken(tokenId: string, timeMs: number): boolean {
+    return this.#statements.revokeToken.run(timeMs, tokenId).changes === 1;
+  }
+
+  setTokensUsed(lastUsedMsById: ReadonlyMap<string, number>): void {
+    const run = this.#database.transaction(() => {
+      for (const [id, timeMs] of lastUsedMsById) this.#statements.setTokenUsed.run(timeMs, id);
+    });
+    run.immediate();
+  }
+
+  /** False when another sprite has the name. */
+  insertSprite(sprite: SpriteRecord): boolean {
+    return this.#statements.insertSprite.run(serializeSprite(sprite)).changes === 1;
+  }
+
+  /** Sprites that are being destroyed have no name any more. */
+  spriteByName(name: string): SpriteRecord | null {
+    const row = this.#statements.spriteByName.get(name);
+    return row === undefined ? null : parseSpriteRow(row);
+  }
+
+  spriteById(id: string): SpriteRecord | null {
+    const row = this.#statements.spriteById.get(id);
+    return row === undefined ? null : parseSpriteRow(row);
+  }
+
+  /** In order of name, which stays stable from page to page. */
+  listSprites(page: SpritePage): SpriteRecord[] {
+    const { prefix, after, limit } = page;
+    return this.#statements.listSprites.all(after ?? "", prefix, prefix, limit).map(parseSpriteRow);
+  }
+
+  /** Ids of all that have a name. */
+  spriteIds(): string[] {
+    return this.#statements.spriteIds.all().map((row) => row.id);
+  }
+
+  /** Rows that a crash may have left half made or half destroyed. */
+  unfinishedSpriteIds(): string[] {
+    return this.#statements.unfinishedSpriteIds.all().map((row) => row.id);
+  }
+
+  /** False when the sprite is no longer in the state `creating`. */
+  setSpriteReady(id: string): boolean {
+    return this.#statements.setSpriteReady.run(id).changes === 1;
+  }
+
+  updateSprite(id: string, change: SpriteChange): void {
+    const { labels, urlSettings, updatedAtMs } = change;
+    this.#statements.updateSprite.run(
+      JSON.stringify(labels),
+      JSON.stringify(urlSettings),
+      updatedAtMs,
+      id,
+    );
+  }
+
+  setSpriteRunningAt(id: string, timeMs: number): void {
+    this.#statements.setSpriteRunningAt.run(timeMs, id);
+  }
+
+  setSpriteWarmingAt(id: string, timeMs: number): void {
+    this.#statements.setSpriteWarmingAt.run(timeMs, id);
+  }
+
+  /** Frees the name. False when the sprite was being destroyed already. */
+  setSpriteDestroying(id: string): boolean {
+    return this.#statements.setSpriteDestroying.run(id).changes === 1;
+  }
+
+  deleteSprite(id: string): void {
+    this.#statements.deleteSprite.run(id);
+  }
+}
+
+function prepareStatements(database: Sqlite) {
+  return {
+    insertToken: database.prepare<[string, Buffer, string, number]>(
+      "INSERT INTO token (id, hash, description, created_at_ms) VALUES (?, ?, ?, ?)",
+    ),
+    validTokenHash: database.prepare<[string], { hash: Buffer }>(
+      "SELECT hash FROM token WHERE id = ? AND revoked_at_ms IS NULL",
+    ),
+    revokeToken: database.prepare<[number, string]>(
+      "UPDATE token SET revoked_at_ms = ? WHERE id = ? AND revoked_at_ms IS NULL",
+    ),
+    setTokenUsed: database.prepare<[number, string]>(
+      "UPDATE token SET last_used_at_ms = ? WHERE id = ?",
+    ),
+    insertSprite: database.prepare<[SpriteRow]>(
+      `INSERT INTO sprite (id, name, state, labels, environment, config, url_settings, image_hash,
+         created_at_ms, updated_at_ms, last_running_at_ms, last_warming_at_ms)
+       VALUES (@id, @name, @state, @labels, @environment, @config, @url_settings, @image_hash,
+         @created_at_ms, @updated_at_ms, @last_running_at_ms, @last_warming_at_ms)
+       ON CONFLICT DO NOTHING`,
+    ),
+    spriteByName: database.prepare<[string], SpriteRow>(
+      "SELECT * FROM sprite WHERE name = ? AND state <> 'destroying'",
+    ),
+    spriteById: database.prepare<[string], SpriteRow>("SELECT * FROM sprite WHERE id = ?"),
+    listSprites: database.prepare<[string, string, string, number], SpriteRow>(
+      `SELECT * FROM sprite WHERE state <> 'destroying' AND name > ?
+         AND substr(name, 1, length(?)) = ? ORDER BY name LIMIT ?`,
+    ),
+    spriteIds: database.prepare<[], { id: string }>(
+      "SELECT id FROM sprite WHERE state <> 'destroying'",
+    ),
+    unfinishedSpriteIds: database.prepare<[], { id: string }>(
+      "SELECT id FROM sprite WHERE state <> 'ready'",
+    ),
+    setSpriteReady: database.prepare<[string]>(
+      "UPDATE sprite SET state = 'ready' WHERE id = ? AND state = 'creating'",
+    ),
+    updateSprite: database.prepare<[string, string, number, string]>(
+      "UPDATE sprite SET labels = ?, url_settings = ?, updated_at_ms = ? WHERE id = ?",
+    ),
+    setSpriteRunningAt: database.prepare<[number, string]>(
+      "UPDATE sprite SET last_running_at_ms = ? WHERE id = ?",
+    ),
+    setSpriteWarmingAt: database.prepare<[number, string]>(
+      "UPDATE sprite SET last_warming_at_ms = ? WHERE id = ?",
+    ),
+    setSpriteDestroying: database.prepare<[string]>(
+      "UPDATE sprite SET state = 'destroying' WHERE id = ? AND state <> 'destroying'",
+    ),
+    deleteSprite: database.prepare<[string]>("DELETE FROM sprite WHERE id = ?"),
+  };
+}

@@ -1,0 +1,81 @@
+/**
+ * Routing on the raw path: split on `/`, then decode each segment (contract.md section 0), so that an encoded slash never makes a
+ * segment of its own and nothing is resolved or normalised.
+ */
+
+import { SpriteError } from "../contract/errors.ts";
+
+export interface RequestTarget {
+  /** Path and query as they came: what an agent gets. */
+  raw: string;
+  rawPath: string;
+  query: URLSearchParams;
+}
+
+/** Never fails: what is wrong with a path is said only to those who may know. */
+export function splitTarget(url: string): RequestTarget {
+  // A proxy's absolute form, `GET http://host/path`, means the same as `GET /path`.
+  const raw = url.replace(/^https?:\/\/[^/?]*/i, "") || "/";
+  const separator = raw.indexOf("?");
+  const rawPath = separator < 0 ? raw : raw.slice(0, separator);
+  const query = new URLSearchParams(separator < 0 ? "" : raw.slice(separator + 1));
+  return { raw, rawPath, query };
+}
+
+export type Route =
+  | { kind: "tokens"; organizationSlug: string }
+  | { kind: "sprites" }
+  | { kind: "sprite"; name: string }
+  | { kind: "restart" | "upgrade" | "check"; name: string }
+  /** Everything else of a sprite belongs to its agent. `rest` holds the decoded segments behind the name. */
+  | { kind: "agent"; name: string; rest: readonly string[] };
+
+/** @throws SpriteError invalid_request, not_found */
+export function parseRoute(rawPath: string): Route {
+  const [root, version, collection, name, ...rest] = decodeSegments(rawPath);
+  if (root !== "" || version !== "v1" || name === "") throw noSuchEndpoint();
+  if (collection === "organizations" && name !== undefined) {
+    if (rest.length === 1 && rest[0] === "tokens")
+      return { kind: "tokens", organizationSlug: name };
+    throw noSuchEndpoint();
+  }
+  if (collection !== "sprites") throw noSuchEndpoint();
+  if (name === undefined) return { kind: "sprites" };
+  const [action] = rest;
+  if (action === undefined) return { kind: "sprite", name };
+  if (action === "") throw noSuchEndpoint();
+  if (rest.length > 1) return { kind: "agent", name, rest };
+  if (action === "restart" || action === "upgrade" || action === "check") {
+    return { kind: action, name };
+  }
+  return { kind: "agent", name, rest };
+}
+
+function decodeSegments(rawPath: string): string[] {
+  return rawPath.split("/").map((segment) => {
+    let text: string;
+    try {
+      text = decodeURIComponent(segment);
+    } catch (cause) {
+      throw new SpriteError("invalid_request", "the path is not valid percent-encoding", { cause });
+    }
+    if (text === "." || text === ".." || text.includes("\0")) {
+      throw new SpriteError("invalid_request", "the path has a segment that names nothing");
+    }
+    return text;
+  });
+}
+
+function noSuchEndpoint(): SpriteError {
+  return new SpriteError("not_found", "no such endpoint");
+}
+
+/** A WebSocket for an agent; every other `Upgrade` is answered as the plain request that it also is. */
+export function isAgentUpgrade(
+  method: string | undefined,
+  upgrade: string | undefined,
+  url: string,
+): boolean {
+  if (method !== "GET" || upgrade?.toLowerCase() !== "websocket") return false;
+  return /^\/v1\/sprites\/[^/]+\/[^/]/.test(splitTarget(url).rawPath);
+}

@@ -1,0 +1,114 @@
+import type { SpriteObject, SpriteObjectStatus } from "../contract/sprite.ts";
+import type { SpriteConfig, UrlSettings } from "../contract/sprite-config.ts";
+import { spriteUrl } from "../contract/names.ts";
+import { formatOptionalTimestamp, formatTimestamp } from "../contract/timestamp.ts";
+import type { SpriteSpec } from "../worker/worker.ts";
+import type { OrganizationRecord } from "./organization.ts";
+
+/**
+ * `creating`: the row is there, the worker may not have finished. `ready`: the sprite can be used. `destroying`: nobody can
+ * name it any more; the row stays until the worker has removed everything, so that a crash forgets nothing.
+ */
+export type SpriteState = "creating" | "ready" | "destroying";
+
+export interface SpriteRecord {
+  id: string;
+  name: string;
+  state: SpriteState;
+  labels: string[];
+  environment: Record<string, string>;
+  config: SpriteConfig;
+  urlSettings: UrlSettings;
+  imageHash: string;
+  createdAtMs: number;
+  updatedAtMs: number;
+  lastRunningAtMs: number | null;
+  lastWarmingAtMs: number | null;
+}
+
+export interface SpriteRow {
+  id: string;
+  name: string;
+  state: SpriteState;
+  labels: string;
+  environment: string;
+  config: string;
+  url_settings: string;
+  image_hash: string;
+  created_at_ms: number;
+  updated_at_ms: number;
+  last_running_at_ms: number | null;
+  last_warming_at_ms: number | null;
+}
+
+export function serializeSprite(sprite: SpriteRecord): SpriteRow {
+  return {
+    id: sprite.id,
+    name: sprite.name,
+    state: sprite.state,
+    labels: JSON.stringify(sprite.labels),
+    environment: JSON.stringify(sprite.environment),
+    config: JSON.stringify(sprite.config),
+    url_settings: JSON.stringify(sprite.urlSettings),
+    image_hash: sprite.imageHash,
+    created_at_ms: sprite.createdAtMs,
+    updated_at_ms: sprite.updatedAtMs,
+    last_running_at_ms: sprite.lastRunningAtMs,
+    last_warming_at_ms: sprite.lastWarmingAtMs,
+  };
+}
+
+/** The columns hold what `serializeSprite` wrote, so their shape is known. */
+export function parseSpriteRow(row: SpriteRow): SpriteRecord {
+  return {
+    id: row.id,
+    name: row.name,
+    state: row.state,
+    labels: JSON.parse(row.labels) as string[],
+    environment: JSON.parse(row.environment) as Record<string, string>,
+    config: JSON.parse(row.config) as SpriteConfig,
+    urlSettings: JSON.parse(row.url_settings) as UrlSettings,
+    imageHash: row.image_hash,
+    createdAtMs: row.created_at_ms,
+    updatedAtMs: row.updated_at_ms,
+    lastRunningAtMs: row.last_running_at_ms,
+    lastWarmingAtMs: row.last_warming_at_ms,
+  };
+}
+
+export function spriteSpec(sprite: SpriteRecord): SpriteSpec {
+  const { id, name, environment, imageHash } = sprite;
+  return { id, name, environment, imageHash };
+}
+
+export interface SpriteObjectContext {
+  organization: OrganizationRecord;
+  status: SpriteObjectStatus;
+  urlDomain: string;
+  version: string;
+}
+
+export function spriteObject(sprite: SpriteRecord, context: SpriteObjectContext): SpriteObject {
+  const { slug, shortId } = context.organization;
+  return {
+    id: sprite.id,
+    name: sprite.name,
+    organization: slug,
+    org_slug: slug,
+    url: spriteUrl({
+      name: sprite.name,
+      organizationShortId: shortId,
+      domain: context.urlDomain,
+    }),
+    url_settings: sprite.urlSettings,
+    status: context.status,
+    config: sprite.config,
+    environment: sprite.environment,
+    labels: sprite.labels,
+    version: context.version,
+    created_at: formatTimestamp(sprite.createdAtMs),
+    updated_at: formatTimestamp(sprite.updatedAtMs),
+    last_running_at: formatOptionalTimestamp(sprite.lastRunningAtMs),
+    last_warming_at: formatOptionalTimestamp(sprite.lastWarmingAtMs),
+  };
+}

@@ -1,0 +1,358 @@
+/** The sprites of all organizations: what the API does with them, apart from HTTP. */
+
+import { SpriteError } from "../contract/errors.ts";
+import { assertHostLabelFits } from "../contract/names.ts";
+import {
+  encodeContinuationToken,
+  type OrganizationCounters,
+  type SpriteCheckObject,
+  type SpriteCreateBody,
+  type SpriteListObject,
+  type SpriteListQuery,
+  type SpriteObject,
+  type SpriteUpdateBody,
+  type SpriteWatchLine,
+} from "../contract/sprite.ts";
+import { mergeUrlSettings, urlSettingsDefault } from "../contract/sprite-config.ts";
+import { formatOptionalTimestamp, formatTimestamp } from "../contract/timestamp.ts";
+import type { Log } from "../base/log.ts";
+import type { OpenSplices, SpliceEnd } from "../edge/open-splices.ts";
+import type { Worker, WorkerStatusEvent } from "../worker/worker.ts";
+import { askAgentHealth } from "./agent-health.ts";
+import { destroyWaitMsMax } from "./limits.ts";
+import type { Organization } from "./organization.ts";
+import type { Organizations } from "./organizations.ts";
+import { randomSpriteId } from "./random-ids.ts";
+import { Removals } from "./removals.ts";
+import { spriteObject, spriteSpec, type SpriteRecord } from "./sprite-record.ts";
+import { Watchers } from "./watch.ts";
+
+export interface SpritesOptions {
+  organizations: Organizations;
+  worker: Worker;
+  splices: OpenSplices;
+  urlDomain: string;
+  version: string;
+  log: Log;
+}
+
+export interface LifecycleResult {
+  sprite_name: string;
+  machine_id: string;
+  message: string;
+}
+
+export class Sprites {
+  readonly watchers = new Watchers();
+  readonly #options: SpritesOptions;
+  readonly #removals: Removals;
+  readonly #unsubscribe: () => void;
+  /** Which organization a worker's status event is about. */
+  readonly #organizationBySprite = new Map<string, Organization>();
+  /** Creates and restarts under way, by sprite: a delete waits for them, since a worker must not start what it destroys. */
+  readonly #busy = new Map<string, Promise<unknown>>();
+
+  constructor(options: SpritesOptions) {
+    this.#options = options;
+    this.#removals = new Removals(options);
+    for (const organization of options.organizations.all()) {
+      for (const id of organization.spriteIds()) this.#organizationBySprite.set(id, organization);
+    }
+    this.#unsubscribe = options.worker.onStatus((event) => this.#noteStatus(event));
+  }
+
+  /** Finishes the deletes and undoes the creates that a crash cut short. Before the first request. */
+  async recover(): Promise<void> {
+    const unfinished = this.#options.organizations
+      .all()
+      .flatMap((organization) =>
+        organization.unfinishedSpriteIds().map((id) => ({ organization, id })),
+      );
+    for (const { organization, id } of unfinished) organization.setSpriteDestroying(id);
+    await Promise.all(
+      unfinished.map(({ organization, id }) => this.#removals.remove(organization, id)),
+    );
+  }
+
+  stop(): void {
+    this.#unsubscribe();
+    this.#removals.stop();
+  }
+
+  /** @throws SpriteError already_exists, invalid_request, start_failed, disk_full */
+  async create(organization: Organization, body: SpriteCreateBody): Promise<SpriteObject> {
+    assertHostLabelFits(body.name, organization.record.shortId);
+    const nowMs = Date.now();
+    const sprite: SpriteRecord = {
+      id: randomSpriteId(),
+      name: body.name,
+      state: "creating",
+      labels: body.labels,
+      environment: body.environment,
+      config: body.config,
+      urlSettings: mergeUrlSettings(urlSettingsDefault, body.urlSettings),
+      imageHash: this.#options.worker.defaultImageHash,
+      createdAtMs: nowMs,
+      updatedAtMs: nowMs,
+      lastRunningAtMs: null,
+      lastWarmingAtMs: null,
+    };
+    if (!organization.insertSprite(sprite)) {
+      throw new SpriteError("already_exists", `a sprite named ${body.name} exists already`);
+    }
+    this.#organizationBySprite.set(sprite.id, organization);
+    await this.#exclusively(sprite.id, () => this.#finishCreate(organization, sprite));
+    return this.get(organization, sprite.name);
+  }
+
+  async #finishCreate(organization: Organization, sprite: SpriteRecord): Promise<void> {
+    try {
+      await this.#options.worker.create(spriteSpec(sprite));
+    } catch (error) {
+      // Undone in the background: the caller learns the reason at once, and the name is free again.
+      if (organization.setSpriteDestroying(sprite.id)) void this.#forget(organization, sprite.id);
+      throw error;
+    }
+    if (!organization.setSpriteReady(sprite.id)) {
+      throw new SpriteError("conflict", "the sprite was deleted while it was being created");
+    }
+  }
+
+  /** @throws SpriteError not_found */
+  find(organization: Organization, name: string): SpriteRecord {
+    const sprite = organization.spriteByName(name);
+    if (sprite === null) throw new SpriteError("not_found", "no such sprite");
+    return sprite;
+  }
+
+  /** @throws SpriteError not_found */
+  get(organization: Organization, name: string): SpriteObject {
+    return this.#object(organization, this.find(organization, name));
+  }
+
+  list(organization: Organization, query: SpriteListQuery): SpriteListObject {
+    const { prefix, after, pageSize } = query;
+    const found = organization.listSprites({ prefix, after, limit: pageSize + 1 });
+    const page = found.slice(0, pageSize);
+    const last = page.at(-1);
+    const hasMore = found.length > pageSize;
+    const counters = this.#counters(organization);
+    return {
+      sprites: page.map((sprite) => this.#object(organization, sprite)),
+      has_more: hasMore,
+      next_continuation_token:
+        hasMore && last !== undefined ? encodeContinuationToken(last.name) : null,
+      ...counters,
+      org: counters,
+    };
+  }
+
+  /** @throws SpriteError not_found */
+  update(organization: Organization, name: string, body: SpriteUpdateBody): SpriteObject {
+    const sprite = this.find(organization, name);
+    organization.updateSprite(sprite.id, {
+      labels: body.labels ?? sprite.labels,
+      urlSettings: mergeUrlSettings(sprite.urlSettings, body.urlSettings ?? {}),
+      updatedAtMs: Math.max(Date.now(), sprite.updatedAtMs),
+    });
+    return this.get(organization, name);
+  }
+
+  /** When it resolves, the sprite's name is free, and its bytes are gone or will be without further help. @throws SpriteError not_found */
+  async destroy(organization: Organization, name: string): Promise<void> {
+    const sprite = this.find(organization, name);
+    organization.setSpriteDestroying(sprite.id);
+    const error = new SpriteError("not_found", "the sprite was deleted");
+    this.#options.splices.endSprite(sprite.id, { code: 1001, reason: "sprite deleted", error });
+    const removed = this.#forget(organization, sprite.id);
+    const { promise: timedOut, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, destroyWaitMsMax);
+    await Promise.race([removed, timedOut]);
+    clearTimeout(timer);
+  }
+
+  /** A cold boot: processes end, the disk stays. @throws SpriteError not_found, start_failed */
+  restart(organization: Organization, name: string): Promise<LifecycleResult> {
+    const sprite = this.findReady(organization, name);
+    return this.#exclusively(sprite.id, async () => {
+      await this.#reboot(sprite, "sprite restarting");
+      return { sprite_name: name, machine_id: sprite.id, message: "restarted" };
+    });
+  }
+
+  /** Brings the running agent to this server's version; a sleeping sprite takes it when it starts. @throws SpriteError */
+  upgrade(organization: Organization, name: string): Promise<LifecycleResult> {
+    const sprite = this.findReady(organization, name);
+    const { worker, version } = this.#options;
+    const result = (message: string): LifecycleResult => {
+      return { sprite_name: name, machine_id: sprite.id, message };
+    };
+    return this.#exclusively(sprite.id, async () => {
+      if (worker.status(sprite.id) === "cold") return result(`starts with ${version} next time`);
+      const { socketPath } = await worker.ensureRunning(spriteSpec(sprite));
+      const health = await askAgentHealth(socketPath);
+      if (health.version === version) return result(`runs ${version} already`);
+      await this.#reboot(sprite, "sprite upgrading");
+      return result(`upgraded to ${version}`);
+    });
+  }
+
+  /** Asks the agent when there is one; a cold sprite is not woken for it. @throws SpriteError not_found */
+  async check(organization: Organization, name: string): Promise<SpriteCheckObject> {
+    const sprite = this.find(organization, name);
+    const startMs = performance.now();
+    const checked = await this.#checkAgent(sprite);
+    return {
+      sprite_name: sprite.name,
+      sprite_id: sprite.id,
+      status: checked.status,
+      reason: checked.reason,
+      checked_at: formatTimestamp(Date.now()),
+      elapsed: checked.asked ? Math.round(performance.now() - startMs) / 1000 : null,
+    };
+  }
+
+  async #checkAgent(
+    sprite: SpriteRecord,
+  ): Promise<{ status: string; reason: string | null; asked: boolean }> {
+    if (sprite.state === "creating") {
+      return { status: "creating", reason: "the sprite is being created", asked: false };
+    }
+    if (this.#options.worker.status(sprite.id) === "cold") {
+      const reason = "the sprite is cold: it starts with the next request to it";
+      return { status: "ok", reason, asked: false };
+    }
+    try {
+      const { socketPath } = await this.start(sprite, AbortSignal.timeout(destroyWaitMsMax));
+      const { healthy, reason } = await askAgentHealth(socketPath);
+      return { status: healthy ? "ok" : "unhealthy", reason, asked: true };
+    } catch (error) {
+      const reason = error instanceof SpriteError ? error.message : "the sprite does not start";
+      return { status: "unhealthy", reason, asked: true };
+    }
+  }
+
+  /** @throws SpriteError start_failed */
+  start(sprite: SpriteRecord, signal: AbortSignal): Promise<{ socketPath: string }> {
+    return this.#options.worker.ensureRunning(spriteSpec(sprite), signal);
+  }
+
+  isCold(sprite: SpriteRecord): boolean {
+    return this.#options.worker.status(sprite.id) === "cold";
+  }
+
+  /** For requests that need the agent. @throws SpriteError not_found, unavailable */
+  findReady(organization: Organization, name: string): SpriteRecord {
+    const sprite = this.find(organization, name);
+    if (sprite.state === "ready") return sprite;
+    throw new SpriteError("unavailable", "the sprite is still being created; try again");
+  }
+
+  /** One line about every sprite that the watcher asked for, to begin with. */
+  initialWatchLines(organization: Organization, query: SpriteListQuery): SpriteWatchLine[] {
+    const { prefix, after, pageSize } = query;
+    const sprites = organization.listSprites({ prefix, after, limit: pageSize });
+    const counters = this.#counters(organization);
+    return sprites.map((sprite) => this.#watchLine(sprite, counters));
+  }
+
+  /** Keeps idle watchers' connections open. */
+  publishHeartbeats(): void {
+    for (const slug of this.watchers.organizationSlugs()) {
+      const organization = this.#options.organizations.find(slug);
+      if (organization === null) continue;
+      this.watchers.publish(slug, {
+        type: "heartbeat",
+        timestamp: formatTimestamp(Date.now()),
+        org: this.#counters(organization),
+      });
+    }
+  }
+
+  #noteStatus(event: WorkerStatusEvent): void {
+    try {
+      this.#onStatus(event);
+    } catch (error) {
+      // Times of last use are worth no more than a line in the log; the status itself is the worker's.
+      this.#options.log.error({ err: error, spriteId: event.spriteId }, "note sprite status");
+    }
+  }
+
+  #onStatus(event: WorkerStatusEvent): void {
+    const organization = this.#organizationBySprite.get(event.spriteId);
+    if (organization === undefined) return;
+    if (event.status === "running") organization.setSpriteRunningAt(event.spriteId, Date.now());
+    if (event.status === "warm") organization.setSpriteWarmingAt(event.spriteId, Date.now());
+    const { slug } = organization.record;
+    if (!this.watchers.isWatched(slug)) return;
+    const sprite = organization.spriteById(event.spriteId);
+    if (sprite === null || sprite.state === "destroying") return;
+    this.watchers.publish(slug, {
+      ...this.#watchLine(sprite, this.#counters(organization)),
+      status: event.status,
+    });
+  }
+
+  #watchLine(sprite: SpriteRecord, counters: OrganizationCounters): SpriteWatchLine {
+    return {
+      name: sprite.name,
+      status: this.#options.worker.status(sprite.id),
+      running_version: this.#options.version,
+      last_running_at: formatOptionalTimestamp(sprite.lastRunningAtMs),
+      last_warming_at: formatOptionalTimestamp(sprite.lastWarmingAtMs),
+      timestamp: formatTimestamp(Date.now()),
+      org: counters,
+    };
+  }
+
+  #counters(organization: Organization): OrganizationCounters {
+    const counters = { name: organization.record.slug, running: 0, warm: 0, cold: 0 };
+    for (const id of organization.spriteIds()) counters[this.#options.worker.status(id)] += 1;
+    return counters;
+  }
+
+  #object(organization: Organization, sprite: SpriteRecord): SpriteObject {
+    const { urlDomain, version, worker } = this.#options;
+    const status = worker.status(sprite.id);
+    return spriteObject(sprite, { organization: organization.record, status, urlDomain, version });
+  }
+
+  async #reboot(sprite: SpriteRecord, reason: string): Promise<void> {
+    const { splices, worker } = this.#options;
+    const error = new SpriteError("unavailable", `${reason}; try again`);
+    const end: SpliceEnd = { code: 1001, reason, error };
+    splices.endSprite(sprite.id, end);
+    await worker.stop(sprite.id);
+    await worker.ensureRunning(spriteSpec(sprite));
+  }
+
+  /** Runs when nothing else of the sprite's life-cycle is under way, and only while the sprite exists. */
+  async #exclusively<T>(spriteId: string, act: () => Promise<T>): Promise<T> {
+    const previous = this.#busy.get(spriteId) ?? Promise.resolve();
+    const current = previous
+      .catch(() => {
+        // Told to whoever started it.
+      })
+      .then(() => {
+        if (!this.#organizationBySprite.has(spriteId)) {
+          throw new SpriteError("not_found", "the sprite was deleted");
+        }
+        return act();
+      });
+    this.#busy.set(spriteId, current);
+    try {
+      return await current;
+    } finally {
+      if (this.#busy.get(spriteId) === current) this.#busy.delete(spriteId);
+    }
+  }
+
+  /** The row is `destroying`: all that is left is to remove the bytes, once whatever runs for the sprite has ended. */
+  async #forget(organization: Organization, spriteId: string): Promise<void> {
+    this.#organizationBySprite.delete(spriteId);
+    await this.#busy.get(spriteId)?.catch(() => {
+      // Told to whoever started it.
+    });
+    await this.#removals.remove(organization, spriteId);
+  }
+}

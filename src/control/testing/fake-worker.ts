@@ -1,0 +1,97 @@
+/** A worker in memory; each of its agents is a real HTTP and WebSocket server on a Unix socket. */
+
+import { join } from "node:path";
+
+import { SpriteError } from "../../contract/errors.ts";
+import type { SpriteSpec, SpriteStatus, Worker, WorkerStatusEvent } from "../../worker/worker.ts";
+import { FakeAgent } from "./fake-agent.ts";
+
+export class FakeWorker implements Worker {
+  readonly defaultImageHash = "image-1";
+  readonly created: SpriteSpec[] = [];
+  readonly destroyed: string[] = [];
+  startCount = 0;
+  /** Faults to inject: each is thrown as long as it is set. */
+  createError: Error | null = null;
+  startError: Error | null = null;
+  destroyError: Error | null = null;
+  /** Creates wait for this. */
+  createGate: Promise<void> = Promise.resolve();
+  /** Starts wait for this. */
+  startGate: Promise<void> = Promise.resolve();
+  readonly #directory: string;
+  readonly #agents = new Map<string, FakeAgent>();
+  readonly #listeners = new Set<(event: WorkerStatusEvent) => void>();
+
+  constructor(directory: string) {
+    this.#directory = directory;
+  }
+
+  async create(spec: SpriteSpec): Promise<void> {
+    this.created.push(spec);
+    await this.createGate;
+    if (this.createError !== null) throw this.createError;
+    await this.ensureRunning(spec);
+  }
+
+  async ensureRunning(spec: SpriteSpec, signal?: AbortSignal): Promise<{ socketPath: string }> {
+    const running = this.#agents.get(spec.id);
+    if (running !== undefined) return { socketPath: running.socketPath };
+    await Promise.race([this.startGate, aborted(signal)]);
+    if (this.startError !== null) throw this.startError;
+    if (this.destroyed.includes(spec.id)) throw new SpriteError("start_failed", "destroyed");
+    this.startCount += 1;
+    const agent = new FakeAgent(join(this.#directory, `${spec.id.slice(-12)}.sock`));
+    await agent.listen();
+    this.#agents.set(spec.id, agent);
+    this.#emit({ spriteId: spec.id, status: "running" });
+    return { socketPath: agent.socketPath };
+  }
+
+  status(spriteId: string): SpriteStatus {
+    return this.#agents.has(spriteId) ? "running" : "cold";
+  }
+
+  async stop(spriteId: string): Promise<void> {
+    await this.#agents.get(spriteId)?.close();
+    this.#agents.delete(spriteId);
+    this.#emit({ spriteId, status: "cold" });
+  }
+
+  async destroy(spriteId: string): Promise<void> {
+    if (this.destroyError !== null) throw this.destroyError;
+    await this.stop(spriteId);
+    this.destroyed.push(spriteId);
+  }
+
+  onStatus(listener: (event: WorkerStatusEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  agentOf(spriteId: string): FakeAgent {
+    const agent = this.#agents.get(spriteId);
+    if (agent === undefined) throw new Error("the sprite is cold");
+    return agent;
+  }
+
+  /** The agent dies and the worker has not noticed: its socket is stale. */
+  async killUnnoticed(spriteId: string): Promise<void> {
+    await this.agentOf(spriteId).close();
+  }
+
+  async close(): Promise<void> {
+    for (const agent of this.#agents.values()) await agent.close();
+    this.#agents.clear();
+  }
+
+  #emit(event: WorkerStatusEvent): void {
+    for (const listener of this.#listeners) listener(event);
+  }
+}
+
+function aborted(signal: AbortSignal | undefined): Promise<never> {
+  return new Promise((_, reject) => {
+    signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });
+}

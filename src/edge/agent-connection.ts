@@ -1,0 +1,79 @@
+import { connect, type Socket } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
+
+import { SpriteError } from "../contract/errors.ts";
+import {
+  backlogRetryDelayMsMax,
+  backlogTimeoutMs,
+  connectAttemptsMax,
+  connectRetryDelayMs,
+} from "./limits.ts";
+
+/** Makes sure that the sprite's agent runs and says where it listens. */
+export type StartAgent = (signal: AbortSignal) => Promise<{ socketPath: string }>;
+
+/** The agent has ended, and nobody has noticed yet. */
+const goneCodes: ReadonlySet<string> = new Set(["ENOENT", "ECONNREFUSED", "ECONNRESET", "EPIPE"]);
+
+/**
+ * Connects to the sprite's agent, starting it when needed. Nothing was sent yet, so trying again is safe.
+ * @throws SpriteError unavailable, and what `start` throws
+ */
+export async function connectAgent(start: StartAgent, signal: AbortSignal): Promise<Socket> {
+  let lastError: unknown;
+  for (let attempt = 1; attempt <= connectAttemptsMax; attempt += 1) {
+    const { socketPath } = await start(signal);
+    try {
+      return await connectWithBacklog(socketPath, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!goneCodes.has(errorCode(error))) throw unavailable(error);
+      lastError = error;
+    }
+    await delay(connectRetryDelayMs * attempt, undefined, { signal });
+  }
+  throw unavailable(lastError);
+}
+
+function unavailable(cause: unknown): SpriteError {
+  return new SpriteError("unavailable", "the sprite's agent does not answer; try again", { cause });
+}
+
+function errorCode(error: unknown): string {
+  const code = error instanceof Error && "code" in error ? error.code : "";
+  return typeof code === "string" ? code : "";
+}
+
+async function connectWithBacklog(path: string, signal: AbortSignal): Promise<Socket> {
+  const deadlineMs = performance.now() + backlogTimeoutMs;
+  for (;;) {
+    try {
+      return await connectOnce(path, signal);
+    } catch (error) {
+      if (errorCode(error) !== "EAGAIN" || performance.now() > deadlineMs) throw error;
+    }
+    await delay(1 + Math.random() * backlogRetryDelayMsMax, undefined, { signal });
+  }
+}
+
+function connectOnce(path: string, signal: AbortSignal): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    signal.throwIfAborted();
+    const socket = connect({ path, allowHalfOpen: true });
+    const onAbort = (): void => {
+      socket.destroy();
+      reject(signal.reason);
+    };
+    signal.addEventListener("abort", onAbort, { once: true });
+    socket.once("connect", () => {
+      signal.removeEventListener("abort", onAbort);
+      socket.off("error", onError);
+      resolve(socket);
+    });
+    const onError = (error: Error): void => {
+      signal.removeEventListener("abort", onAbort);
+      reject(error);
+    };
+    socket.once("error", onError);
+  });
+}

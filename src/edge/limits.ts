@@ -1,0 +1,25 @@
+/** The splice's maxima. */
+
+/** Frames up to this size reach the client whole or not at all, so that a close frame can follow at any time. */
+export const heldFrameSizeBytesMax = 256 * 1024;
+/** HTTP chunks up to this size stay whole: HTTP exec gives each frame a chunk of its own. */
+export const wholeChunkSizeBytesMax = 64 * 1024;
+export const responseHeadSizeBytesMax = 256 * 1024;
+/** What a client may send before its upgrade is answered. */
+export const earlyDataSizeBytesMax = 64 * 1024;
+/** Body of an answer that refuses an upgrade. */
+export const refusalSizeBytesMax = 1024 * 1024;
+
+/** Go's handshake deadline is 30 s; the agent answers at once or is stuck. */
+export const upgradeAnswerTimeoutMs = 30_000;
+/** An agent that has just ended is started again this often before the client hears of it. */
+export const connectAttemptsMax = 3;
+export const connectRetryDelayMs = 50;
+/** Linux refuses a connection to a Unix socket with EAGAIN while its backlog is full. */
+export const backlogRetryDelayMsMax = 20;
+export const backlogTimeoutMs = 5_000;
+
+/** After our last byte, how long the client has to close its side. */
+export const closeTimeoutMs = 5_000;
+/** A client that takes nothing of what is left for this long has gone. */
+export const drainIdleTimeoutMs = 60_000;
