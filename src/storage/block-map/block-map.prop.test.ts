@@ -1,0 +1,238 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+import { BlockMap } from "./block-map.ts";
+import { unitSizeBytes } from "./geometry.ts";
+import type { Slice } from "./types.ts";
+
+/**
+ * The map against plain JavaScript maps: random cuts, checkpoints, deletions, restores, collections and
+ * restarts, and after each all look-ups, the counters and the garbage have to agree.
+ */
+
+const unitCount = 1_024;
+/** Few units in three leaves, at their edges, so that changes often meet. */
+const units = [0, 1, 2, 254, 255, 256, 257, 511, 512, 1_023];
+
+interface ModelFile {
+  content: Map<number, Slice>;
+  /** Ancestors, nearest first. */
+  history: string[];
+}
+
+interface Model {
+  lastCut: number;
+  live: ModelFile;
+  checkpoints: Map<string, ModelFile>;
+  nextNumber: number;
+  /** Segments in the bucket, with their sizes. */
+  segments: Map<number, number>;
+}
+
+/** The map under test can be closed and replaced, so commands reach it through a holder. */
+interface Real {
+  map: BlockMap;
+  path: string;
+}
+
+type Command = fc.AsyncCommand<Model, Real>;
+
+function named(model: Model): Set<number> {
+  const files = [model.live, ...model.checkpoints.values()];
+  return new Set(files.flatMap(({ content }) => [...content.values()].map((s) => s.segment)));
+}
+
+function checkAgreement(model: Model, { map }: Real): void {
+  const agree = (fileId: number, { content }: ModelFile): void => {
+    for (const unit of units) assert.deepEqual(map.lookup(fileId, unit), content.get(unit) ?? null);
+    const range = map.lookupRange(fileId, 0, unitCount);
+    const found = new Map(range.flatMap((slice, unit) => (slice === null ? [] : [[unit, slice]])));
+    assert.deepEqual(found, new Map([...content].toSorted(([a], [b]) => a - b)));
+  };
+  agree(map.liveFileId, model.live);
+  for (const [id, file] of model.checkpoints) {
+    agree(map.checkpointFileId(id), file);
+    assert.deepEqual(map.getCheckpoint(id)?.history, file.history);
+  }
+  const ids = map.listCheckpoints().map(({ id }) => id);
+  assert.deepEqual(ids, [...model.checkpoints.keys()].toReversed());
+  assert.equal(map.sourceId, model.live.history[0] ?? null);
+  assert.deepEqual(map.checkIntegrity(), []);
+  const inUse = named(model);
+  const unused = [...model.segments.keys()].filter((id) => !inUse.has(id));
+  const garbage = map.takeGarbage({ olderThanMs: 0, syncedCut: model.lastCut + 1 });
+  assert.deepEqual(
+    garbage.map(({ id }) => id),
+    unused.toSorted((a, b) => a - b),
+  );
+  let [usedBlocks, bucketBytes] = [0, 0];
+  for (const { lengthBlocks } of model.live.content.values()) usedBlocks += lengthBlocks;
+  for (const [id, sizeBytes] of model.segments) bucketBytes += inUse.has(id) ? sizeBytes : 0;
+  const statistics = map.statistics();
+  assert.equal(statistics.usedBytes, usedBlocks * 4_096);
+  assert.equal(statistics.bucketBytes, bucketBytes);
+}
+
+function command(
+  text: string,
+  run: (model: Model, real: Real) => void | Promise<void>,
+  check: (model: Model) => boolean = () => true,
+): Command {
+  return {
+    check,
+    run: async (model, real) => {
+      await run(model, real);
+      checkAgreement(model, real);
+    },
+    toString: () => text,
+  };
+}
+
+interface CutPlan {
+  changes: [unit: number, lengthBlocks: number][];
+  segmentCount: number;
+  checkpoint: "none" | "manual" | "auto";
+}
+
+function runCut(plan: CutPlan, model: Model, { map }: Real): void {
+  const ids = Array.from({ length: plan.segmentCount }, () => map.allocateSegment());
+  const changes = new Map<number, Slice | null>();
+  const offsets = new Map<number, number>();
+  for (const [index, [unit, lengthBlocks]] of plan.changes.entries()) {
+    const segment = ids[index % ids.length];
+    if (lengthBlocks === 0 || segment === undefined) {
+      changes.set(unit, null);
+      continue;
+    }
+    const offsetBlocks = offsets.get(segment) ?? 1;
+    offsets.set(segment, offsetBlocks + lengthBlocks);
+    changes.set(unit, { segment, offsetBlocks, lengthBlocks, check: unit * 31 + model.lastCut });
+  }
+  const segments = ids.map((id) => ({ id, sizeBytes: 4_096 * (offsets.get(id) ?? 1) }));
+  const isAuto = plan.checkpoint === "auto";
+  const checkpoint = { comment: "c", isAuto, createTimeMs: 1_000 * model.lastCut };
+  const record = map.commitCut({
+    cut: ++model.lastCut,
+    changes,
+    segments,
+    ...(plan.checkpoint !== "none" && { checkpoint }),
+  });
+  for (const [unit, slice] of changes) {
+    if (slice === null) model.live.content.delete(unit);
+    else model.live.content.set(unit, slice);
+  }
+  for (const { id, sizeBytes } of segments) model.segments.set(id, sizeBytes);
+  assert.equal(record === null, plan.checkpoint === "none");
+  if (record === null) return;
+  if (!isAuto) assert.equal(record.id, `v${model.nextNumber++}`);
+  model.checkpoints.set(record.id, copyOf(model.live));
+  model.live.history.unshift(record.id);
+}
+
+function copyOf(file: ModelFile): ModelFile {
+  return { content: new Map(file.content), history: [...file.history] };
+}
+
+function pick(model: Model, index: number): string {
+  return [...model.checkpoints.keys()][index % model.checkpoints.size] ?? "";
+}
+
+const hasCheckpoints = (model: Model): boolean => model.checkpoints.size > 0;
+
+function runDelete(index: number, model: Model, { map }: Real): void {
+  const id = pick(model, index);
+  if (model.live.history[0] === id) {
+    assert.throws(() => map.deleteCheckpoint(id), { code: "conflict" });
+    return;
+  }
+  map.deleteCheckpoint(id);
+  model.checkpoints.delete(id);
+  for (const file of [model.live, ...model.checkpoints.values()]) {
+    file.history = file.history.filter((ancestor) => ancestor !== id);
+  }
+}
+
+function runRestore(index: number, model: Model, { map }: Real): void {
+  const id = pick(model, index);
+  const wanted = model.checkpoints.get(id);
+  assert.ok(wanted);
+  const before = model.live.content;
+  const changed = units.filter((unit) => {
+    const [a, b] = [before.get(unit), wanted.content.get(unit)];
+    return JSON.stringify(a) !== JSON.stringify(b);
+  });
+  assert.deepEqual([...map.restore(id)], changed);
+  model.live = copyOf(wanted);
+  model.live.history.unshift(id);
+}
+
+function runCollect(model: Model, { map }: Real): void {
+  const garbage = map.takeGarbage({ olderThanMs: 0, syncedCut: model.lastCut + 1 });
+  map.markDeleted(garbage.map(({ id }) => id));
+  for (const { id } of garbage) model.segments.delete(id);
+}
+
+async function runCopy(real: Real): Promise<void> {
+  const copy = await real.map.serialize();
+  real.map.close();
+  await BlockMap.restoreFile(real.path, copy);
+  real.map = BlockMap.open(real.path);
+}
+
+const anyCut = fc.record({
+  changes: fc.array(fc.tuple(fc.constantFrom(...units), fc.integer({ min: 0, max: 16 })), {
+    maxLength: 12,
+  }),
+  segmentCount: fc.integer({ min: 0, max: 3 }),
+  checkpoint: fc.constantFrom("none" as const, "none" as const, "manual" as const, "auto" as const),
+});
+
+const anyCommand: fc.Arbitrary<Command>[] = [
+  anyCut.map((plan) => command(`cut ${JSON.stringify(plan)}`, (m, r) => runCut(plan, m, r))),
+  fc.nat(9).map((i) => command(`delete ${i}`, (m, r) => runDelete(i, m, r), hasCheckpoints)),
+  fc.nat(9).map((i) => command(`restore ${i}`, (m, r) => runRestore(i, m, r), hasCheckpoints)),
+  fc.constant(command("collect", runCollect)),
+  fc.constant(
+    command("reopen", (_, real) => {
+      real.map.close();
+      real.map = BlockMap.open(real.path);
+    }),
+  ),
+  fc.constant(command("copy", (_, real) => runCopy(real))),
+];
+
+describe("block map", () => {
+  it("agrees with a plain model", { timeout: 30_000 }, async (test) => {
+    // Every commit is synced; in memory that costs nothing, and this test is not about the disk.
+    const parent = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
+    const directory = mkdtempSync(join(parent, "block-map-prop-"));
+    test.after(() => rmSync(directory, { recursive: true, force: true }));
+    let runCount = 0;
+    const property = fc.asyncProperty(
+      fc.commands(anyCommand, { maxCommands: 60, size: "max" }),
+      async (commands) => {
+        const path = join(directory, `map-${runCount++}.db`);
+        const sizeBytes = unitCount * unitSizeBytes;
+        const real: Real = { map: BlockMap.create(path, { sizeBytes }), path };
+        const live: ModelFile = { content: new Map(), history: [] };
+        const model: Model = {
+          lastCut: 0,
+          live,
+          checkpoints: new Map(),
+          nextNumber: 0,
+          segments: new Map(),
+        };
+        try {
+          await fc.asyncModelRun(() => ({ model, real }), commands);
+        } finally {
+          real.map.close();
+        }
+      },
+    );
+    await fc.assert(property, { numRuns: 100, interruptAfterTimeLimit: 10_000 });
+    test.diagnostic(`${runCount} histories`);
+  });
+});

@@ -1,0 +1,38 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+import { BlockMap } from "./block-map.ts";
+import type { Slice } from "./types.ts";
+
+describe("block map on a full file system", () => {
+  it("reports disk_full, keeps the last cut and goes on when there is space", (test) => {
+    const directory = mkdtempSync(join(tmpdir(), "block-map-full-"));
+    execFileSync("mount", ["-t", "tmpfs", "-o", "size=1m", "none", directory]);
+    let map: BlockMap | null = null;
+    test.after(() => {
+      map?.close();
+      execFileSync("umount", [directory]);
+      rmSync(directory, { recursive: true });
+    });
+    map = BlockMap.create(join(directory, "map.db"), { sizeBytes: 1_024 * 256 * 65_536 });
+    const ballast = join(directory, "ballast");
+    writeFileSync(ballast, Buffer.alloc(600_000));
+    const segment = map.allocateSegment();
+    const changes = new Map<number, Slice>();
+    for (let unit = 0; unit < 512 * 256; unit += 256) {
+      changes.set(unit + 255, { segment, offsetBlocks: 1, lengthBlocks: 1, check: 1 });
+    }
+    const commit = (wanted: ReadonlyMap<number, Slice>): unknown =>
+      map?.commitCut({ cut: 1, changes: wanted, segments: [{ id: segment, sizeBytes: 1 }] });
+    assert.throws(() => commit(changes), { code: "disk_full" });
+    assert.equal(map.lastCut, 0);
+    assert.equal(map.lookup(map.liveFileId, 255), null);
+    rmSync(ballast);
+    commit(new Map([...changes].slice(0, 20)));
+    assert.equal(map.lookup(map.liveFileId, 255)?.segment, segment);
+    assert.deepEqual(map.checkIntegrity(), []);
+  });
+});
