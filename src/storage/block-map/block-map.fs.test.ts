@@ -169,7 +169,7 @@ describe("block map: segments", () => {
       "a named segment is not forgotten",
     );
     assert.deepEqual(
-      [...map.segments()].map(({ id }) => id),
+      map.segments().map(({ id }) => id),
       [second],
     );
     assert.deepEqual(map.checkIntegrity(), []);

@@ -177,8 +177,8 @@ export class BlockMap {
   }
 
   /** Every segment that has a row, garbage included: what a leak check compares with the bucket. */
-  segments(): Iterable<SegmentObject> {
-    return this.#segments.all();
+  segments(): SegmentObject[] {
+    return this.#database.read("list segments", () => this.#segments.all());
   }
 
   /** Newest first. */

@@ -178,8 +178,8 @@ export class Segments {
     this.#attributes.addToCounter("garbageBytes", -deletedBytes);
   }
 
-  *all(): Generator<SegmentObject> {
-    for (const row of this.#all.iterate()) yield toSegmentObject(row);
+  all(): SegmentObject[] {
+    return this.#all.all().map(toSegmentObject);
   }
 
   worthRewriting(options: { liveShareMax: number; countMax: number }): SparseSegment[] {

@@ -11,7 +11,7 @@ import {
   unlink,
   type FileHandle,
 } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { assert } from "../../base/assert.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import { lockDirectory } from "./directory-lock.ts";
@@ -61,7 +61,11 @@ export class DirectoryObjectStore implements ObjectStore {
       const path = resolve(root);
       const store = new DirectoryObjectStore(path);
       const firstMade = await mkdir(path, { recursive: true, mode: 0o700 });
-      if (firstMade !== undefined) await syncDirectory(resolve(firstMade, ".."));
+      // Every directory that was made is an entry of its parent, which has to be synced for it.
+      for (let made = path; firstMade !== undefined && made.length >= firstMade.length;) {
+        made = dirname(made);
+        await syncDirectory(made);
+      }
       await store.#drafts.open();
       return store;
     } catch (error) {
@@ -211,7 +215,7 @@ export class DirectoryObjectStore implements ObjectStore {
         throw error;
       }
       this.#directories.forgetAll();
-      await syncDirectory(join(path, ".."));
+      await syncDirectory(dirname(path));
       await rm(trash, { recursive: true, force: true });
     });
   }
