@@ -1,0 +1,321 @@
+/**
+ * The local copy of a volume: a sparse file in which a block lies at its own offset, with masks in shared memory that
+ * say what is valid and what is dirty. Each lane makes one over the same memory and files; every method takes the
+ * image lock for as long as it touches either.
+ *
+ * Order of a change: preserve what a running cut still needs, log the dirty bits, write the bytes, log the valid bits.
+ * So a kill at any instant leaves at worst a block that is called dirty without having changed, never one that is
+ * called valid without its bytes.
+ */
+import { readSync } from "node:fs";
+import { assert } from "../../base/assert.ts";
+import { blockSizeBytes, blocksPerUnit, unitSizeBytes } from "../block-map/geometry.ts";
+import { ImageLock, type Lane } from "./image-lock.ts";
+import { allBlocks, punchBatchUnits } from "./limits.ts";
+import type { PunchHole } from "./punch-hole.ts";
+import { recordType, ResidencyLog, writeFully } from "./residency-log.ts";
+import { blockMask, control, cutFlags, unitFlag, type SharedState } from "./shared-state.ts";
+
+export interface CacheFiles {
+  blocks: number;
+  /** Holds what a running cut needs of units that were overwritten since; its content does not outlive the cut. */
+  aside: number;
+}
+
+export class BlockCache {
+  readonly state: SharedState;
+  readonly files: CacheFiles;
+  readonly log: ResidencyLog;
+  readonly #lock: ImageLock;
+  readonly #unitBuffer = Buffer.alloc(unitSizeBytes);
+
+  constructor(state: SharedState, files: CacheFiles, lane: Lane) {
+    this.state = state;
+    this.files = files;
+    this.log = new ResidencyLog(state, lane);
+    this.#lock = new ImageLock(state.control, {
+      stateIndex: control.lockState,
+      waitersIndex: control.lockWaiters,
+      lane,
+    });
+  }
+
+  get sizeBytes(): number {
+    return this.state.unitCount * unitSizeBytes;
+  }
+
+  /** Runs the work under the image lock. It must not wait for anything but the local disk. */
+  locked<T>(work: () => T): T {
+    this.#lock.lock();
+    try {
+      return work();
+    } finally {
+      this.#lock.unlock();
+    }
+  }
+
+  /** Reads when all of the range is here; else returns false and reads nothing. */
+  tryRead(offsetBytes: number, lengthBytes: number, into: Uint8Array, intoOffset: number): boolean {
+    this.#lock.lock();
+    try {
+      if (!this.#isReadable(offsetBytes, lengthBytes)) return false;
+      readFully(this.files.blocks, into, intoOffset, lengthBytes, offsetBytes);
+      return true;
+    } finally {
+      this.#lock.unlock();
+    }
+  }
+
+  /** The unit's content if it is here, whole, and as the map has it; else null. */
+  readClean(unit: number): Uint8Array | null {
+    return this.locked(() => {
+      const isCut = (this.state.cuts[unit]! & allBlocks) !== 0;
+      if (isCut || this.state.masks[unit] !== allBlocks) return null;
+      const content = new Uint8Array(unitSizeBytes);
+      readFully(this.files.blocks, content, 0, unitSizeBytes, unit * unitSizeBytes);
+      return content;
+    });
+  }
+
+  /** Blocks of the unit that a read would have to fetch first. */
+  missingBlocks(unit: number): number {
+    if (!this.state.isMapped(unit)) return 0;
+    return allBlocks & ~this.state.valid(unit);
+  }
+
+  /**
+   * Writes whole blocks.
+   * @throws the file system's error, such as ENOSPC; a part may then have been written, as on any disk
+   */
+  write(offsetBytes: number, from: Uint8Array, fromOffset: number, lengthBytes: number): void {
+    this.#verifyBlocks(offsetBytes, lengthBytes);
+    this.#lock.lock();
+    try {
+      this.#writeLocked(offsetBytes, from, fromOffset, lengthBytes);
+    } finally {
+      this.#lock.unlock();
+    }
+  }
+
+  /** Writes any range; false, with nothing done, while a block at its edges is not here. */
+  tryWriteUnaligned(offsetBytes: number, from: Uint8Array): boolean {
+    const start = offsetBytes - (offsetBytes % blockSizeBytes);
+    const end = Math.ceil((offsetBytes + from.length) / blockSizeBytes) * blockSizeBytes;
+    this.#lock.lock();
+    try {
+      if (!this.#isReadable(start, end - start)) return false;
+      const blocks = Buffer.alloc(end - start);
+      readFully(this.files.blocks, blocks, 0, blocks.length, start);
+      blocks.set(from, offsetBytes - start);
+      this.#writeLocked(start, blocks, 0, blocks.length);
+      return true;
+    } finally {
+      this.#lock.unlock();
+    }
+  }
+
+  /** Makes whole blocks zeros and gives their space back. The lock is let go between leaves. */
+  punch(offsetBytes: number, lengthBytes: number, punchHole: PunchHole): void {
+    this.#verifyBlocks(offsetBytes, lengthBytes);
+    const end = offsetBytes + lengthBytes;
+    const batchSizeBytes = punchBatchUnits * unitSizeBytes;
+    for (let at = offsetBytes; at < end;) {
+      const batchEnd = Math.min(end, at - (at % batchSizeBytes) + batchSizeBytes);
+      this.locked(() => this.#punchLocked(at, batchEnd, punchHole));
+      at = batchEnd;
+    }
+  }
+
+  /** Puts a unit's stored content in place of the blocks that are still missing. */
+  fill(unit: number, content: Uint8Array): void {
+    assert(content.length === unitSizeBytes, "a fill is a whole unit");
+    this.locked(() => {
+      const missing = this.missingBlocks(unit);
+      if (missing === 0) return;
+      for (let block = 0; block < blocksPerUnit;) {
+        const end = runEnd(missing, block);
+        if (end > block) {
+          const at = block * blockSizeBytes;
+          const bytes = content.subarray(at, end * blockSizeBytes);
+          writeFully(this.files.blocks, bytes, bytes.length, unit * unitSizeBytes + at);
+        }
+        block = end > block ? end : block + 1;
+      }
+      const dirty = this.state.dirty(unit);
+      this.log.add(recordType.unit, unit, allBlocks, dirty);
+      this.log.append();
+      this.state.setMasks(unit, allBlocks, dirty);
+    });
+  }
+
+  #isReadable(offsetBytes: number, lengthBytes: number): boolean {
+    const { masks, cuts } = this.state;
+    const last = Math.floor((offsetBytes + lengthBytes - 1) / unitSizeBytes);
+    for (let unit = Math.floor(offsetBytes / unitSizeBytes); unit <= last; unit++) {
+      const flags = cuts[unit]!;
+      if ((flags & unitFlag.referenced) === 0) cuts[unit] = flags | unitFlag.referenced;
+      if ((flags & unitFlag.mapped) === 0) continue;
+      const valid = masks[unit]! & 0xffff;
+      if (valid === allBlocks) continue;
+      const needed = rangeMask(unit, offsetBytes, offsetBytes + lengthBytes);
+      if ((valid & needed) !== needed) return false;
+    }
+    return true;
+  }
+
+  #writeLocked(offset: number, from: Uint8Array, fromOffset: number, length: number): void {
+    const { state, log } = this;
+    const end = offset + length;
+    const first = Math.floor(offset / unitSizeBytes);
+    const last = Math.floor((end - 1) / unitSizeBytes);
+    for (let unit = first; unit <= last; unit++) {
+      this.#preserve(unit);
+      const valid = this.#validBeforeWrite(unit);
+      const dirty = state.dirty(unit) | rangeMask(unit, offset, end);
+      if (valid !== state.valid(unit) || dirty !== state.dirty(unit)) {
+        log.add(recordType.unit, unit, valid, dirty);
+      }
+    }
+    log.append();
+    let gains = false;
+    for (let unit = first; unit <= last; unit++) {
+      const valid = this.#validBeforeWrite(unit);
+      const mask = rangeMask(unit, offset, end);
+      state.setMasks(unit, valid, state.dirty(unit) | (mask & valid));
+      state.cuts[unit]! &= ~unitFlag.zeroed;
+      if ((mask & ~valid) !== 0) gains = true;
+    }
+    writeRange(this.files.blocks, from, fromOffset, length, offset);
+    if (gains) this.#gainValid(offset, end);
+  }
+
+  /** Blocks of a unit that the map does not have are zeros, as they are in the sparse file: they count as valid. */
+  #validBeforeWrite(unit: number): number {
+    return this.state.isMapped(unit) ? this.state.valid(unit) : allBlocks;
+  }
+
+  #gainValid(offset: number, end: number): void {
+    const { state, log } = this;
+    const first = Math.floor(offset / unitSizeBytes);
+    const last = Math.floor((end - 1) / unitSizeBytes);
+    for (let unit = first; unit <= last; unit++) {
+      const mask = rangeMask(unit, offset, end);
+      if ((mask & ~state.valid(unit)) === 0) continue;
+      log.add(recordType.unit, unit, state.valid(unit) | mask, state.dirty(unit) | mask);
+    }
+    log.append();
+    for (let unit = first; unit <= last; unit++) {
+      const mask = rangeMask(unit, offset, end);
+      state.setMasks(unit, state.valid(unit) | mask, state.dirty(unit) | mask);
+    }
+  }
+
+  /** Copies a unit that a running cut has not read yet out of a writer's way. */
+  #preserve(unit: number): void {
+    const word = this.state.cuts[unit]!;
+    if ((word & allBlocks) === 0 || (word & cutFlags) !== 0) return;
+    const at = unit * unitSizeBytes;
+    readFully(this.files.blocks, this.#unitBuffer, 0, unitSizeBytes, at);
+    writeFully(this.files.aside, this.#unitBuffer, unitSizeBytes, at);
+    this.state.asideValid[unit] = this.#validBeforeWrite(unit);
+    this.state.cuts[unit]! |= unitFlag.preserved;
+  }
+
+  #punchLocked(offset: number, end: number, punchHole: PunchHole): void {
+    const { state, log } = this;
+    const first = Math.floor(offset / unitSizeBytes);
+    const last = Math.floor((end - 1) / unitSizeBytes);
+    let changes = false;
+    for (let unit = first; unit <= last; unit++) {
+      if (this.#isKnownZero(unit)) continue;
+      changes = true;
+      this.#preserve(unit);
+      const dirty = state.dirty(unit) | rangeMask(unit, offset, end);
+      if (dirty !== state.dirty(unit)) {
+        log.add(recordType.unit, unit, this.#validBeforeWrite(unit), dirty);
+      }
+    }
+    if (!changes) return;
+    log.append();
+    for (let unit = first; unit <= last; unit++) {
+      if (this.#isKnownZero(unit)) continue;
+      const valid = this.#validBeforeWrite(unit);
+      const mask = rangeMask(unit, offset, end);
+      state.setMasks(unit, valid, state.dirty(unit) | (mask & valid));
+    }
+    punchHole(this.files.blocks, offset, end - offset);
+    for (let unit = first; unit <= last; unit++) {
+      if (this.#isKnownZero(unit)) continue;
+      const mask = rangeMask(unit, offset, end);
+      const valid = state.valid(unit) | mask;
+      const dirty = state.dirty(unit) | mask;
+      if (valid !== state.valid(unit)) log.add(recordType.unit, unit, valid, dirty);
+    }
+    log.append();
+    for (let unit = first; unit <= last; unit++) {
+      if (this.#isKnownZero(unit)) continue;
+      const mask = rangeMask(unit, offset, end);
+      state.setMasks(unit, state.valid(unit) | mask, state.dirty(unit) | mask);
+      if (mask === allBlocks) state.cuts[unit]! |= unitFlag.zeroed;
+    }
+  }
+
+  /** A unit that neither the map, nor a running cut, nor a writer has touched is a hole already. */
+  #isKnownZero(unit: number): boolean {
+    const word = this.state.cuts[unit]!;
+    return (word & (unitFlag.mapped | allBlocks)) === 0 && this.state.dirty(unit) === 0;
+  }
+
+  #verifyBlocks(offsetBytes: number, lengthBytes: number): void {
+    assert(
+      lengthBytes > 0 && offsetBytes >= 0 && offsetBytes + lengthBytes <= this.sizeBytes,
+      "the range lies in the volume",
+    );
+    assert(
+      offsetBytes % blockSizeBytes === 0 && lengthBytes % blockSizeBytes === 0,
+      "whole blocks",
+    );
+  }
+}
+
+/** The blocks of a unit that the byte range touches. */
+function rangeMask(unit: number, start: number, end: number): number {
+  const unitStart = unit * unitSizeBytes;
+  const first = start <= unitStart ? 0 : Math.floor((start - unitStart) / blockSizeBytes);
+  const rest = end - unitStart;
+  const last = rest >= unitSizeBytes ? blocksPerUnit : Math.ceil(rest / blockSizeBytes);
+  return blockMask(first, last);
+}
+
+/** The end of the run of set bits that begins at `first`; `first` itself when its bit is not set. */
+export function runEnd(mask: number, first: number): number {
+  let end = first;
+  while (end < blocksPerUnit && (mask & (1 << end)) !== 0) end++;
+  return end;
+}
+
+/** Reads exactly; what lies behind the file's end is an error, since the file has the volume's size. */
+export function readFully(
+  descriptor: number,
+  into: Uint8Array,
+  intoOffset: number,
+  length: number,
+  at: number,
+): void {
+  let done = 0;
+  while (done < length) {
+    const read = readSync(descriptor, into, intoOffset + done, length - done, at + done);
+    if (read === 0) throw Object.assign(new Error("the cache file is too short"), { errno: -5 });
+    done += read;
+  }
+}
+
+function writeRange(
+  descriptor: number,
+  from: Uint8Array,
+  fromOffset: number,
+  length: number,
+  at: number,
+): void {
+  writeFully(descriptor, from.subarray(fromOffset, fromOffset + length), length, at);
+}

@@ -1,0 +1,127 @@
+/**
+ * A cut: the content of all dirty units at one instant, read afterwards. The slow lane makes cuts, one at a time;
+ * writers that come first copy a unit aside (BlockCache.preserve), and the image lock decides who is first.
+ */
+import { assert } from "../../base/assert.ts";
+import { blockSizeBytes, blocksPerUnit, unitSizeBytes } from "../block-map/geometry.ts";
+import { readFully, type BlockCache } from "./block-cache.ts";
+import { allBlocks } from "./limits.ts";
+import { recordType } from "./residency-log.ts";
+import { control, cutFlags, unitFlag } from "./shared-state.ts";
+
+export type Capture =
+  /** The unit's content is in the buffer. */
+  | "content"
+  /** Every byte of the unit is zero. */
+  | "zeros"
+  /** Not all blocks are here: call again with the unit's content as the map has it. */
+  | "incomplete";
+
+/** Ends the stretch of writes that belongs to the cut. Returns its units, ascending. */
+export function beginCut(cache: BlockCache, cut: number): Int32Array {
+  const { state, log } = cache;
+  return cache.locked(() => {
+    assert(state.control[control.cutRunning] === 0, "one cut runs at a time");
+    log.mark(recordType.cutBegun, cut);
+    const count = state.control[control.dirtyUnits]!;
+    const units = new Int32Array(count);
+    let kept = 0;
+    for (let i = 0; i < count; i++) {
+      const unit = state.dirtyList[i]!;
+      const dirty = state.dirty(unit);
+      let word = state.cuts[unit]! & ~unitFlag.listed;
+      if (dirty !== 0) {
+        word |= dirty;
+        if ((word & unitFlag.zeroed) !== 0) word |= unitFlag.cutZeroed;
+        units[kept++] = unit;
+      }
+      state.cuts[unit] = word & ~unitFlag.zeroed;
+      // The list still holds the unit's place, so the dirty mask is taken off directly.
+      state.masks[unit]! &= 0xffff;
+    }
+    state.control[control.dirtyUnits] = 0;
+    state.control[control.dirtyBlocks] = 0;
+    state.control[control.cutRunning] = 1;
+    return units.subarray(0, kept).sort();
+  });
+}
+
+/** Reads a unit as it was when the cut began; afterwards writers need not preserve it any more. */
+export function captureUnit(
+  cache: BlockCache,
+  unit: number,
+  into: Uint8Array,
+  base: Uint8Array | null,
+): Capture {
+  const { state } = cache;
+  return cache.locked(() => {
+    const word = state.cuts[unit]!;
+    assert((word & allBlocks) !== 0, "the unit belongs to the cut");
+    if ((word & unitFlag.cutZeroed) !== 0) {
+      state.cuts[unit] = word | unitFlag.captured;
+      return "zeros";
+    }
+    const isPreserved = (word & unitFlag.preserved) !== 0;
+    const here = isPreserved ? state.asideValid[unit]! : allBlocks & ~cache.missingBlocks(unit);
+    if (here !== allBlocks && base === null) return "incomplete";
+    const file = isPreserved ? cache.files.aside : cache.files.blocks;
+    readFully(file, into, 0, unitSizeBytes, unit * unitSizeBytes);
+    for (let block = 0; block < blocksPerUnit && base !== null; block++) {
+      if ((here & (1 << block)) !== 0) continue;
+      const at = block * blockSizeBytes;
+      into.set(base.subarray(at, at + blockSizeBytes), at);
+    }
+    state.cuts[unit] = word | unitFlag.captured;
+    return "content";
+  });
+}
+
+/** Ends a cut that the map has committed; `isMapped` tells what the map now says of each of its units. */
+export function finishCut(
+  cache: BlockCache,
+  cut: number,
+  units: Int32Array,
+  isMapped: (unit: number) => boolean,
+): void {
+  const { state, log } = cache;
+  cache.locked(() => {
+    try {
+      log.mark(recordType.cutCommitted, cut);
+    } catch {
+      // The disk is full. Replay learns the same from the map's own cut number, so the marker may be missing.
+    }
+    for (const unit of units) {
+      state.cuts[unit]! &= ~(allBlocks | cutFlags);
+      state.setMapped(unit, isMapped(unit));
+    }
+    state.control[control.cutRunning] = 0;
+  });
+}
+
+/** Takes a cut back that could not be stored: its blocks are dirty again, and the next cut has them. */
+export function abortCut(cache: BlockCache, units: Int32Array): void {
+  const { state } = cache;
+  cache.locked(() => {
+    for (const unit of units) {
+      const word = state.cuts[unit]!;
+      const wasZeroed = (word & unitFlag.cutZeroed) !== 0 && state.dirty(unit) === 0;
+      state.cuts[unit] = word & ~(allBlocks | cutFlags);
+      state.setMasks(unit, state.valid(unit), state.dirty(unit) | (word & allBlocks));
+      if (wasZeroed) state.cuts[unit]! |= unitFlag.zeroed;
+    }
+    state.control[control.cutRunning] = 0;
+  });
+}
+
+/** The number of blocks to store of a unit: what follows is zeros. 0 when the unit is all zeros. */
+export function storedBlocks(content: Buffer): number {
+  let count = blocksPerUnit;
+  while (count > 0) {
+    const start = (count - 1) * blockSizeBytes;
+    if (content.compare(zeroBlock, 0, blockSizeBytes, start, start + blockSizeBytes) !== 0) break;
+    count--;
+  }
+  return count;
+}
+
+const zeroBlock = Buffer.alloc(blockSizeBytes);

@@ -1,0 +1,98 @@
+/**
+ * Keeps the cache file under its limit: the hand of a clock passes over the units and drops those that were not read
+ * since it last came by. What is dirty or in a running cut stays, whatever the limit says.
+ */
+import { fstatSync } from "node:fs";
+import { unitSizeBytes } from "../block-map/geometry.ts";
+import type { BlockCache } from "./block-cache.ts";
+import { allBlocks, evictionBatchUnits, evictionScanUnits, evictionTargetRatio } from "./limits.ts";
+import type { PunchHole } from "./punch-hole.ts";
+import { recordType } from "./residency-log.ts";
+import { unitFlag } from "./shared-state.ts";
+
+/** Bytes that the cache file takes on the disk. */
+export function allocatedBytes(cache: BlockCache): number {
+  return fstatSync(cache.files.blocks).blocks * 512;
+}
+
+export class Eviction {
+  readonly #cache: BlockCache;
+  readonly #punchHole: PunchHole;
+  readonly #sizeBytesMax: number;
+  #hand = 0;
+
+  constructor(cache: BlockCache, options: { punchHole: PunchHole; sizeBytesMax: number }) {
+    this.#cache = cache;
+    this.#punchHole = options.punchHole;
+    this.#sizeBytesMax = options.sizeBytesMax;
+  }
+
+  /** Drops units until the file is well under the limit, or nothing more can be dropped. Returns the units dropped. */
+  run(): number {
+    if (allocatedBytes(this.#cache) <= this.#sizeBytesMax) return 0;
+    return this.#dropUntil(this.#sizeBytesMax * evictionTargetRatio);
+  }
+
+  /** Drops clean units, whatever the limit, because the disk is full. */
+  makeRoom(sizeBytes: number): number {
+    return this.#dropUntil(Math.max(0, allocatedBytes(this.#cache) - sizeBytes));
+  }
+
+  #dropUntil(target: number): number {
+    let dropped = 0;
+    // Two turns: the first may find every unit referenced.
+    let passed = 0;
+    while (passed < 2 * this.#cache.state.unitCount) {
+      const batch = this.#cache.locked(() => this.#dropBatch());
+      passed += batch.passed;
+      dropped += batch.units.length;
+      if (batch.units.length > 0 && allocatedBytes(this.#cache) <= target) break;
+    }
+    return dropped;
+  }
+
+  #dropBatch(): { units: number[]; passed: number } {
+    const { state, log, files } = this.#cache;
+    const units: number[] = [];
+    let passed = 0;
+    while (passed < evictionScanUnits && units.length < evictionBatchUnits) {
+      const unit = this.#hand;
+      this.#hand = (this.#hand + 1) % state.unitCount;
+      passed++;
+      if (state.valid(unit) === 0 || state.dirty(unit) !== 0) continue;
+      const word = state.cuts[unit]!;
+      if ((word & allBlocks) !== 0) continue;
+      if ((word & unitFlag.referenced) !== 0) {
+        state.cuts[unit] = word & ~unitFlag.referenced;
+        continue;
+      }
+      units.push(unit);
+      log.add(recordType.unit, unit, 0, 0);
+    }
+    log.append();
+    for (const unit of units) state.setMasks(unit, 0, 0);
+    for (const unit of units) this.#punchHole(files.blocks, unit * unitSizeBytes, unitSizeBytes);
+    return { units, passed };
+  }
+}
+
+/** Drops clean units whose place in the map has changed, as after a restore. */
+export function invalidateUnits(
+  cache: BlockCache,
+  units: Uint32Array,
+  options: { punchHole: PunchHole; isMapped: (unit: number) => boolean },
+): void {
+  const { state, log, files } = cache;
+  cache.locked(() => {
+    for (const unit of units) {
+      state.setMasks(unit, 0, 0);
+      state.cuts[unit]! &= ~(unitFlag.zeroed | unitFlag.referenced);
+      state.setMapped(unit, options.isMapped(unit));
+      log.add(recordType.unit, unit, 0, 0);
+    }
+    log.append();
+    for (const unit of units) {
+      options.punchHole(files.blocks, unit * unitSizeBytes, unitSizeBytes);
+    }
+  });
+}

@@ -1,0 +1,323 @@
+/**
+ * The cache directory of one volume: `blocks` (sparse), `aside`, `residency.log`. Opens them, believes them as far as
+ * the log proves them, makes them durable, and keeps the log short. The slow lane owns it.
+ */
+import {
+  closeSync,
+  existsSync,
+  fdatasync,
+  fdatasyncSync,
+  fstatSync,
+  ftruncateSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readSync,
+  renameSync,
+  rmSync,
+} from "node:fs";
+import { join } from "node:path";
+import { blockSizeBytes, blocksPerUnit, unitSizeBytes } from "../block-map/geometry.ts";
+import { BlockCache, runEnd, type CacheFiles } from "./block-cache.ts";
+import { logRecordsMax, logReserveRecords, orphansMax } from "./limits.ts";
+import type { PunchHole } from "./punch-hole.ts";
+import { replayLog } from "./replay.ts";
+import {
+  decodeHeader,
+  headerSizeBytes,
+  type LogHeader,
+  recordType,
+  writeWholeLog,
+} from "./residency-log.ts";
+import { control, SharedState } from "./shared-state.ts";
+
+export interface LocalCacheOptions {
+  directory: string;
+  sizeBytes: number;
+  volumeId: string;
+  /** Of the running kernel. */
+  bootId: string;
+  readOnly: boolean;
+  /** The newest cut in the local map. */
+  lastCut: number;
+  /** Calls back with every unit that the map has. */
+  forEachMapped: (visit: (unit: number) => void) => void;
+  punchHole: PunchHole;
+  nowMs: () => number;
+}
+
+const blocksName = "blocks";
+const asideName = "aside";
+const logName = "residency.log";
+
+export class LocalCache {
+  readonly cache: BlockCache;
+  /** Why the files that were found were set aside; null when they were not. */
+  readonly distrust: string | null;
+  readonly #directory: string;
+  readonly #header: LogHeader;
+  readonly #files: CacheFiles;
+  #logDescriptor: number;
+  /** Records that the last flush has covered, its own marker included. */
+  #flushedRecords = 0;
+  #running: Promise<void> | null = null;
+  #queued: Promise<void> | null = null;
+  #failure: Error | null = null;
+
+  private constructor(options: LocalCacheOptions, opened: OpenedFiles) {
+    this.#directory = options.directory;
+    this.#files = { blocks: opened.blocks, aside: opened.aside };
+    this.distrust = opened.distrust;
+    this.#header = headerFor(options, opened.blocks);
+    this.cache = new BlockCache(opened.state, this.#files, "slow");
+    this.#logDescriptor = -1;
+    fdatasyncSync(opened.blocks);
+    this.#replaceLog();
+  }
+
+  static open(options: LocalCacheOptions): LocalCache {
+    mkdirSync(options.directory, { recursive: true });
+    return new LocalCache(options, openFiles(options));
+  }
+
+  /** Makes everything durable that was written before the call. Calls that come together share the syncs. */
+  flush(): Promise<void> {
+    return this.#exclusively(() => this.#flushNow());
+  }
+
+  /** Ends the aside file's content: the cut that needed it is over. */
+  clearAside(): void {
+    ftruncateSync(this.#files.aside, 0);
+  }
+
+  /** Rewrites the log when it has grown long. Not while a cut runs. */
+  async compactIfLong(): Promise<void> {
+    if (this.cache.log.recordCount < logRecordsMax) return;
+    await this.compact();
+  }
+
+  async compact(): Promise<void> {
+    await this.flush();
+    while (this.#running !== null) await this.#running;
+    this.cache.locked(() => {
+      fdatasyncSync(this.#files.blocks);
+      this.#replaceLog();
+    });
+  }
+
+  /** Syncs, compacts and closes. The other lane must have ended. */
+  async close(): Promise<void> {
+    if (this.#failure === null) await this.compact();
+    this.abandon();
+  }
+
+  /** Closes without syncing, as a crash would. */
+  abandon(): void {
+    for (const descriptor of [this.#files.blocks, this.#files.aside, this.#logDescriptor]) {
+      closeSync(descriptor);
+    }
+  }
+
+  /** One run at a time; whoever comes while one runs shares the next. */
+  #exclusively(work: () => Promise<void>): Promise<void> {
+    if (this.#running === null) return this.#start(work);
+    const running = this.#running;
+    this.#queued ??= running
+      .catch(() => undefined)
+      .then(() => {
+        this.#queued = null;
+        return this.#start(work);
+      });
+    return this.#queued;
+  }
+
+  #start(work: () => Promise<void>): Promise<void> {
+    const run = work().finally(() => {
+      if (this.#running === run) this.#running = null;
+    });
+    this.#running = run;
+    return run;
+  }
+
+  async #flushNow(): Promise<void> {
+    // After a failed sync the kernel forgets what was not written: trying again would lie.
+    if (this.#failure !== null) throw this.#failure;
+    try {
+      const { log } = this.cache;
+      const covered = this.cache.locked(() => log.recordCount);
+      await syncData(this.#files.blocks);
+      if (covered === this.#flushedRecords) return;
+      const isLast = this.cache.locked(() => {
+        const count = log.recordCount;
+        log.mark(recordType.flushed, covered);
+        return count === covered;
+      });
+      await syncData(this.#logDescriptor);
+      this.#flushedRecords = isLast ? covered + 1 : covered;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ENOSPC") this.#failure = error as Error;
+      throw error;
+    }
+  }
+
+  /** Writes the log anew from memory and puts it in the old one's place. The blocks are synced; the lock is held. */
+  #replaceLog(): void {
+    const { state } = this.cache;
+    const path = join(this.#directory, logName);
+    const descriptor = openSync(`${path}.new`, "w+");
+    const { records } = writeWholeLog(descriptor, this.#header, (emit) => {
+      for (let unit = 0; unit < state.unitCount; unit++) {
+        const mask = state.masks[unit]!;
+        if (mask === 0) continue;
+        const dirty = state.dirty(unit) | (state.cuts[unit]! & 0xffff);
+        // A clean unit that the map does not have is zeros with or without a record.
+        if (dirty === 0 && !state.isMapped(unit)) continue;
+        emit({ type: recordType.unit, value: unit, valid: mask & 0xffff, dirty });
+      }
+    });
+    renameSync(`${path}.new`, path);
+    syncDirectory(this.#directory);
+    if (this.#logDescriptor >= 0) closeSync(this.#logDescriptor);
+    this.#logDescriptor = descriptor;
+    state.control[control.logDescriptor] = descriptor;
+    state.control[control.logRecords] = records;
+    state.control[control.logReserved] = records;
+    this.#flushedRecords = records;
+    this.cache.log.reserve(logReserveRecords);
+  }
+}
+
+interface OpenedFiles extends CacheFiles {
+  state: SharedState;
+  distrust: string | null;
+}
+
+function openFiles(options: LocalCacheOptions): OpenedFiles {
+  const { directory } = options;
+  rmSync(join(directory, `${logName}.new`), { force: true });
+  const warm = openWarm(options);
+  if (typeof warm !== "string") return warm;
+  let distrust: string | null = null;
+  if (existsSync(join(directory, logName))) {
+    distrust = warm;
+    setAside(directory, [blocksName, logName], options.nowMs());
+  }
+  rmSync(join(directory, blocksName), { force: true });
+  const blocks = openSync(join(directory, blocksName), "w+");
+  ftruncateSync(blocks, options.sizeBytes);
+  return { blocks, aside: openAside(options), state: freshState(options), distrust };
+}
+
+/** Opens what an earlier process left, or says why it cannot be believed. */
+function openWarm(options: LocalCacheOptions): OpenedFiles | string {
+  const blocksPath = join(options.directory, blocksName);
+  const logPath = join(options.directory, logName);
+  if (!existsSync(logPath)) return "there is no residency log";
+  if (!existsSync(blocksPath)) return "there is no cache file";
+  const log = openSync(logPath, "r");
+  const blocks = openSync(blocksPath, "r+");
+  const outcome = replayFiles(options, log, blocks);
+  closeSync(log);
+  if (typeof outcome === "string") {
+    closeSync(blocks);
+    return outcome;
+  }
+  return { blocks, aside: openAside(options), state: outcome, distrust: null };
+}
+
+function replayFiles(
+  options: LocalCacheOptions,
+  log: number,
+  blocks: number,
+): SharedState | string {
+  const bytes = Buffer.alloc(headerSizeBytes);
+  const read = readSync(log, bytes, 0, headerSizeBytes, 0);
+  const header = decodeHeader(bytes.subarray(0, read));
+  if (header === null) return "the residency log's header is damaged";
+  const expected = headerFor(options, blocks);
+  if (header.volumeId !== expected.volumeId) return "the residency log is of another volume";
+  if (header.unitCount !== expected.unitCount) return "the residency log is of another size";
+  if (header.blocksInode !== expected.blocksInode) return "the cache file was replaced";
+  if (fstatSync(blocks).size !== options.sizeBytes) return "the cache file has another size";
+  const state = freshState(options);
+  const sameBoot = header.bootId === options.bootId;
+  const { readOnly, lastCut } = options;
+  const outcome = replayLog(log, state, { sameBoot, readOnly, lastCut });
+  if (outcome.kind === "damaged") return outcome.reason;
+  if (!sameBoot && !readOnly) punchAllButDirty(state, blocks, options.punchHole);
+  return state;
+}
+
+/** Writes that no synced record tells of may have left anything in blocks that are not dirty. */
+function punchAllButDirty(state: SharedState, blocks: number, punchHole: PunchHole): void {
+  let kept = 0;
+  const keep = (start: number, end: number): void => {
+    if (start > kept) punchHole(blocks, kept, start - kept);
+    kept = end;
+  };
+  for (let unit = 0; unit < state.unitCount; unit++) {
+    const dirty = state.dirty(unit);
+    for (let block = 0; dirty !== 0 && block < blocksPerUnit;) {
+      const end = runEnd(dirty, block);
+      const at = unit * unitSizeBytes;
+      if (end > block) keep(at + block * blockSizeBytes, at + end * blockSizeBytes);
+      block = end > block ? end : block + 1;
+    }
+  }
+  keep(state.unitCount * unitSizeBytes, 0);
+}
+
+function freshState(options: LocalCacheOptions): SharedState {
+  const state = SharedState.allocate(options.sizeBytes);
+  options.forEachMapped((unit) => state.setMapped(unit, true));
+  return state;
+}
+
+function openAside(options: LocalCacheOptions): number {
+  return openSync(join(options.directory, asideName), "w+");
+}
+
+function headerFor(options: LocalCacheOptions, blocks: number): LogHeader {
+  return {
+    bootId: options.bootId,
+    volumeId: options.volumeId,
+    unitCount: options.sizeBytes / unitSizeBytes,
+    blocksInode: fstatSync(blocks).ino,
+  };
+}
+
+const orphanPrefix = "orphan-";
+
+/** Moves files that cannot be trusted to `orphan-<time>`, where a person can look at them; the oldest are deleted. */
+export function setAside(directory: string, names: readonly string[], nowMs: number): string {
+  const orphan = join(
+    directory,
+    `${orphanPrefix}${new Date(nowMs).toISOString().replaceAll(":", "")}`,
+  );
+  mkdirSync(orphan, { recursive: true });
+  for (const name of names) {
+    const path = join(directory, name);
+    if (existsSync(path)) renameSync(path, join(orphan, name));
+  }
+  const orphans = readdirSync(directory).filter((name) => name.startsWith(orphanPrefix));
+  for (const name of orphans.toSorted().slice(0, -orphansMax)) {
+    rmSync(join(directory, name), { recursive: true, force: true });
+  }
+  return orphan;
+}
+
+function syncData(descriptor: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    fdatasync(descriptor, (error) => (error === null ? resolve() : reject(error)));
+  });
+}
+
+function syncDirectory(directory: string): void {
+  const descriptor = openSync(directory, "r");
+  try {
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
+}

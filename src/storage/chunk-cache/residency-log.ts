@@ -1,0 +1,221 @@
+/**
+ * The residency log's records (docs/formats/residency-log.md): which blocks of which unit are valid and dirty.
+ * Both lanes append, under the image lock; the place to append at is in shared memory, so that a record that was
+ * written in part (disk full) is written over by the next.
+ */
+import { fsyncSync, writeSync } from "node:fs";
+import { assert } from "../../base/assert.ts";
+import type { Lane } from "./image-lock.ts";
+import { logReserveRecords, logSlowLaneRecords } from "./limits.ts";
+import { control, type SharedState } from "./shared-state.ts";
+
+export const headerSizeBytes = 4_096;
+export const recordSizeBytes = 16;
+const recordsPerAppendMax = 512;
+
+export const recordType = {
+  /** unit, valid mask, dirty mask (since the last cut). */
+  unit: 1,
+  /** The cut's number: all dirty blocks now belong to it. */
+  cutBegun: 2,
+  /** The cut's number: the local map has it. */
+  cutCommitted: 3,
+  /** A record count: what the records before it state is on the disk. */
+  flushed: 4,
+  /** A restore is about to change the map; nothing is dirty. */
+  restoreBegun: 5,
+  restoreDone: 6,
+} as const;
+
+export interface LogRecord {
+  type: number;
+  /** The unit, or the argument of a marker. */
+  value: number;
+  valid: number;
+  dirty: number;
+}
+
+export interface LogHeader {
+  /** Boot id of the kernel whose page cache the log relies on. */
+  bootId: string;
+  /** 32 hex digits; the map holds the same. */
+  volumeId: string;
+  unitCount: number;
+  /** The cache file's inode, so that another file in its place is not believed. */
+  blocksInode: number;
+}
+
+const magic = "OSresid1";
+
+export function encodeHeader(header: LogHeader): Buffer {
+  const bytes = Buffer.alloc(headerSizeBytes);
+  bytes.write(magic, 0, "latin1");
+  bytes.writeUInt32LE(header.unitCount, 8);
+  bytes.writeBigUInt64LE(BigInt(header.blocksInode), 16);
+  bytes.write(header.volumeId, 24, 32, "latin1");
+  bytes.write(header.bootId, 56, 36, "latin1");
+  bytes.writeUInt32LE(crc32(bytes, 0, 92, 0), 92);
+  return bytes;
+}
+
+/** Returns null when the bytes are no header of this format. */
+export function decodeHeader(bytes: Buffer): LogHeader | null {
+  if (bytes.length < headerSizeBytes || bytes.toString("latin1", 0, 8) !== magic) return null;
+  if (bytes.readUInt32LE(92) !== crc32(bytes, 0, 92, 0)) return null;
+  return {
+    unitCount: bytes.readUInt32LE(8),
+    blocksInode: Number(bytes.readBigUInt64LE(16)),
+    volumeId: bytes.toString("latin1", 24, 56),
+    bootId: bytes.toString("latin1", 56, 92).replace(/\0+$/, ""),
+  };
+}
+
+/** The checksum starts from the record's index, so that a record in a wrong place is not believed. */
+export function encodeRecord(into: Buffer, at: number, index: number, record: LogRecord): void {
+  into.writeUInt32LE(record.value, at);
+  into.writeUInt16LE(record.valid, at + 4);
+  into.writeUInt16LE(record.dirty, at + 6);
+  into.writeUInt32LE(record.type, at + 8);
+  into.writeUInt32LE(crc32(into, at, at + 12, index), at + 12);
+}
+
+/** Returns null when no record with this index is there. */
+export function decodeRecord(bytes: Buffer, at: number, index: number): LogRecord | null {
+  const type = bytes.readUInt32LE(at + 8);
+  if (type < recordType.unit || type > recordType.restoreDone) return null;
+  if (bytes.readUInt32LE(at + 12) !== crc32(bytes, at, at + 12, index)) return null;
+  return {
+    type,
+    value: bytes.readUInt32LE(at),
+    valid: bytes.readUInt16LE(at + 4),
+    dirty: bytes.readUInt16LE(at + 6),
+  };
+}
+
+export class ResidencyLog {
+  readonly #state: SharedState;
+  /** Reserved room that this lane leaves alone: a full disk stops the guest's writes, not the cuts that make room. */
+  readonly #marginRecords: number;
+  readonly #scratch = Buffer.alloc(recordsPerAppendMax * recordSizeBytes);
+  #pending = 0;
+
+  constructor(state: SharedState, lane: Lane) {
+    this.#state = state;
+    this.#marginRecords = lane === "fast" ? logSlowLaneRecords : 0;
+  }
+
+  get recordCount(): number {
+    return this.#state.control[control.logRecords]!;
+  }
+
+  /** Prepares a record; `append` writes all prepared ones. */
+  add(type: number, value: number, valid: number, dirty: number): void {
+    if (this.#pending === recordsPerAppendMax) this.append();
+    const index = this.recordCount + this.#pending;
+    encodeRecord(this.#scratch, this.#pending * recordSizeBytes, index, {
+      type,
+      value,
+      valid,
+      dirty,
+    });
+    this.#pending++;
+  }
+
+  /** @throws the file system's error, such as ENOSPC; then none of the prepared records count */
+  append(): void {
+    const count = this.#pending;
+    this.#pending = 0;
+    if (count === 0) return;
+    const words = this.#state.control;
+    const descriptor = words[control.logDescriptor]!;
+    const first = words[control.logRecords]!;
+    const needed = first + count + this.#marginRecords;
+    if (needed > words[control.logReserved]!) this.#reserve(needed);
+    writeFully(descriptor, this.#scratch, count * recordSizeBytes, logOffset(first));
+    words[control.logRecords] = first + count;
+  }
+
+  /** Sees to it that so many records fit into room that is already allocated. */
+  reserve(records: number): void {
+    const needed = this.recordCount + records;
+    if (needed > this.#state.control[control.logReserved]!) this.#reserve(needed);
+  }
+
+  mark(type: number, value: number): void {
+    assert(this.#pending === 0, "a marker stands alone");
+    this.add(type, value, 0, 0);
+    this.append();
+  }
+
+  #reserve(recordsMin: number): void {
+    const words = this.#state.control;
+    const from = words[control.logReserved]!;
+    const records = Math.max(logReserveRecords, recordsMin - from);
+    const zeros = Buffer.alloc(records * recordSizeBytes);
+    writeFully(words[control.logDescriptor]!, zeros, zeros.length, logOffset(from));
+    words[control.logReserved] = from + records;
+  }
+}
+
+export function logOffset(record: number): number {
+  return headerSizeBytes + record * recordSizeBytes;
+}
+
+/** Writes a whole log: header, then the records that `each` emits, then a flush marker over them. Synced. */
+export function writeWholeLog(
+  descriptor: number,
+  header: LogHeader,
+  each: (emit: (record: LogRecord) => void) => void,
+): { records: number } {
+  writeFully(descriptor, encodeHeader(header), headerSizeBytes, 0);
+  const buffer = Buffer.alloc(recordsPerAppendMax * recordSizeBytes);
+  let written = 0;
+  let pending = 0;
+  const drain = (): void => {
+    writeFully(descriptor, buffer, pending * recordSizeBytes, logOffset(written));
+    written += pending;
+    pending = 0;
+  };
+  const emit = (record: LogRecord): void => {
+    encodeRecord(buffer, pending * recordSizeBytes, written + pending, record);
+    if (++pending === recordsPerAppendMax) drain();
+  };
+  each(emit);
+  emit({ type: recordType.flushed, value: written + pending, valid: 0, dirty: 0 });
+  drain();
+  fsyncSync(descriptor);
+  return { records: written };
+}
+
+export function writeFully(
+  descriptor: number,
+  bytes: Uint8Array,
+  length: number,
+  at: number,
+): void {
+  let done = 0;
+  while (done < length) {
+    done += writeSync(descriptor, bytes, done, length - done, at + done);
+  }
+}
+
+const crcTable = makeCrcTable();
+
+/** CRC-32 (IEEE) of a few bytes: quicker here than a call into zlib. */
+export function crc32(bytes: Uint8Array, start: number, end: number, seed: number): number {
+  let value = ~seed;
+  for (let i = start; i < end; i++) {
+    value = crcTable[(value ^ bytes[i]!) & 0xff]! ^ (value >>> 8);
+  }
+  return ~value >>> 0;
+}
+
+function makeCrcTable(): Int32Array {
+  const table = new Int32Array(256);
+  for (let byte = 0; byte < 256; byte++) {
+    let value = byte;
+    for (let bit = 0; bit < 8; bit++) value = value & 1 ? (value >>> 1) ^ 0xedb88320 : value >>> 1;
+    table[byte] = value;
+  }
+  return table;
+}

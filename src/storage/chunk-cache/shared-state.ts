@@ -1,0 +1,131 @@
+/**
+ * What both lanes know of every unit: shared memory, touched only where units are used, so that a 100 GB volume
+ * costs memory by what it holds. All of it is read and written under the image lock.
+ */
+import { blocksPerUnit, unitSizeBytes } from "../block-map/geometry.ts";
+import { assert } from "../../base/assert.ts";
+
+/** The buffers, as they travel to another thread. */
+export interface SharedBuffers {
+  unitCount: number;
+  control: SharedArrayBuffer;
+  masks: SharedArrayBuffer;
+  cuts: SharedArrayBuffer;
+  asideValid: SharedArrayBuffer;
+  dirtyList: SharedArrayBuffer;
+}
+
+/** Words of `control`. */
+export const control = {
+  lockState: 0,
+  lockWaiters: 1,
+  /** Entries of the dirty list. */
+  dirtyUnits: 2,
+  dirtyBlocks: 3,
+  logDescriptor: 4,
+  /** Records in the residency log. */
+  logRecords: 5,
+  /** Records that the zero-filled part of the log file has room for. */
+  logReserved: 6,
+  /** Not 0 between a cut's begin and its end. */
+  cutRunning: 7,
+  wordCount: 16,
+} as const;
+
+/** Bits of a word of `cuts` above the 16 bits that say which blocks belong to the running cut. */
+export const unitFlag = {
+  /** The map has a slice for the unit: blocks that are not valid must be fetched. Else they are zeros. */
+  mapped: 1 << 16,
+  /** Since the last cut the whole unit was trimmed and not written after. */
+  zeroed: 1 << 17,
+  /** The same, for the running cut. */
+  cutZeroed: 1 << 18,
+  /** The running cut's content is in the aside file. */
+  preserved: 1 << 19,
+  /** The running cut's content was read; writers need not preserve it any more. */
+  captured: 1 << 20,
+  /** Read since the eviction hand passed. */
+  referenced: 1 << 21,
+  /** On the dirty list. */
+  listed: 1 << 22,
+} as const;
+
+export const cutFlags = unitFlag.cutZeroed | unitFlag.preserved | unitFlag.captured;
+
+export class SharedState {
+  readonly buffers: SharedBuffers;
+  readonly unitCount: number;
+  readonly control: Int32Array;
+  /** valid | dirty << 16. */
+  readonly masks: Int32Array;
+  /** Blocks of the running cut | flags. */
+  readonly cuts: Int32Array;
+  /** Which blocks of a preserved unit the aside file holds. */
+  readonly asideValid: Uint16Array;
+  /** Units that got dirty since the last cut, each once. */
+  readonly dirtyList: Int32Array;
+
+  constructor(buffers: SharedBuffers) {
+    this.buffers = buffers;
+    this.unitCount = buffers.unitCount;
+    this.control = new Int32Array(buffers.control);
+    this.masks = new Int32Array(buffers.masks);
+    this.cuts = new Int32Array(buffers.cuts);
+    this.asideValid = new Uint16Array(buffers.asideValid);
+    this.dirtyList = new Int32Array(buffers.dirtyList);
+  }
+
+  static allocate(sizeBytes: number): SharedState {
+    assert(sizeBytes > 0 && sizeBytes % unitSizeBytes === 0, "a volume is whole units");
+    const unitCount = sizeBytes / unitSizeBytes;
+    return new SharedState({
+      unitCount,
+      control: new SharedArrayBuffer(control.wordCount * 4),
+      masks: new SharedArrayBuffer(unitCount * 4),
+      cuts: new SharedArrayBuffer(unitCount * 4),
+      asideValid: new SharedArrayBuffer(unitCount * 2),
+      dirtyList: new SharedArrayBuffer(unitCount * 4),
+    });
+  }
+
+  valid(unit: number): number {
+    return this.masks[unit]! & 0xffff;
+  }
+
+  dirty(unit: number): number {
+    return this.masks[unit]! >>> 16;
+  }
+
+  /** Sets both masks, keeping the dirty list and the count of dirty blocks right. */
+  setMasks(unit: number, valid: number, dirty: number): void {
+    const before = this.masks[unit]! >>> 16;
+    this.masks[unit] = valid | (dirty << 16);
+    if (before === dirty) return;
+    this.control[control.dirtyBlocks]! += countBits(dirty) - countBits(before);
+    if (dirty !== 0 && (this.cuts[unit]! & unitFlag.listed) === 0) {
+      this.cuts[unit]! |= unitFlag.listed;
+      this.dirtyList[this.control[control.dirtyUnits]!++] = unit;
+    }
+  }
+
+  isMapped(unit: number): boolean {
+    return (this.cuts[unit]! & unitFlag.mapped) !== 0;
+  }
+
+  setMapped(unit: number, isMapped: boolean): void {
+    if (isMapped) this.cuts[unit]! |= unitFlag.mapped;
+    else this.cuts[unit]! &= ~unitFlag.mapped;
+  }
+}
+
+/** The bits of the blocks `first` up to, not including, `end`. */
+export function blockMask(first: number, end: number): number {
+  assert(first >= 0 && first < end && end <= blocksPerUnit, "blocks lie in the unit");
+  return ((1 << (end - first)) - 1) << first;
+}
+
+export function countBits(mask: number): number {
+  let count = 0;
+  for (let rest = mask; rest !== 0; rest &= rest - 1) count++;
+  return count;
+}

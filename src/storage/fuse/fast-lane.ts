@@ -1,0 +1,148 @@
+/**
+ * The fast lane: a thread that reads requests from /dev/fuse in a blocking loop and serves what is local at once. It is
+ * the only reader; what it cannot serve goes to the slow lane, which writes its own replies. The loop never returns to
+ * the event loop until the file system is unmounted, so nothing else may live on this thread.
+ */
+import { readSync, writeSync } from "node:fs";
+import { parentPort, workerData, type MessagePort } from "node:worker_threads";
+import { must } from "../../base/assert.ts";
+import { BlockCache, type CacheFiles } from "../chunk-cache/block-cache.ts";
+import { SharedState, type SharedBuffers } from "../chunk-cache/shared-state.ts";
+import { blockSizeBytes } from "../block-map/geometry.ts";
+import { dataSizeBytesMax, requestSizeBytesMax } from "./limits.ts";
+import {
+  errno,
+  ioField,
+  liveNode,
+  opcode,
+  outHeaderSizeBytes,
+  writeDataOffsetBytes,
+} from "./protocol.ts";
+
+export interface FastLaneData {
+  fuseDescriptor: number;
+  files: CacheFiles;
+  buffers: SharedBuffers;
+  readOnly: boolean;
+  /** Requests for the slow lane, each a Uint8Array. */
+  slowLane: MessagePort;
+}
+
+class FastLane {
+  readonly #fuse: number;
+  readonly #cache: BlockCache;
+  readonly #readOnly: boolean;
+  readonly #slowLane: MessagePort;
+  readonly #request = new Uint8Array(requestSizeBytesMax);
+  readonly #requestWords = new Uint32Array(this.#request.buffer);
+  readonly #reply = new Uint8Array(outHeaderSizeBytes + dataSizeBytesMax);
+  readonly #replyWords = new Int32Array(this.#reply.buffer, 0, outHeaderSizeBytes / 4 + 2);
+
+  constructor(data: FastLaneData) {
+    this.#fuse = data.fuseDescriptor;
+    this.#cache = new BlockCache(new SharedState(data.buffers), data.files, "fast");
+    this.#readOnly = data.readOnly;
+    this.#slowLane = data.slowLane;
+  }
+
+  /** Ends when the file system is unmounted or its connection aborted. */
+  run(): void {
+    for (;;) {
+      const lengthBytes = this.#receive();
+      if (lengthBytes === null) return;
+      const operation = this.#requestWords[1]!;
+      // Node numbers are small: the upper half is 0.
+      if (this.#requestWords[4] === liveNode && this.#requestWords[5] === 0) {
+        if (operation === opcode.read && this.#read()) continue;
+        if (operation === opcode.write && this.#write()) continue;
+      }
+      this.#forward(lengthBytes);
+    }
+  }
+
+  #receive(): number | null {
+    for (;;) {
+      try {
+        return readSync(this.#fuse, this.#request, 0, requestSizeBytesMax, null);
+      } catch (error) {
+        const { code } = error as NodeJS.ErrnoException;
+        if (code === "ENODEV") return null;
+        // ENOENT: the request was taken back while it was being read.
+        if (code !== "EINTR" && code !== "EAGAIN" && code !== "ENOENT") throw error;
+      }
+    }
+  }
+
+  #forward(lengthBytes: number): void {
+    const copy = this.#request.slice(0, lengthBytes);
+    this.#slowLane.postMessage(copy, [copy.buffer]);
+  }
+
+  #offset(): number {
+    const low = this.#requestWords[ioField.offset / 4]!;
+    const high = this.#requestWords[ioField.offset / 4 + 1]!;
+    return high * 0x1_0000_0000 + low;
+  }
+
+  #read(): boolean {
+    const offset = this.#offset();
+    const size = this.#requestWords[ioField.size / 4]!;
+    if (size === 0 || size > dataSizeBytesMax) return false;
+    if (offset + size > this.#cache.sizeBytes) return false;
+    try {
+      if (!this.#cache.tryRead(offset, size, this.#reply, outHeaderSizeBytes)) return false;
+    } catch (error) {
+      this.#respond(0, errorNumber(error));
+      return true;
+    }
+    this.#respond(size, 0);
+    return true;
+  }
+
+  #write(): boolean {
+    const offset = this.#offset();
+    const size = this.#requestWords[ioField.size / 4]!;
+    if (this.#readOnly || size === 0 || size > dataSizeBytesMax) return false;
+    if (offset % blockSizeBytes !== 0 || size % blockSizeBytes !== 0) return false;
+    if (offset + size > this.#cache.sizeBytes) return false;
+    try {
+      this.#cache.write(offset, this.#request, writeDataOffsetBytes, size);
+    } catch (error) {
+      this.#respond(0, errorNumber(error));
+      return true;
+    }
+    // fuse_write_out: the size, and four bytes of padding.
+    this.#replyWords[4] = size;
+    this.#replyWords[5] = 0;
+    this.#respond(8, 0);
+    return true;
+  }
+
+  #respond(bodySizeBytes: number, error: number): void {
+    const lengthBytes = outHeaderSizeBytes + bodySizeBytes;
+    this.#replyWords[0] = lengthBytes;
+    this.#replyWords[1] = -error;
+    this.#replyWords[2] = this.#requestWords[2]!;
+    this.#replyWords[3] = this.#requestWords[3]!;
+    try {
+      writeSync(this.#fuse, this.#reply, 0, lengthBytes, null);
+    } catch (failure) {
+      const { code } = failure as NodeJS.ErrnoException;
+      // ENOENT: nobody waits for the answer any more. ENODEV: unmounted; the next read says so too.
+      if (code !== "ENOENT" && code !== "ENODEV") throw failure;
+    }
+  }
+}
+
+/** The error that the guest sees. What is no error of the file system is a bug, and ends the lane. */
+function errorNumber(error: unknown): number {
+  const number = (error as NodeJS.ErrnoException).errno;
+  if (typeof number !== "number") throw error;
+  return number < 0 ? -number : errno.EIO;
+}
+
+const data = workerData as FastLaneData;
+new FastLane(data).run();
+// An explicit word, since a thread also ends when it crashes.
+must(parentPort, "the fast lane is a worker thread").postMessage("unmounted");
+data.slowLane.close();

@@ -1,0 +1,84 @@
+/** A mounted FUSE file system of a volume: the descriptor, the fast lane's thread, the mount. */
+import { MessageChannel, Worker } from "node:worker_threads";
+import { SpriteError } from "../../contract/errors.ts";
+import type { FastLaneData } from "../fuse/fast-lane.ts";
+import {
+  abortConnection,
+  closeFuseDevice,
+  mountFuse,
+  openFuseDevice,
+  unmountFuse,
+  type FuseMount,
+} from "../fuse/mount.ts";
+import type { LaneClient } from "./lane-client.ts";
+import type { OpenedVolume } from "./rpc.ts";
+
+export interface FuseFrontEndOptions {
+  directory: string;
+  opened: OpenedVolume;
+  readOnly: boolean;
+  slowLane: LaneClient;
+  onCrash: (error: Error) => void;
+}
+
+export class FuseFrontEnd {
+  readonly #descriptor: number;
+  readonly #slowLane: LaneClient;
+  readonly #fastLaneEnded: Promise<void>;
+  #mount: FuseMount | null = null;
+
+  private constructor(options: FuseFrontEndOptions, descriptor: number) {
+    this.#descriptor = descriptor;
+    this.#slowLane = options.slowLane;
+    const { port1, port2 } = new MessageChannel();
+    const data: FastLaneData = {
+      fuseDescriptor: descriptor,
+      files: options.opened.files,
+      buffers: options.opened.buffers,
+      readOnly: options.readOnly,
+      slowLane: port1,
+    };
+    const worker = new Worker(new URL("../fuse/fast-lane.ts", import.meta.url), {
+      name: "fast lane",
+      workerData: data,
+      transferList: [port1],
+      resourceLimits: { maxOldGenerationSizeMb: 16, maxYoungGenerationSizeMb: 4 },
+    });
+    worker.on("error", (error: unknown) => {
+      this.abort();
+      options.onCrash(new SpriteError("storage_failure", "the fast lane failed", { cause: error }));
+    });
+    this.#fastLaneEnded = new Promise((resolve) => {
+      worker.on("exit", () => resolve());
+    });
+    void options.slowLane.call("serve", [{ fuseDescriptor: descriptor, fastLane: port2 }], [port2]);
+  }
+
+  static async mount(options: FuseFrontEndOptions): Promise<FuseFrontEnd> {
+    const descriptor = openFuseDevice();
+    let mount: FuseMount;
+    try {
+      mount = await mountFuse(descriptor, options.directory);
+    } catch (error) {
+      closeFuseDevice(descriptor);
+      throw error;
+    }
+    const frontEnd = new FuseFrontEnd(options, descriptor);
+    frontEnd.#mount = mount;
+    return frontEnd;
+  }
+
+  /** Makes every request fail from now on, so that nobody waits for a server that is gone. */
+  abort(): void {
+    if (this.#mount !== null) abortConnection(this.#mount.connection);
+  }
+
+  async unmount(): Promise<void> {
+    if (this.#mount === null) return;
+    await unmountFuse(this.#mount);
+    this.#mount = null;
+    await this.#fastLaneEnded;
+    await this.#slowLane.call("stopServing", []);
+    closeFuseDevice(this.#descriptor);
+  }
+}

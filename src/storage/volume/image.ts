@@ -1,0 +1,93 @@
+/** Images: sealed volumes named by the hash of their content (`images/<sha256>/`). */
+import { createHash } from "node:crypto";
+import { open, stat } from "node:fs/promises";
+import { createReadStream } from "node:fs";
+import { SpriteError } from "../../contract/errors.ts";
+import { blockSizeBytes, unitSizeBytes } from "../block-map/geometry.ts";
+import { openObjectStore } from "../object-store/open-object-store.ts";
+import { VolumeEngine } from "./engine.ts";
+import { decodeHead, headKey } from "./head.ts";
+import { importPieceBytes } from "./limits.ts";
+
+/** Set when all of an image is in its volume; until then an import is begun anew. */
+const completeAttribute = "image.complete";
+/** The object that says so in the bucket, without opening the volume: the last thing an import writes. */
+const sealName = "sealed.json";
+
+/**
+ * Stores a local file as an image, unless it is there already. Reading it is `openVolume` with `readOnly`: the file's
+ * bytes, filled up with zeros to a multiple of 64 KiB. Returns the file's SHA-256, which is the image's name.
+ */
+export async function importImage(options: {
+  bucket: string;
+  file: string;
+  /** Where the image of that hash is cached. The volume is open there during the import, so no other may be. */
+  cacheDirectory: string | ((hash: string) => string);
+}): Promise<string> {
+  const hash = await hashFile(options.file);
+  const prefix = `images/${hash}`;
+  const store = await openObjectStore(options.bucket);
+  const seal = await store.get(`${prefix}/${sealName}`);
+  const head = await store.get(headKey(prefix));
+  if (seal !== null && head !== null) {
+    decodeHead(head);
+    return hash;
+  }
+  const { cacheDirectory } = options;
+  const { size } = await stat(options.file);
+  const engine = await VolumeEngine.open({
+    store,
+    prefix,
+    cacheDirectory: typeof cacheDirectory === "string" ? cacheDirectory : cacheDirectory(hash),
+    cacheSizeBytesMax: Number.MAX_SAFE_INTEGER,
+    sizeBytes: Math.max(1, Math.ceil(size / unitSizeBytes)) * unitSizeBytes,
+    readOnly: false,
+    syncIntervalMs: 1_000,
+    // The import itself fails when its last step, storing everything, does.
+    onProblem: () => undefined,
+  });
+  try {
+    await writeFile(engine, options.file);
+    engine.setAttribute(completeAttribute, "1");
+  } catch (error) {
+    await engine.close({ discard: true });
+    throw new SpriteError("storage_failure", `import image ${hash}`, { cause: error });
+  }
+  await engine.close({ discard: false });
+  await store.put(`${prefix}/${sealName}`, Buffer.from(`${JSON.stringify({ sizeBytes: size })}\n`));
+  return hash;
+}
+
+async function writeFile(engine: VolumeEngine, path: string): Promise<void> {
+  const file = await open(path, "r");
+  try {
+    for (let offset = 0; ; offset += importPieceBytes) {
+      const piece = Buffer.alloc(importPieceBytes);
+      let filled = 0;
+      while (filled < importPieceBytes) {
+        const { bytesRead } = await file.read(
+          piece,
+          filled,
+          importPieceBytes - filled,
+          offset + filled,
+        );
+        if (bytesRead === 0) break;
+        filled += bytesRead;
+      }
+      // The rest of the last block stays zero.
+      const blocks = Math.ceil(filled / blockSizeBytes);
+      if (blocks > 0) await engine.live.write(offset, piece.subarray(0, blocks * blockSizeBytes));
+      if (filled < importPieceBytes) return;
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+async function hashFile(path: string): Promise<string> {
+  const hash = createHash("sha256");
+  for await (const bytes of createReadStream(path, { highWaterMark: importPieceBytes })) {
+    hash.update(bytes as Buffer);
+  }
+  return hash.digest("hex");
+}

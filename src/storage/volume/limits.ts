@@ -1,0 +1,29 @@
+/** The times and sizes of a volume. */
+
+/** A segment that nothing names any more stays in the bucket for this long: a reader may be about to fetch it. */
+export const garbageGraceMs = 60_000;
+/** How often the bucket is cleaned. */
+export const garbageIntervalMs = 10_000;
+/** Copies of the map that the bucket keeps: the newest and those before it. */
+export const mapCopiesMax = 3;
+export const uploadsAtOnceMax = 4;
+export const fetchesAtOnceMax = 8;
+/** One fetch takes neighbours of a segment along up to this size. */
+export const fetchSizeBytesMax = 1024 * 1024;
+/** Units fetched ahead of a reader that goes through the disk in order. */
+export const readAheadUnits = 32;
+/** Content of checkpoints kept in memory while one is shown. */
+export const checkpointCacheUnitsMax = 64;
+/** After a failed attempt to store: the first pause, doubled up to the last, each with jitter. */
+export const retryMsMin = 250;
+export const retryMsMax = 30_000;
+/** Closing waits for the bucket no longer than this; what is not stored then is stored after the next open. */
+export const closeTimeoutMs = 8_000;
+/** The capture of a cut lets requests of the guest in after so many units. */
+export const captureBatchUnits = 16;
+/** A read is tried again this often when eviction takes units between fetch and read. */
+export const readAttemptsMax = 100;
+/** Space that eviction makes for a write when the local disk is full. */
+export const roomForWriteBytes = 64 * 1024 * 1024;
+/** An import writes this much at a time. */
+export const importPieceBytes = 1024 * 1024;
