@@ -86,9 +86,8 @@ function hintFor(
     return `${used}\n${tokenHint}`;
   }
   if (answer.status === 429 || answer.status === 503) {
-    const seconds = fields["retry_after_seconds"] ?? answer.headers["retry-after"];
-    const isGiven = typeof seconds === "number" || /^\d+$/.test(String(seconds));
-    return isGiven ? `Try again in ${String(seconds)} s.` : "Try again in a moment.";
+    const seconds = Number(fields["retry_after_seconds"] ?? answer.headers["retry-after"]);
+    return seconds > 0 ? `Try again in ${Math.ceil(seconds)} s.` : "Try again in a moment.";
   }
   return undefined;
 }

@@ -1,5 +1,5 @@
 import type { Checkpoint, Session } from "./api-types.ts";
-import { Cli, spritePath } from "./cli.ts";
+import { spritePath, type Cli } from "./cli.ts";
 import { commandTable, type CommandSpec, type OptionSpec } from "./command-table.ts";
 import { completionTimeoutMsMax } from "./limits.ts";
 import { printable } from "./text.ts";

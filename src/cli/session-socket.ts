@@ -202,7 +202,9 @@ export class SessionSocket {
     if (message["type"] === "session_info") {
       const isTerminal = message["tty"] === true;
       this.#mode = isTerminal ? "terminal" : "pipe";
-      this.#listener.onInfo({ sessionId: String(message["session_id"] ?? ""), isTerminal });
+      const id = message["session_id"];
+      const sessionId = typeof id === "string" || typeof id === "number" ? String(id) : "";
+      this.#listener.onInfo({ sessionId, isTerminal });
     } else if (message["type"] === "exit") {
       const code = message["exit_code"] ?? message["code"];
       if (typeof code === "number") this.#end({ kind: "exited", exitCode: code & 0xff });

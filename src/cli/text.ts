@@ -34,7 +34,7 @@ export function printable(text: string): string {
 }
 
 function displayWidth(text: string): number {
-  return [...text].length;
+  return Array.from(text).length;
 }
 
 const timeUnits: readonly (readonly [name: string, seconds: number])[] = [

@@ -229,7 +229,8 @@ export class FakeServer {
     }
     if (route === "POST checkpoint") {
       const body = await readJson(request);
-      const checkpoint = addCheckpoint(sprite, String(body["comment"] ?? ""));
+      const { comment } = body;
+      const checkpoint = addCheckpoint(sprite, typeof comment === "string" ? comment : "");
       return this.#stream(response, [
         { type: "info", data: "Creating checkpoint..." },
         { type: "complete", data: `Checkpoint ${checkpoint.id} created` },
