@@ -119,7 +119,8 @@ Acquire::Retries "3";
     path: "/usr/sbin/policy-rc.d",
     mode: 0o755,
     content: `#!/bin/sh
-# Services of packages are not started on install: a sprite has no systemd. Exit 101 means "not allowed" to invoke-rc.d.
+# Services of packages are not started on install: a sprite has no systemd.
+# To invoke-rc.d, exit code 101 means "not allowed".
 exit 101
 `,
   },
@@ -135,8 +136,8 @@ sprite ALL=(ALL:ALL) NOPASSWD:ALL
   {
     path: "/etc/profile.d/sprite.sh",
     mode: 0o644,
-    content: `# /etc/profile has just set PATH anew; this puts the sprite's own directories back.
-export PATH="/.sprite/bin:$HOME/.local/bin:$PATH"
+    content: `# /etc/profile has just set PATH anew, without the sprite's own directories and without sbin.
+export PATH="/.sprite/bin:$HOME/.local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 export LANG="\${LANG:-C.UTF-8}"
 `,
   },
@@ -156,7 +157,7 @@ const devFiles: readonly RecipeFile[] = [
   {
     path: "/etc/zsh/zshenv",
     mode: 0o644,
-    content: `export PATH="/.sprite/bin:$HOME/.local/bin:$PATH"\n`,
+    content: "typeset -U path\npath=(/.sprite/bin $HOME/.local/bin $path)\n",
   },
   {
     path: "/etc/fish/conf.d/sprite.fish",

@@ -67,31 +67,27 @@ async function readMounts(): Promise<string[]> {
 }
 
 async function readLoops(): Promise<string[]> {
-  const rows = await readTable(
-    ["losetup", "--list", "--json", "--output", "NAME,BACK-FILE"],
-    "loopdevices",
-  );
-  return rows.map((row) => `${String(row["name"])} (${String(row["back-file"])})`);
+  const command = ["losetup", "--list", "--json", "--output", "NAME,BACK-FILE"];
+  const rows = await readTable<{ name: string; "back-file": string }>(command, "loopdevices");
+  return rows.map((row) => `${row.name} (${row["back-file"]})`);
 }
 
 async function readNamespaces(): Promise<string[]> {
-  const rows = await readTable(["lsns", "--json", "--output", "NS,TYPE,PID,COMMAND"], "namespaces");
-  // Whoever asks is seen too: a short-lived child of ours is not news.
-  return rows.map((row) => `${String(row["type"])}:${String(row["ns"])}`);
+  const command = ["lsns", "--json", "--output", "NS,TYPE"];
+  const rows = await readTable<{ ns: number; type: string }>(command, "namespaces");
+  return rows.map((row) => `${row.type}:${row.ns}`);
 }
 
 async function readTables(): Promise<string[]> {
-  const rows = await readTable(["nft", "--json", "list", "tables"], "nftables");
-  return rows.flatMap((row) => {
-    const table = row["table"];
-    return typeof table !== "object" ? [] : [`${table.family} ${table.name}`];
-  });
+  const command = ["nft", "--json", "list", "tables"];
+  const rows = await readTable<{ table?: { family: string; name: string } }>(command, "nftables");
+  return rows.flatMap(({ table }) =>
+    table === undefined ? [] : [`${table.family} ${table.name}`],
+  );
 }
 
-async function readTable(
-  command: readonly string[],
-  key: string,
-): Promise<Record<string, unknown>[]> {
+/** What the kernel's tools print as JSON: one key that holds an array. */
+async function readTable<Row>(command: readonly string[], key: string): Promise<Row[]> {
   const [file = "", ...args] = command;
   const { stdout } = await run(file, args, { timeout: 10_000 });
   // With nothing to list some of these tools print nothing at all.
