@@ -14,7 +14,7 @@ async function commitUntilKilled(
   path: string,
   cutCount: number,
 ): Promise<{ cut: number; segment: number }[]> {
-  const script = new URL("crash-worker.ts", import.meta.url).pathname;
+  const script = new URL("testing/crash-worker.ts", import.meta.url).pathname;
   const child = spawn(process.execPath, [script, path], { stdio: ["ignore", "pipe", "inherit"] });
   test.after(() => child.kill("SIGKILL"));
   const told: { cut: number; segment: number }[] = [];

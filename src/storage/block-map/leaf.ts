@@ -9,8 +9,8 @@ import type { Slice } from "./types.ts";
  * Segment 0 means that the unit is not mapped and reads as zeros.
  */
 
-export const entrySizeBytes = 12;
-export const leafSizeBytesMax = entrySizeBytes * unitsPerLeaf;
+const entrySizeBytes = 12;
+const leafSizeBytesMax = entrySizeBytes * unitsPerLeaf;
 export const segmentIdMax = 0xffff_ffff;
 export const offsetBlocksMax = 0xffff;
 

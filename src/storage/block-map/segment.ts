@@ -23,11 +23,10 @@ const formatVersion = 1;
 const codecNone = 0;
 const headerFieldsSizeBytes = 60;
 
-export const segmentHeaderSizeBytes = 64;
 /** Where the first slice begins. */
-export const headerSizeBlocks = 1;
+const headerSizeBlocks = 1;
 /** A segment is sealed when the next unit does not fit. */
-export const segmentSizeBytesMax = 4 * 1024 * 1024;
+const segmentSizeBytesMax = 4 * 1024 * 1024;
 
 const zeroBlock = Buffer.alloc(blockSizeBytes);
 
@@ -126,32 +125,4 @@ export function verifySlice(slice: SlicePlace, bytes: Uint8Array | null, key: st
     );
   }
   return bytes;
-}
-
-/**
- * Checks a segment's header against the object's size, without the map: for leak checks and repair.
- * @throws SpriteError storage_failure
- */
-export function verifySegment(object: Uint8Array, key: string): void {
-  const header = Buffer.from(object.buffer, object.byteOffset, object.length);
-  const fail = (reason: string): SpriteError =>
-    new SpriteError("storage_failure", `segment ${key} is damaged: ${reason}`);
-  if (object.length < blockSizeBytes || header.toString("latin1", 0, 8) !== magic) {
-    throw fail("it has no header");
-  }
-  if (
-    crc32(header.subarray(0, headerFieldsSizeBytes)) !== header.readUInt32LE(headerFieldsSizeBytes)
-  ) {
-    throw fail("the header's checksum does not match");
-  }
-  const version = header.readUInt32LE(8);
-  const codec = header.readUInt32LE(12);
-  if (
-    version !== formatVersion ||
-    codec !== codecNone ||
-    header.readUInt32LE(16) !== blockSizeBytes
-  ) {
-    throw fail(`format ${version} with codec ${codec} is unknown`);
-  }
-  if (header.readUInt32LE(20) * blockSizeBytes !== object.length) throw fail("it is not complete");
 }

@@ -17,7 +17,7 @@ interface Racer {
 }
 
 function startRacer(test: TestContext, mode: string, directory: string, count: number): Racer {
-  const script = new URL("race-worker.ts", import.meta.url).pathname;
+  const script = new URL("testing/race-worker.ts", import.meta.url).pathname;
   const child = spawn(process.execPath, [script, mode, directory, String(count)], {
     stdio: ["ignore", "pipe", "inherit"],
   });

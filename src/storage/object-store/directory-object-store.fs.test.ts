@@ -6,7 +6,7 @@ import { describe, it, type TestContext } from "node:test";
 import { pathToFileURL } from "node:url";
 import { DirectoryObjectStore } from "./directory-object-store.ts";
 import { draftAgeMsMax } from "./limits.ts";
-import { testObjectStore } from "./object-store-conformance.ts";
+import { testObjectStore } from "./testing/object-store-conformance.ts";
 import { openObjectStore } from "./open-object-store.ts";
 
 async function makeDirectory(test: TestContext): Promise<string> {

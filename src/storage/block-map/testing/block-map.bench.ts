@@ -1,11 +1,11 @@
 import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { BlockMap } from "./block-map.ts";
-import { blockSizeBytes, blocksPerUnit, unitSizeBytes } from "./geometry.ts";
-import type { Slice } from "./types.ts";
+import { BlockMap } from "../block-map.ts";
+import { blockSizeBytes, blocksPerUnit, unitSizeBytes } from "../geometry.ts";
+import type { Slice } from "../types.ts";
 
-/** Run it by hand: `bin/node24 src/storage/block-map/block-map.bench.ts`. One JSON object a line. */
+/** Run it by hand: `bin/node24 src/storage/block-map/testing/block-map.bench.ts`. One JSON object a line. */
 
 const gibibyte = 2 ** 30;
 const unitsPerSegment = 63;

@@ -1,5 +1,5 @@
-import { BlockMap } from "./block-map.ts";
-import type { Slice } from "./types.ts";
+import { BlockMap } from "../block-map.ts";
+import type { Slice } from "../types.ts";
 
 /** A process of its own for block-map-crash.fs.test.ts: commits cuts until it is killed, and tells each. */
 

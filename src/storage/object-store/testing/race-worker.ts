@@ -1,6 +1,6 @@
-import { must } from "../../base/assert.ts";
-import { DirectoryObjectStore } from "./directory-object-store.ts";
-import { lockDirectory } from "./directory-lock.ts";
+import { must } from "../../../base/assert.ts";
+import { DirectoryObjectStore } from "../directory-object-store.ts";
+import { lockDirectory } from "../directory-lock.ts";
 
 /** A process of its own for directory-object-store-race.fs.test.ts: `race-worker.ts <mode> <directory> <count>`. */
 

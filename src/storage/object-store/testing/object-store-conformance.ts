@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
-import type { ObjectStore } from "./object-store.ts";
+import type { ObjectStore } from "../object-store.ts";
 
 /** What every object store must pass; `open` gives an empty one. */
 export function testObjectStore(
