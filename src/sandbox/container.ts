@@ -8,9 +8,10 @@ import type { Log } from "../base/log.ts";
 import { identifyProcess, signalProcess, type ProcessIdentity } from "../base/process-identity.ts";
 import { waitUntil } from "../base/wait.ts";
 import { SpriteError } from "../contract/errors.ts";
+import { canLimitSwap } from "../host/cgroups.ts";
 import { createHostHelper, type HostHelper } from "../host/host-helper.ts";
 import { createLifeline, type Lifeline } from "./lifeline.ts";
-import { readyLine } from "./init-script.ts";
+import { busyboxPath, readyLine } from "./init-script.ts";
 import {
   bootMsMax,
   bootOutputBytesMax,
@@ -19,10 +20,19 @@ import {
   openFilesSoft,
 } from "./limits.ts";
 import { ociConfig } from "./oci-config.ts";
-import type { Command, Launcher, PipeProcess, TerminalProcess, TerminalSize } from "./process.ts";
+import { connectNetwork, disconnectNetwork } from "./network.ts";
+import { createLauncher, type ContainerLauncher } from "./processes/launcher.ts";
+import type { Command, PipeProcess, TerminalProcess, TerminalSize } from "./process.ts";
 import { Rootfs } from "./rootfs.ts";
 import { OciContainer, type StartedContainer } from "./runtime.ts";
+import { seccompProfile } from "./seccomp.ts";
 import type { Sandbox, SandboxOptions } from "./sandbox.ts";
+
+/** Where commands meet the launcher, below /.sprite. */
+const fifoDirectoryName = "run";
+
+/** Whom commands run as: the image's own user. */
+const spriteUser = { uid: 1000, gid: 1000, additionalGids: [] };
 
 /** The host's static BusyBox, of Debian's package busybox-static. */
 const busyboxFile = "/usr/bin/busybox";
@@ -53,11 +63,13 @@ class ContainerSandbox implements Sandbox {
   readonly #ownsHelper: boolean;
   readonly #rootfs: Rootfs;
   readonly #container: OciContainer;
+  readonly #launcher: ContainerLauncher;
   readonly #bundleDirectory: string;
   #state: "new" | "starting" | "running" | "stopping" | "stopped" = "new";
   #lifeline: Lifeline | null = null;
   #first: ProcessIdentity | null = null;
-  #stopped: Promise<void> | null = null;
+  #started: Promise<void> | null = null;
+  #takenDown: Promise<void> | null = null;
   #onDied: (value: { reason: string }) => void = () => {};
 
   constructor(options: SandboxOptions, log: Log, parts: SandboxParts) {
@@ -73,35 +85,58 @@ class ContainerSandbox implements Sandbox {
       containerId: containerId(options.spriteId),
       bundleDirectory: this.#bundleDirectory,
     });
+    this.#launcher = createLauncher({
+      runtime: options.runtime,
+      runtimeRoot: options.runtimeRoot,
+      containerId: containerId(options.spriteId),
+      runDirectory: options.runDirectory,
+      fifoDirectory: join(options.dotSpriteDirectory, fifoDirectoryName),
+      insideDirectory: `/.sprite/${fifoDirectoryName}`,
+      busyboxPath,
+      hostIdBase: options.hostIdBase,
+      user: spriteUser,
+      log,
+    });
     this.died = new Promise((resolve) => {
       this.#onDied = resolve;
     });
   }
 
-  async start(): Promise<void> {
+  start(): Promise<void> {
     assert(this.#state === "new", "a sandbox starts once");
     this.#state = "starting";
+    this.#started = this.#start();
+    return this.#started;
+  }
+
+  async stop(): Promise<void> {
+    // A step of the start that goes on would bring up again what is taken down. Each of them has a deadline.
+    await this.#started?.catch(() => {});
+    await this.#takeDown();
+  }
+
+  async #start(): Promise<void> {
     const timings: Record<string, number> = {};
+    const { network } = this.#options;
     try {
       this.#helper.start();
       await this.#timed(timings, "bundle", () => this.#prepareBundle());
       await this.#timed(timings, "rootfs", () => this.#rootfs.mount());
       const started = await this.#timed(timings, "runtime", () => this.#run());
       this.#watch(started);
-      await this.#timed(timings, "boot", () => this.#awaitReady(started));
+      await allDone([
+        this.#timed(timings, "boot", () => this.#awaitReady(started)),
+        this.#timed(timings, "network", () => connectNetwork(network, started.pid)),
+        this.#timed(timings, "launcher", () => this.#launcher.start()),
+      ]);
       this.#state = "running";
       this.#log.info({ timings }, "sandbox started");
-    } catch (error) {
-      await this.stop();
-      throw new SpriteError("start_failed", "the sprite's container does not start", {
-        cause: error,
+    } catch (cause) {
+      await this.#takeDown().catch((error: unknown) => {
+        this.#log.error({ err: error }, "a sandbox that did not start leaves something behind");
       });
+      throw new SpriteError("start_failed", "the sprite's container does not start", { cause });
     }
-  }
-
-  stop(): Promise<void> {
-    this.#stopped ??= this.#stop();
-    return this.#stopped;
   }
 
   async showCheckpoint(options: { checkpointId: string; diskDirectory: string }): Promise<void> {
@@ -115,16 +150,19 @@ class ContainerSandbox implements Sandbox {
     await this.#rootfs.unmountCheckpoint(this.#checkpointDirectory(checkpointId));
   }
 
-  launch(command: Command, options: { stdin: boolean }): Promise<PipeProcess> {
-    return this.#launcher().launch(command, options);
+  async launch(command: Command, options: { stdin: boolean }): Promise<PipeProcess> {
+    this.#assertRunning();
+    return await this.#launcher.launch(command, options);
   }
 
-  launchTerminal(command: Command, size: TerminalSize): Promise<TerminalProcess> {
-    return this.#launcher().launchTerminal(command, size);
+  async launchTerminal(command: Command, size: TerminalSize): Promise<TerminalProcess> {
+    this.#assertRunning();
+    return await this.#launcher.launchTerminal(command, size);
   }
 
-  #launcher(): Launcher {
-    throw new SpriteError("unavailable", "the sprite does not run");
+  #assertRunning(): void {
+    if (this.#state === "running") return;
+    throw new SpriteError("unavailable", "the sprite's container does not run");
   }
 
   #checkpointDirectory(checkpointId: string): string {
@@ -148,10 +186,10 @@ class ContainerSandbox implements Sandbox {
       busyboxFile,
       hostIdBase,
       limits,
-      limitSwap: false,
+      limitSwap: canLimitSwap(),
       openFiles: await openFilesLimits(),
       cgroupPath,
-      seccomp: null,
+      seccomp: seccompProfile(),
     });
     await writeFile(join(this.#bundleDirectory, "config.json"), JSON.stringify(config));
   }
@@ -192,15 +230,32 @@ class ContainerSandbox implements Sandbox {
     if (!output.includes(readyLine)) throw new Error("the container's first process is not ready");
   }
 
-  async #stop(): Promise<void> {
+  #takeDown(): Promise<void> {
+    this.#takenDown ??= this.#takeDownOnce();
+    return this.#takenDown;
+  }
+
+  /** Each step is tried whatever became of those before; the first error is told in the end. */
+  async #takeDownOnce(): Promise<void> {
     this.#state = "stopping";
-    await this.#kill();
-    await this.#container.delete();
+    const { network } = this.#options;
+    const steps = [
+      () => this.#launcher.stop(),
+      () => this.#kill(),
+      () => allDone([this.#container.delete(), disconnectNetwork(network, this.#log)]),
+      () => this.#rootfs.unmount(),
+      () => this.#forget(),
+    ];
+    const errors: unknown[] = [];
+    for (const step of steps) await step().catch((error: unknown) => errors.push(error));
+    this.#state = "stopped";
+    if (errors.length > 0) throw errors[0];
+  }
+
+  async #forget(): Promise<void> {
     this.#lifeline?.close();
-    await this.#rootfs.unmount();
     await rm(this.#bundleDirectory, { recursive: true, force: true });
     if (this.#ownsHelper) await this.#helper.close();
-    this.#state = "stopped";
   }
 
   /** With the first process, the kernel kills every other one of its process namespace. */
@@ -226,6 +281,13 @@ class ContainerSandbox implements Sandbox {
     } finally {
       timings[step] = Math.round((performance.now() - start) * 10) / 10;
     }
+  }
+}
+
+/** Waits for all of them, also when one fails: what still goes on would race with the clearing up. */
+async function allDone(works: ReadonlyArray<Promise<void>>): Promise<void> {
+  for (const result of await Promise.allSettled(works)) {
+    if (result.status === "rejected") throw result.reason;
   }
 }
 

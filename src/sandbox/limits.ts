@@ -29,3 +29,15 @@ export const runFileSystemBytesMax = 512 * 1024 * 1024;
 /** How long an unmount waits for dying processes before the mount is detached, and how often it tries. */
 export const unmountMsMax = 3_000;
 export const unmountRetryMs = 5;
+
+/** Links to the gateway that are tried before all their addresses count as taken. */
+export const linkAttemptsMax = 64;
+
+/** Time that a resolver has to answer. */
+export const dnsAnswerMsMax = 5_000;
+
+/** Questions that wait for an answer, of all sprites together; one more is answered with a failure. */
+export const dnsQuestionsMax = 1024;
+
+/** DNS over TCP at once. */
+export const dnsStreamsMax = 256;

@@ -19,6 +19,8 @@ export type ExitStatus =
 interface RunningCommand {
   /** Process id as seen inside the container. */
   readonly pid: number;
+  /** Where the executable was found; null when it was not. */
+  readonly executable: string | null;
   /** Settles when the process itself has ended, whoever still holds its pipes. */
   readonly exited: Promise<ExitStatus>;
   /** Signals the command's whole process group. A command that has ended is left alone. */

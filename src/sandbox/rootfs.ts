@@ -97,8 +97,9 @@ export class Rootfs {
 
   /** Unmounts all of it, newest first. */
   async unmount(): Promise<void> {
-    for (let target = this.#mounted.pop(); target !== undefined; target = this.#mounted.pop()) {
+    for (let target = this.#mounted.at(-1); target !== undefined; target = this.#mounted.at(-1)) {
       await this.#unmount(target);
+      this.#mounted.pop();
     }
   }
 

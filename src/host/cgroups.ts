@@ -1,0 +1,37 @@
+/** Which cgroup hierarchies a machine has, and what they can limit. */
+import { existsSync, readFileSync } from "node:fs";
+
+/** `hybrid`: the controllers are on version 1 and an empty version 2 stands beside them. */
+export type CgroupMode = "v1" | "hybrid" | "v2" | "none";
+
+export function cgroupMode(mounts = readFileSync("/proc/self/mounts", "utf8")): CgroupMode {
+  const types = new Set(cgroupMounts(mounts).map((mount) => mount.type));
+  if (types.has("cgroup")) return types.has("cgroup2") ? "hybrid" : "v1";
+  return types.has("cgroup2") ? "v2" : "none";
+}
+
+/** True when a limit of swap can be asked for; where the kernel does not count it, asking fails. */
+export function canLimitSwap(mounts = readFileSync("/proc/self/mounts", "utf8")): boolean {
+  if (cgroupMode(mounts) === "v2") return existsSync("/proc/swaps");
+  const memory = cgroupMounts(mounts).find((mount) => mount.options.includes("memory"));
+  return memory !== undefined && existsSync(`${memory.directory}/memory.memsw.limit_in_bytes`);
+}
+
+/** Roots of all hierarchies, for whoever removes what was left in them. */
+export function cgroupRoots(mounts = readFileSync("/proc/self/mounts", "utf8")): string[] {
+  return cgroupMounts(mounts).map((mount) => mount.directory);
+}
+
+function cgroupMounts(
+  mounts: string,
+): Array<{ type: string; directory: string; options: string[] }> {
+  return mounts
+    .split("\n")
+    .map((line) => line.split(" "))
+    .map(([, directory = "", type = "", options = ""]) => ({
+      type,
+      directory,
+      options: options.split(","),
+    }))
+    .filter(({ type }) => type === "cgroup" || type === "cgroup2");
+}

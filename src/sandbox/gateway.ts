@@ -1,0 +1,258 @@
+/**
+ * The network of one server's sprites: a namespace between them and the world. Each sprite hangs on it by a cable of its own;
+ * it lets them out by the configured way, and keeps them from one another, from the machine and from its metadata service.
+ */
+import { existsSync } from "node:fs";
+import { mkdir, readFile, rm } from "node:fs/promises";
+import { isAbsolute, join } from "node:path";
+
+import type { Log } from "../base/log.ts";
+import { SpriteError } from "../contract/errors.ts";
+import type { HostHelper } from "../host/host-helper.ts";
+import {
+  defaultGuestRange,
+  defaultLinkRange,
+  formatRange,
+  gatewayAddress,
+  guestAddress,
+  guestCountMax,
+  parseAddress,
+  parseRange,
+  type AddressRange,
+} from "./addresses.ts";
+import { startDnsForwarder, type DnsForwarder } from "./dns-forwarder.ts";
+import { gatewayRules, type ResolverTarget } from "./gateway-rules.ts";
+import { attachUplink, removeUplink, type AttachedUplink, type Uplink } from "./gateway-uplink.ts";
+import { applyRules, configureInterfaces, type NamespacePath } from "./network-namespace.ts";
+import type { SandboxOptions } from "./sandbox.ts";
+
+export type { Uplink } from "./gateway-uplink.ts";
+
+export interface GatewayOptions {
+  /** On tmpfs, the server's own: holds the namespace's handle and the record of what to undo. */
+  directory: string;
+  /** Eight hexadecimal digits that are this server's alone: they name interface and firewall table. */
+  serverHash: string;
+  uplink: Uplink;
+  helper: HostHelper;
+  /** Resolver of an uplink namespace; without it, the first of /etc/netns/NAME/resolv.conf. */
+  nameserver?: string;
+  guestRange?: string;
+  linkRange?: string;
+  /** A namespace in the place of the machine's own, for tests. */
+  machineNamespacePath?: string;
+  /** Answers DNS at an address of the machine; tells its port. For tests. */
+  startResolver?: (address: string) => Promise<number>;
+}
+
+export interface Gateway {
+  /** Null when the uplink is `none`. */
+  readonly namespacePath: string | null;
+  /** The network settings of the sprite in that slot. */
+  networkOf(slot: { index: number; interfaceName: string }): SandboxOptions["network"];
+  /** How many sprites can be addressed at once. */
+  readonly spritesMax: number;
+  close(): Promise<void>;
+}
+
+/** The name server of a sprite without a network: its own loopback refuses at once, where anything else would time out. */
+const unreachableNameserver = "127.0.0.1";
+
+/** Nothing that a sprite sends may change how the gateway routes. */
+const gatewaySettings: ReadonlyArray<readonly [string, string]> = [
+  ["net.ipv4.ip_forward", "1"],
+  ["net.ipv4.conf.all.rp_filter", "1"],
+  ["net.ipv4.conf.default.rp_filter", "1"],
+  ["net.ipv4.conf.all.accept_redirects", "0"],
+  ["net.ipv4.conf.default.accept_redirects", "0"],
+  ["net.ipv4.conf.all.send_redirects", "0"],
+  ["net.ipv4.conf.default.send_redirects", "0"],
+  ["net.ipv4.conf.all.accept_source_route", "0"],
+  ["net.ipv6.conf.all.disable_ipv6", "1"],
+  ["net.ipv6.conf.default.disable_ipv6", "1"],
+];
+
+/** @throws SpriteError start_failed */
+export async function createGateway(options: GatewayOptions, log: Log): Promise<Gateway> {
+  const range = parseRange(options.guestRange ?? defaultGuestRange);
+  const { uplink } = options;
+  await removeGatewayLeftovers(options.directory, log);
+  if (uplink.kind === "none") return new NamespaceGateway({ range, namespacePath: null, undo: [] });
+  const undo: Array<() => Promise<void>> = [];
+  try {
+    return await openGateway({ ...options, uplink, range, undo }, log);
+  } catch (cause) {
+    for (const step of undo.toReversed()) await step();
+    if (cause instanceof SpriteError) throw cause;
+    throw new SpriteError("start_failed", "cannot set up the sprites' network", { cause });
+  }
+}
+
+/** Undoes what a server that was killed left on the machine. Its directory must still be there. */
+export async function removeGatewayLeftovers(directory: string, log: Log): Promise<void> {
+  await removeUplink(recordFile(directory), log);
+  await rm(namespaceFile(directory), { force: true });
+}
+
+async function openGateway(
+  options: GatewayOptions & {
+    uplink: Exclude<Uplink, { kind: "none" }>;
+    range: AddressRange;
+    undo: Array<() => Promise<void>>;
+  },
+  log: Log,
+): Promise<Gateway> {
+  const { uplink, range, undo, helper, directory } = options;
+  await mkdir(directory, { recursive: true });
+  const namespacePath = namespaceFile(directory);
+  await helper.run({
+    type: "make_network_namespace",
+    path: namespacePath,
+    sysctls: gatewaySettings,
+  });
+  undo.push(async () => {
+    await helper.run({ type: "unmount", target: namespacePath });
+    await rm(namespacePath, { force: true });
+  });
+  const outside = await describeOutside(options);
+  // Rules that let nothing pass hold before there is a way out.
+  const rules = { guestRange: formatRange(range), gatewayAddress: gatewayAddress(range) };
+  await applyRules(namespacePath, gatewayRules({ ...rules, resolver: null }));
+  await configureInterfaces(namespacePath, [
+    "link set lo up",
+    `addr add ${gatewayAddress(range)}/32 dev lo`,
+  ]);
+  const resolver = new Resolver(options, log);
+  undo.push(() => resolver.close());
+  const attached: AttachedUplink = await attachUplink(
+    {
+      gatewayNamespacePath: namespacePath,
+      serverHash: options.serverHash,
+      recordFile: recordFile(directory),
+      linkRange: parseRange(options.linkRange ?? defaultLinkRange),
+      namespacePath: outside.namespacePath,
+      protectMachine: outside.protectMachine,
+      egressInterface: uplink.kind === "interface" ? uplink.name : null,
+      startResolver: outside.protectMachine ? (address) => resolver.start(address) : null,
+    },
+    log,
+  );
+  undo.push(() => attached.close());
+  const target = outside.protectMachine ? resolver.target : outside.resolver;
+  if (target === null) log.warn({ uplink }, "the uplink names no resolver: sprites have no DNS");
+  await applyRules(namespacePath, gatewayRules({ ...rules, resolver: target }));
+  return new NamespaceGateway({ range, namespacePath, undo });
+}
+
+interface Outside {
+  namespacePath: NamespacePath;
+  /** The link ends on the machine itself, whose own addresses are none of the sprites' business. */
+  protectMachine: boolean;
+  resolver: ResolverTarget | null;
+}
+
+async function describeOutside(
+  options: GatewayOptions & { uplink: Exclude<Uplink, { kind: "none" }> },
+): Promise<Outside> {
+  const { uplink } = options;
+  if (uplink.kind !== "network-namespace") {
+    return {
+      namespacePath: options.machineNamespacePath ?? null,
+      protectMachine: true,
+      resolver: null,
+    };
+  }
+  const { name } = uplink;
+  const namespacePath = isAbsolute(name) ? name : join("/run/netns", name);
+  if (!existsSync(namespacePath)) {
+    throw new SpriteError("start_failed", `there is no network namespace ${namespacePath}`);
+  }
+  const nameserver = options.nameserver ?? (await namespaceResolver(name));
+  return {
+    namespacePath,
+    protectMachine: false,
+    resolver: nameserver === null ? null : { address: nameserver, port: 53 },
+  };
+}
+
+/** `ip netns exec` shows /etc/netns/NAME/resolv.conf to programs in the namespace. Its loopback cannot be reached from here. */
+async function namespaceResolver(name: string): Promise<string | null> {
+  if (name.includes("/")) return null;
+  const text = await readFile(`/etc/netns/${name}/resolv.conf`, "utf8").catch(() => "");
+  for (const match of text.matchAll(/^\s*nameserver\s+(\S+)/gm)) {
+    const address = match[1] ?? "";
+    if (parseAddress(address) !== null && !address.startsWith("127.")) return address;
+  }
+  return null;
+}
+
+/** Answers the sprites' DNS questions on the machine's side. */
+class Resolver {
+  readonly #options: GatewayOptions;
+  readonly #log: Log;
+  #forwarder: DnsForwarder | null = null;
+  target: ResolverTarget | null = null;
+
+  constructor(options: GatewayOptions, log: Log) {
+    this.#options = options;
+    this.#log = log;
+  }
+
+  async start(address: string): Promise<number> {
+    const { startResolver } = this.#options;
+    let port: number;
+    if (startResolver !== undefined) {
+      port = await startResolver(address);
+    } else {
+      this.#forwarder = await startDnsForwarder({ address }, this.#log);
+      port = this.#forwarder.port;
+    }
+    this.target = { address, port };
+    return port;
+  }
+
+  async close(): Promise<void> {
+    await this.#forwarder?.close();
+  }
+}
+
+class NamespaceGateway implements Gateway {
+  readonly namespacePath: string | null;
+  readonly spritesMax: number;
+  readonly #range: AddressRange;
+  readonly #undo: Array<() => Promise<void>>;
+
+  constructor(options: {
+    range: AddressRange;
+    namespacePath: string | null;
+    undo: Array<() => Promise<void>>;
+  }) {
+    this.#range = options.range;
+    this.namespacePath = options.namespacePath;
+    this.#undo = options.undo;
+    this.spritesMax = guestCountMax(options.range);
+  }
+
+  networkOf(slot: { index: number; interfaceName: string }): SandboxOptions["network"] {
+    const gateway = gatewayAddress(this.#range);
+    return {
+      gatewayNamespacePath: this.namespacePath,
+      interfaceName: slot.interfaceName,
+      address: guestAddress(this.#range, slot.index),
+      gatewayAddress: gateway,
+      nameserver: this.namespacePath === null ? unreachableNameserver : gateway,
+    };
+  }
+
+  async close(): Promise<void> {
+    for (let step = this.#undo.pop(); step !== undefined; step = this.#undo.pop()) await step();
+  }
+}
+
+function namespaceFile(directory: string): string {
+  return join(directory, "gateway.net");
+}
+
+function recordFile(directory: string): string {
+  return join(directory, "gateway.json");
+}
