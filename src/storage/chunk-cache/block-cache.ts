@@ -69,7 +69,7 @@ export class BlockCache {
   /** The unit's content if it is here, whole, and as the map has it; else null. */
   readClean(unit: number): Uint8Array | null {
     return this.locked(() => {
-      const isCut = (this.state.cuts[unit]! & allBlocks) !== 0;
+      const isCut = ((this.state.cuts[unit] as number) & allBlocks) !== 0;
       if (isCut || this.state.masks[unit] !== allBlocks) return null;
       const content = new Uint8Array(unitSizeBytes);
       readFully(this.files.blocks, content, 0, unitSizeBytes, unit * unitSizeBytes);
@@ -152,10 +152,10 @@ export class BlockCache {
     const { masks, cuts } = this.state;
     const last = Math.floor((offsetBytes + lengthBytes - 1) / unitSizeBytes);
     for (let unit = Math.floor(offsetBytes / unitSizeBytes); unit <= last; unit++) {
-      const flags = cuts[unit]!;
+      const flags = cuts[unit] as number;
       if ((flags & unitFlag.referenced) === 0) cuts[unit] = flags | unitFlag.referenced;
       if ((flags & unitFlag.mapped) === 0) continue;
-      const valid = masks[unit]! & 0xffff;
+      const valid = (masks[unit] as number) & 0xffff;
       if (valid === allBlocks) continue;
       const needed = rangeMask(unit, offsetBytes, offsetBytes + lengthBytes);
       if ((valid & needed) !== needed) return false;
@@ -182,7 +182,7 @@ export class BlockCache {
       const valid = this.#validBeforeWrite(unit);
       const mask = rangeMask(unit, offset, end);
       state.setMasks(unit, valid, state.dirty(unit) | (mask & valid));
-      state.cuts[unit]! &= ~unitFlag.zeroed;
+      state.cuts[unit] = (state.cuts[unit] as number) & ~unitFlag.zeroed;
       if ((mask & ~valid) !== 0) gains = true;
     }
     writeRange(this.files.blocks, from, fromOffset, length, offset);
@@ -212,13 +212,13 @@ export class BlockCache {
 
   /** Copies a unit that a running cut has not read yet out of a writer's way. */
   #preserve(unit: number): void {
-    const word = this.state.cuts[unit]!;
+    const word = this.state.cuts[unit] as number;
     if ((word & allBlocks) === 0 || (word & cutFlags) !== 0) return;
     const at = unit * unitSizeBytes;
     readFully(this.files.blocks, this.#unitBuffer, 0, unitSizeBytes, at);
     writeFully(this.files.aside, this.#unitBuffer, unitSizeBytes, at);
     this.state.asideValid[unit] = this.#validBeforeWrite(unit);
-    this.state.cuts[unit]! |= unitFlag.preserved;
+    this.state.cuts[unit] = (this.state.cuts[unit] as number) | unitFlag.preserved;
   }
 
   #punchLocked(offset: number, end: number, punchHole: PunchHole): void {
@@ -256,13 +256,13 @@ export class BlockCache {
       if (this.#isKnownZero(unit)) continue;
       const mask = rangeMask(unit, offset, end);
       state.setMasks(unit, state.valid(unit) | mask, state.dirty(unit) | mask);
-      if (mask === allBlocks) state.cuts[unit]! |= unitFlag.zeroed;
+      if (mask === allBlocks) state.cuts[unit] = (state.cuts[unit] as number) | unitFlag.zeroed;
     }
   }
 
   /** A unit that neither the map, nor a running cut, nor a writer has touched is a hole already. */
   #isKnownZero(unit: number): boolean {
-    const word = this.state.cuts[unit]!;
+    const word = this.state.cuts[unit] as number;
     return (word & (unitFlag.mapped | allBlocks)) === 0 && this.state.dirty(unit) === 0;
   }
 

@@ -23,13 +23,13 @@ export function beginCut(cache: BlockCache, cut: number): Int32Array {
   return cache.locked(() => {
     assert(state.control[control.cutRunning] === 0, "one cut runs at a time");
     log.mark(recordType.cutBegun, cut);
-    const count = state.control[control.dirtyUnits]!;
+    const count = state.control[control.dirtyUnits] as number;
     const units = new Int32Array(count);
     let kept = 0;
     for (let i = 0; i < count; i++) {
-      const unit = state.dirtyList[i]!;
+      const unit = state.dirtyList[i] as number;
       const dirty = state.dirty(unit);
-      let word = state.cuts[unit]! & ~unitFlag.listed;
+      let word = (state.cuts[unit] as number) & ~unitFlag.listed;
       if (dirty !== 0) {
         word |= dirty;
         if ((word & unitFlag.zeroed) !== 0) word |= unitFlag.cutZeroed;
@@ -37,7 +37,7 @@ export function beginCut(cache: BlockCache, cut: number): Int32Array {
       }
       state.cuts[unit] = word & ~unitFlag.zeroed;
       // The list still holds the unit's place, so the dirty mask is taken off directly.
-      state.masks[unit]! &= 0xffff;
+      state.masks[unit] = (state.masks[unit] as number) & 0xffff;
     }
     state.control[control.dirtyUnits] = 0;
     state.control[control.dirtyBlocks] = 0;
@@ -55,14 +55,16 @@ export function captureUnit(
 ): Capture {
   const { state } = cache;
   return cache.locked(() => {
-    const word = state.cuts[unit]!;
+    const word = state.cuts[unit] as number;
     assert((word & allBlocks) !== 0, "the unit belongs to the cut");
     if ((word & unitFlag.cutZeroed) !== 0) {
       state.cuts[unit] = word | unitFlag.captured;
       return "zeros";
     }
     const isPreserved = (word & unitFlag.preserved) !== 0;
-    const here = isPreserved ? state.asideValid[unit]! : allBlocks & ~cache.missingBlocks(unit);
+    const here = isPreserved
+      ? (state.asideValid[unit] as number)
+      : allBlocks & ~cache.missingBlocks(unit);
     if (here !== allBlocks && base === null) return "incomplete";
     const file = isPreserved ? cache.files.aside : cache.files.blocks;
     readFully(file, into, 0, unitSizeBytes, unit * unitSizeBytes);
@@ -91,7 +93,7 @@ export function finishCut(
       // The disk is full. Replay learns the same from the map's own cut number, so the marker may be missing.
     }
     for (const unit of units) {
-      state.cuts[unit]! &= ~(allBlocks | cutFlags);
+      state.cuts[unit] = (state.cuts[unit] as number) & ~(allBlocks | cutFlags);
       state.setMapped(unit, isMapped(unit));
     }
     state.control[control.cutRunning] = 0;
@@ -103,11 +105,11 @@ export function abortCut(cache: BlockCache, units: Int32Array): void {
   const { state } = cache;
   cache.locked(() => {
     for (const unit of units) {
-      const word = state.cuts[unit]!;
+      const word = state.cuts[unit] as number;
       const wasZeroed = (word & unitFlag.cutZeroed) !== 0 && state.dirty(unit) === 0;
       state.cuts[unit] = word & ~(allBlocks | cutFlags);
       state.setMasks(unit, state.valid(unit), state.dirty(unit) | (word & allBlocks));
-      if (wasZeroed) state.cuts[unit]! |= unitFlag.zeroed;
+      if (wasZeroed) state.cuts[unit] = state.cuts[unit] | unitFlag.zeroed;
     }
     state.control[control.cutRunning] = 0;
   });

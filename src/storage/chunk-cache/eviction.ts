@@ -60,7 +60,7 @@ export class Eviction {
       this.#hand = (this.#hand + 1) % state.unitCount;
       passed++;
       if (state.valid(unit) === 0 || state.dirty(unit) !== 0) continue;
-      const word = state.cuts[unit]!;
+      const word = state.cuts[unit] as number;
       if ((word & allBlocks) !== 0) continue;
       if ((word & unitFlag.referenced) !== 0) {
         state.cuts[unit] = word & ~unitFlag.referenced;
@@ -86,7 +86,7 @@ export function invalidateUnits(
   cache.locked(() => {
     for (const unit of units) {
       state.setMasks(unit, 0, 0);
-      state.cuts[unit]! &= ~(unitFlag.zeroed | unitFlag.referenced);
+      state.cuts[unit] = (state.cuts[unit] as number) & ~(unitFlag.zeroed | unitFlag.referenced);
       state.setMapped(unit, options.isMapped(unit));
       log.add(recordType.unit, unit, 0, 0);
     }

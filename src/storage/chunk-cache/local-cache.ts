@@ -168,9 +168,9 @@ export class LocalCache {
     const descriptor = openSync(`${path}.new`, "w+");
     const { records } = writeWholeLog(descriptor, this.#header, (emit) => {
       for (let unit = 0; unit < state.unitCount; unit++) {
-        const mask = state.masks[unit]!;
+        const mask = state.masks[unit] as number;
         if (mask === 0) continue;
-        const dirty = state.dirty(unit) | (state.cuts[unit]! & 0xffff);
+        const dirty = state.dirty(unit) | ((state.cuts[unit] as number) & 0xffff);
         // A clean unit that the map does not have is zeros with or without a record.
         if (dirty === 0 && !state.isMapped(unit)) continue;
         emit({ type: recordType.unit, value: unit, valid: mask & 0xffff, dirty });

@@ -85,8 +85,8 @@ class Replay {
         if (this.#cut !== null && this.#cut !== record.value) this.#dropCut();
         this.#cut = record.value;
         for (const unit of this.#dirtyUnits) {
-          this.#state.cuts[unit]! |= this.#state.dirty(unit);
-          this.#state.masks[unit]! &= allBlocks;
+          this.#state.cuts[unit] = (this.#state.cuts[unit] as number) | this.#state.dirty(unit);
+          this.#state.masks[unit] = (this.#state.masks[unit] as number) & allBlocks;
           this.#cutUnits.add(unit);
         }
         this.#dirtyUnits.clear();
@@ -112,7 +112,7 @@ class Replay {
     if (this.#cut !== null && this.#cut <= this.#lastCut) this.#dropCut();
     const state = this.#state;
     for (const unit of this.#seen) {
-      const word = state.cuts[unit]!;
+      const word = state.cuts[unit] as number;
       let valid = state.valid(unit);
       let dirty = state.dirty(unit) | (word & allBlocks);
       if (dirty !== 0 && (word & unitFlag.mapped) === 0) valid = allBlocks;
@@ -128,7 +128,8 @@ class Replay {
   }
 
   #dropCut(): void {
-    for (const unit of this.#cutUnits) this.#state.cuts[unit]! &= ~allBlocks;
+    for (const unit of this.#cutUnits)
+      this.#state.cuts[unit] = (this.#state.cuts[unit] as number) & ~allBlocks;
     this.#cutUnits.clear();
     this.#cut = null;
   }

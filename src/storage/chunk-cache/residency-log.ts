@@ -105,7 +105,7 @@ export class ResidencyLog {
   }
 
   get recordCount(): number {
-    return this.#state.control[control.logRecords]!;
+    return this.#state.control[control.logRecords] as number;
   }
 
   /** Prepares a record; `append` writes all prepared ones. */
@@ -127,10 +127,10 @@ export class ResidencyLog {
     this.#pending = 0;
     if (count === 0) return;
     const words = this.#state.control;
-    const descriptor = words[control.logDescriptor]!;
-    const first = words[control.logRecords]!;
+    const descriptor = words[control.logDescriptor] as number;
+    const first = words[control.logRecords] as number;
     const needed = first + count + this.#marginRecords;
-    if (needed > words[control.logReserved]!) this.#reserve(needed);
+    if (needed > (words[control.logReserved] as number)) this.#reserve(needed);
     writeFully(descriptor, this.#scratch, count * recordSizeBytes, logOffset(first));
     words[control.logRecords] = first + count;
   }
@@ -138,7 +138,7 @@ export class ResidencyLog {
   /** Sees to it that so many records fit into room that is already allocated. */
   reserve(records: number): void {
     const needed = this.recordCount + records;
-    if (needed > this.#state.control[control.logReserved]!) this.#reserve(needed);
+    if (needed > (this.#state.control[control.logReserved] as number)) this.#reserve(needed);
   }
 
   mark(type: number, value: number): void {
@@ -149,10 +149,10 @@ export class ResidencyLog {
 
   #reserve(recordsMin: number): void {
     const words = this.#state.control;
-    const from = words[control.logReserved]!;
+    const from = words[control.logReserved] as number;
     const records = Math.max(logReserveRecords, recordsMin - from);
     const zeros = Buffer.alloc(records * recordSizeBytes);
-    writeFully(words[control.logDescriptor]!, zeros, zeros.length, logOffset(from));
+    writeFully(words[control.logDescriptor] as number, zeros, zeros.length, logOffset(from));
     words[control.logReserved] = from + records;
   }
 }
@@ -205,7 +205,7 @@ const crcTable = makeCrcTable();
 export function crc32(bytes: Uint8Array, start: number, end: number, seed: number): number {
   let value = ~seed;
   for (let i = start; i < end; i++) {
-    value = crcTable[(value ^ bytes[i]!) & 0xff]! ^ (value >>> 8);
+    value = (crcTable[(value ^ (bytes[i] as number)) & 0xff] as number) ^ (value >>> 8);
   }
   return ~value >>> 0;
 }

@@ -89,32 +89,35 @@ export class SharedState {
   }
 
   valid(unit: number): number {
-    return this.masks[unit]! & 0xffff;
+    return (this.masks[unit] as number) & 0xffff;
   }
 
   dirty(unit: number): number {
-    return this.masks[unit]! >>> 16;
+    return (this.masks[unit] as number) >>> 16;
   }
 
   /** Sets both masks, keeping the dirty list and the count of dirty blocks right. */
   setMasks(unit: number, valid: number, dirty: number): void {
-    const before = this.masks[unit]! >>> 16;
+    const before = (this.masks[unit] as number) >>> 16;
     this.masks[unit] = valid | (dirty << 16);
     if (before === dirty) return;
-    this.control[control.dirtyBlocks]! += countBits(dirty) - countBits(before);
-    if (dirty !== 0 && (this.cuts[unit]! & unitFlag.listed) === 0) {
-      this.cuts[unit]! |= unitFlag.listed;
-      this.dirtyList[this.control[control.dirtyUnits]!++] = unit;
+    this.control[control.dirtyBlocks] =
+      (this.control[control.dirtyBlocks] as number) + (countBits(dirty) - countBits(before));
+    if (dirty !== 0 && ((this.cuts[unit] as number) & unitFlag.listed) === 0) {
+      this.cuts[unit] = (this.cuts[unit] as number) | unitFlag.listed;
+      const count = this.control[control.dirtyUnits] as number;
+      this.dirtyList[count] = unit;
+      this.control[control.dirtyUnits] = count + 1;
     }
   }
 
   isMapped(unit: number): boolean {
-    return (this.cuts[unit]! & unitFlag.mapped) !== 0;
+    return ((this.cuts[unit] as number) & unitFlag.mapped) !== 0;
   }
 
   setMapped(unit: number, isMapped: boolean): void {
-    if (isMapped) this.cuts[unit]! |= unitFlag.mapped;
-    else this.cuts[unit]! &= ~unitFlag.mapped;
+    if (isMapped) this.cuts[unit] = (this.cuts[unit] as number) | unitFlag.mapped;
+    else this.cuts[unit] = (this.cuts[unit] as number) & ~unitFlag.mapped;
   }
 }
 

@@ -50,7 +50,7 @@ class FastLane {
     for (;;) {
       const lengthBytes = this.#receive();
       if (lengthBytes === null) return;
-      const operation = this.#requestWords[1]!;
+      const operation = this.#requestWords[1] as number;
       // Node numbers are small: the upper half is 0.
       if (this.#requestWords[4] === liveNode && this.#requestWords[5] === 0) {
         if (operation === opcode.read && this.#read()) continue;
@@ -79,14 +79,14 @@ class FastLane {
   }
 
   #offset(): number {
-    const low = this.#requestWords[ioField.offset / 4]!;
-    const high = this.#requestWords[ioField.offset / 4 + 1]!;
+    const low = this.#requestWords[ioField.offset / 4] as number;
+    const high = this.#requestWords[ioField.offset / 4 + 1] as number;
     return high * 0x1_0000_0000 + low;
   }
 
   #read(): boolean {
     const offset = this.#offset();
-    const size = this.#requestWords[ioField.size / 4]!;
+    const size = this.#requestWords[ioField.size / 4] as number;
     if (size === 0 || size > dataSizeBytesMax) return false;
     if (offset + size > this.#cache.sizeBytes) return false;
     try {
@@ -101,7 +101,7 @@ class FastLane {
 
   #write(): boolean {
     const offset = this.#offset();
-    const size = this.#requestWords[ioField.size / 4]!;
+    const size = this.#requestWords[ioField.size / 4] as number;
     if (this.#readOnly || size === 0 || size > dataSizeBytesMax) return false;
     if (offset % blockSizeBytes !== 0 || size % blockSizeBytes !== 0) return false;
     if (offset + size > this.#cache.sizeBytes) return false;
@@ -122,8 +122,8 @@ class FastLane {
     const lengthBytes = outHeaderSizeBytes + bodySizeBytes;
     this.#replyWords[0] = lengthBytes;
     this.#replyWords[1] = -error;
-    this.#replyWords[2] = this.#requestWords[2]!;
-    this.#replyWords[3] = this.#requestWords[3]!;
+    this.#replyWords[2] = this.#requestWords[2] as number;
+    this.#replyWords[3] = this.#requestWords[3] as number;
     try {
       writeSync(this.#fuse, this.#reply, 0, lengthBytes, null);
     } catch (failure) {

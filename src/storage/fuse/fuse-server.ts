@@ -152,7 +152,7 @@ export class FuseServer {
       case opcode.release:
         return header.opcode === opcode.opendir ? encodeOpen(0) : null;
       case opcode.statfs:
-        return encodeStatistics(this.#nodes[0]!.file?.sizeBytes ?? 0);
+        return encodeStatistics(this.#file(liveNode).sizeBytes);
       case opcode.forget:
       case opcode.batchForget:
       case opcode.destroy:

@@ -91,11 +91,11 @@ function run(
   options: { descriptor?: number; timeoutMs: number },
 ): Promise<RunResult> {
   return new Promise((resolve) => {
-    const [file, ...args] = command;
+    const [file = "", ...args] = command;
     const extra = options.descriptor === undefined ? [] : [options.descriptor];
-    const child = spawn(file!, args, { stdio: ["ignore", "ignore", "pipe", ...extra] });
+    const child = spawn(file, args, { stdio: ["ignore", "ignore", "pipe", ...extra] });
     let message = "";
-    child.stderr!.on("data", (bytes: Buffer) => (message += bytes.toString()));
+    child.stderr?.on("data", (bytes: Buffer) => (message += bytes.toString()));
     // A killed child that waits for a stuck file system does not end, so the time-out does not wait for it.
     const timer = setTimeout(() => {
       child.kill("SIGKILL");

@@ -1,5 +1,5 @@
 /** The facade's end of the slow lane: calls by name, with results as promises. */
-import { Worker } from "node:worker_threads";
+import { Worker, type MessagePort } from "node:worker_threads";
 import { SpriteError } from "../../contract/errors.ts";
 import {
   fromWire,
@@ -8,7 +8,6 @@ import {
   type CallName,
   type CallResult,
   type LaneMessage,
-  type MessagePort,
 } from "./rpc.ts";
 
 interface Pending {

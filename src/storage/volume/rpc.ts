@@ -1,4 +1,5 @@
 /** The messages between the facade on the caller's thread and the slow lane. */
+import type { MessagePort } from "node:worker_threads";
 import { SpriteError, type ErrorCode } from "../../contract/errors.ts";
 import type { CacheFiles } from "../chunk-cache/block-cache.ts";
 import type { SharedBuffers } from "../chunk-cache/shared-state.ts";
@@ -39,8 +40,6 @@ export interface SlowLaneCalls {
 export type CallName = keyof SlowLaneCalls;
 export type CallArguments<Name extends CallName> = Parameters<SlowLaneCalls[Name]>;
 export type CallResult<Name extends CallName> = ReturnType<SlowLaneCalls[Name]>;
-
-export type MessagePort = import("node:worker_threads").MessagePort;
 
 export interface CallMessage {
   id: number;
