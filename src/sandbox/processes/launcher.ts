@@ -1,0 +1,152 @@
+import { join } from "node:path";
+
+import type { Log } from "../../base/log.ts";
+import { SpriteError } from "../../contract/errors.ts";
+import type { Command, Launcher, PipeProcess, TerminalProcess, TerminalSize } from "../process.ts";
+import { FifoDirectory } from "./fifo-directory.ts";
+import { launchAttemptsMax, zygoteDelayMs, zygoteRefillDelayMs } from "./limits.ts";
+import { launchPipeProcess } from "./pipe-process.ts";
+import { ProcessGroups } from "./process-groups.ts";
+import { Runtime, type ContainerAccess } from "./runtime.ts";
+import { pipeStartFile } from "./shell-text.ts";
+import { Spawner } from "./spawner.ts";
+import { Zygote, type ZygoteParts } from "./zygote.ts";
+
+export interface LauncherOptions extends ContainerAccess {
+  /** First host id of the container's user namespace. */
+  hostIdBase: number;
+  /** What the container sees at `insideDirectory`; without it `<runDirectory>/exec`. */
+  fifoDirectory?: string | undefined;
+  log: Log;
+}
+
+export interface ContainerLauncher extends Launcher {
+  /** Called when the container runs: enters it. @throws SpriteError unavailable */
+  start(): Promise<void>;
+  /** Ends what was started ahead. Commands end with their container. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Makes the launcher of one container, and its FIFO directory, which the container must see when it
+ * starts.
+ */
+export function createLauncher(options: LauncherOptions): ContainerLauncher {
+  return new ProcessLauncher(options);
+}
+
+class ProcessLauncher implements ContainerLauncher {
+  readonly #log: Log;
+  readonly #runtime: Runtime;
+  readonly #fifos: FifoDirectory;
+  readonly #groups: ProcessGroups;
+  readonly #runDirectory: string;
+  #spawner: Promise<Spawner> | null = null;
+  #zygote: Promise<Zygote> | null = null;
+  #zygoteTimer: NodeJS.Timeout | null = null;
+  #stopped = false;
+
+  constructor(options: LauncherOptions) {
+    this.#log = options.log;
+    this.#runtime = new Runtime(options);
+    this.#groups = new ProcessGroups(this.#runtime, options.log);
+    this.#runDirectory = options.runDirectory;
+    this.#fifos = new FifoDirectory(options.fifoDirectory ?? join(options.runDirectory, "exec"), {
+      uid: options.hostIdBase + options.user.uid,
+      gid: options.hostIdBase + options.user.gid,
+    });
+    this.#fifos.prepare();
+  }
+
+  async start(): Promise<void> {
+    await Promise.all([this.#groups.connect(), this.#currentSpawner()]);
+    this.#prepareZygote(zygoteDelayMs);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    if (this.#zygoteTimer !== null) clearTimeout(this.#zygoteTimer);
+    const [spawner, zygote] = await Promise.allSettled([this.#spawner, this.#zygote]);
+    if (spawner.status === "fulfilled") spawner.value?.stop();
+    if (zygote.status === "fulfilled") zygote.value?.stop();
+    this.#spawner = null;
+    this.#zygote = null;
+  }
+
+  async launch(command: Command, options: { stdin: boolean }): Promise<PipeProcess> {
+    const startText = pipeStartFile(command);
+    for (let attempt = 0; attempt < launchAttemptsMax; attempt++) {
+      const launched = await launchPipeProcess({
+        fifos: this.#fifos,
+        spawner: await this.#currentSpawner(),
+        groups: this.#groups,
+        command,
+        startText,
+        stdin: options.stdin,
+      });
+      if (launched !== null) return launched;
+      this.#log.warn({ attempt }, "a command did not begin: its spawner is gone");
+    }
+    throw new SpriteError("unavailable", "the sprite cannot start commands now");
+  }
+
+  async launchTerminal(command: Command, size: TerminalSize): Promise<TerminalProcess> {
+    const ready = await this.#takeZygote();
+    try {
+      return await ready.become(command, size);
+    } finally {
+      this.#prepareZygote(zygoteRefillDelayMs);
+    }
+  }
+
+  async #currentSpawner(): Promise<Spawner> {
+    for (;;) {
+      if (this.#stopped) throw new SpriteError("unavailable", "the sprite's container is stopping");
+      const starting = (this.#spawner ??= this.#startSpawner());
+      const spawner = await starting;
+      if (!spawner.ended) return spawner;
+      if (this.#spawner === starting) this.#spawner = null;
+    }
+  }
+
+  async #startSpawner(): Promise<Spawner> {
+    try {
+      return await Spawner.start({ runtime: this.#runtime, fifos: this.#fifos, log: this.#log });
+    } catch (error) {
+      this.#spawner = null;
+      throw error;
+    }
+  }
+
+  get #zygoteParts(): ZygoteParts {
+    return {
+      runtime: this.#runtime,
+      fifos: this.#fifos,
+      groups: this.#groups,
+      runDirectory: this.#runDirectory,
+      log: this.#log,
+    };
+  }
+
+  /** The one that was started ahead, or a new one. */
+  async #takeZygote(): Promise<Zygote> {
+    if (this.#stopped) throw new SpriteError("unavailable", "the sprite's container is stopping");
+    const waiting = this.#zygote;
+    this.#zygote = null;
+    const zygote = await waiting?.catch(() => null);
+    if (zygote !== null && zygote !== undefined && !zygote.gone) return zygote;
+    return await Zygote.start(this.#zygoteParts);
+  }
+
+  #prepareZygote(delayMs: number): void {
+    if (this.#stopped || this.#zygoteTimer !== null) return;
+    this.#zygoteTimer = setTimeout(() => {
+      this.#zygoteTimer = null;
+      if (this.#stopped || this.#zygote !== null) return;
+      this.#zygote = Zygote.start(this.#zygoteParts);
+      this.#zygote.catch((error: unknown) => {
+        this.#log.warn({ err: error }, "no terminal could be opened ahead of its use");
+      });
+    }, delayMs).unref();
+  }
+}

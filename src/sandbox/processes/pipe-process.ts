@@ -1,0 +1,193 @@
+import { closeSync, constants, fstatSync, openSync, statSync, writeSync } from "node:fs";
+import type { Readable, Writable } from "node:stream";
+
+import { SpriteError } from "../../contract/errors.ts";
+import type { Command, ExitStatus, PipeProcess } from "../process.ts";
+import type { FifoDirectory } from "./fifo-directory.ts";
+import { fifoReader, fifoWriter } from "./fifo-streams.ts";
+import { launchTimeoutMs } from "./limits.ts";
+import type { ProcessGroups } from "./process-groups.ts";
+import { executableCandidates } from "./shell-text.ts";
+import type { Spawner } from "./spawner.ts";
+import { readStatusLines } from "./status-lines.ts";
+
+export interface PipeLaunch {
+  fifos: FifoDirectory;
+  spawner: Spawner;
+  groups: ProcessGroups;
+  command: Command;
+  startText: string;
+  stdin: boolean;
+}
+
+/**
+ * Starts a command through the spawner. Null when the spawner or its child was gone before the
+ * command began, in which case the command will never begin, so that another try cannot run it
+ * twice.
+ * @throws SpriteError deadline_exceeded
+ */
+export async function launchPipeProcess(launch: PipeLaunch): Promise<PipeProcess | null> {
+  const { fifos, spawner, command } = launch;
+  const slot = await fifos.takeSlot();
+  const ends = openEnds(fifos, slot);
+  fifos.writeStart(slot, launch.startText);
+
+  const began = Promise.withResolvers<{ pid: number; index: number } | null>();
+  const exited = Promise.withResolvers<ExitStatus>();
+  let timedOut = false;
+  let givenUp = false;
+  const status = readStatusLines(ends.status, {
+    onLine: (line) => {
+      if (line.type === "started") began.resolve(line);
+      if (line.type === "exited") exited.resolve({ kind: "exited", code: line.code });
+    },
+    onEnd: () => {
+      began.resolve(null);
+      exited.resolve({ kind: "lost", reason: "nobody saw how the command ended" });
+    },
+  });
+  const removeEndListener = spawner.onEnd(giveUp);
+  const timer = setTimeout(() => {
+    timedOut = true;
+    giveUp();
+  }, launchTimeoutMs);
+  spawner.requestStart(slot, { stdin: launch.stdin });
+
+  const beginning = await began.promise;
+  clearTimeout(timer);
+  removeEndListener();
+  let stdin: Writable | null = null;
+  if (launch.stdin && beginning !== null) {
+    stdin = connectInput({ ...launch, slot, holder: ends.stdinHolder, pid: beginning.pid });
+  }
+  closeSync(ends.stdinHolder);
+  fifos.forget(slot);
+  if (beginning === null) {
+    for (const stream of [ends.stdout, ends.stderr]) stream.destroy();
+    status.close();
+    if (timedOut) throw new SpriteError("deadline_exceeded", "the command did not begin in time");
+    return null;
+  }
+  void exited.promise.then(() => spawner.requestReap());
+  return new FifoProcess({
+    pid: beginning.pid,
+    executable: executableCandidates(command)[beginning.index] ?? null,
+    exited: exited.promise,
+    streams: { ...ends, stdin },
+    groups: launch.groups,
+  });
+
+  /**
+   * With its names gone nobody can begin the command any more; if nobody has, our last writing
+   * end's closing says so.
+   */
+  function giveUp(): void {
+    if (givenUp) return;
+    givenUp = true;
+    const writer = fifos.openWriter(slot, "status");
+    fifos.forget(slot);
+    closeSync(writer);
+  }
+}
+
+interface Streams {
+  stdin: Writable | null;
+  stdout: Readable;
+  stderr: Readable;
+}
+
+interface Ends {
+  /** Keeps the input FIFO open for the command's side until that has opened it. */
+  stdinHolder: number;
+  stdout: Readable;
+  stderr: Readable;
+  status: number;
+}
+
+/** Opens our ends first, so that the command's opens never wait. */
+function openEnds(fifos: FifoDirectory, slot: number): Ends {
+  return {
+    stdinHolder: fifos.openHolder(slot, "in"),
+    stdout: fifoReader(fifos.openReader(slot, "out")),
+    stderr: fifoReader(fifos.openReader(slot, "err")),
+    status: fifos.openReader(slot, "status"),
+  };
+}
+
+/**
+ * Gives the command its input and lets it go on. A command that was not found has already gone,
+ * with its end of the pipe.
+ */
+function connectInput(options: {
+  fifos: FifoDirectory;
+  groups: ProcessGroups;
+  slot: number;
+  holder: number;
+  pid: number;
+}): Writable {
+  const { fifos, groups, slot, holder, pid } = options;
+  const pipe = openInputPipe(groups.insidePath(`proc/${pid}/fd/0`));
+  const writer = fifoWriter(pipe ?? fifos.openWriter(slot, "in"));
+  writeSync(holder, pipe === null ? "fifo\n" : "pipe\n");
+  return writer;
+}
+
+/**
+ * The writing end of the pipe that a process has as its input. The guest may have put anything
+ * there, but only into its own reach, and nothing but a pipe is kept open.
+ */
+function openInputPipe(path: string): number | null {
+  try {
+    if (!statSync(path).isFIFO()) return null;
+    const fd = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
+    if (fstatSync(fd).isFIFO()) return fd;
+    closeSync(fd);
+    return null;
+  } catch {
+    // The process has gone already, or the guest hides its /proc.
+    return null;
+  }
+}
+
+interface Streams {
+  stdin: Writable | null;
+  stdout: Readable;
+  stderr: Readable;
+}
+
+class FifoProcess implements PipeProcess {
+  readonly pid: number;
+  readonly executable: string | null;
+  readonly exited: Promise<ExitStatus>;
+  readonly stdin: Writable | null;
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+  readonly #groups: ProcessGroups;
+  #ended = false;
+
+  constructor(parts: {
+    pid: number;
+    executable: string | null;
+    exited: Promise<ExitStatus>;
+    streams: Streams;
+    groups: ProcessGroups;
+  }) {
+    this.pid = parts.pid;
+    this.executable = parts.executable;
+    this.stdin = parts.streams.stdin;
+    this.stdout = parts.streams.stdout;
+    this.stderr = parts.streams.stderr;
+    this.#groups = parts.groups;
+    this.exited = parts.exited.then((status) => {
+      // With its waiter gone the command may still run, and nobody would ever hear of it again.
+      if (status.kind === "lost") this.kill("SIGKILL");
+      this.#ended = status.kind === "exited";
+      return status;
+    });
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    if (this.#ended) return;
+    this.#groups.signal(this.pid, signal);
+  }
+}

@@ -1,0 +1,104 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { runCommand } from "../../host/command.ts";
+import { runtimeCallTimeoutMs } from "./limits.ts";
+import { programNames } from "./shell-text.ts";
+
+export interface ContainerAccess {
+  runtime: string;
+  /** State directory of the OCI runtime. */
+  runtimeRoot: string;
+  containerId: string;
+  /** On the host, not visible inside. */
+  runDirectory: string;
+  /** Where the FIFO directory is seen inside. */
+  insideDirectory: string;
+  busyboxPath: string;
+  user: { uid: number; gid: number; additionalGids: readonly number[] };
+  /** What a set-user-id program may gain; without it, what the container's own process may. */
+  boundingCapabilities?: readonly string[] | undefined;
+  /** Without them commands have the limits of this process, not the container's. */
+  resourceLimits?: ReadonlyArray<{ type: string; soft: number; hard: number }> | undefined;
+}
+
+/**
+ * Entering the container through the OCI runtime, so that its seccomp filter, cgroup and limits
+ * hold.
+ */
+export class Runtime {
+  readonly #access: ContainerAccess;
+
+  constructor(access: ContainerAccess) {
+    this.#access = access;
+  }
+
+  get file(): string {
+    return this.#access.runtime;
+  }
+
+  /**
+   * Runs one of the programs inside; resolves when its first process has ended. @throws HostError
+   */
+  async execute(
+    program: keyof typeof programNames,
+    slot: number,
+    deadlineMs: number,
+  ): Promise<void> {
+    const args = this.executeArguments(program, slot, { terminal: false });
+    await runCommand(this.#access.runtime, args, { deadlineMs });
+  }
+
+  executeArguments(
+    program: keyof typeof programNames,
+    slot: number,
+    options: { terminal: boolean; pidFile?: string },
+  ): string[] {
+    const { runtimeRoot, containerId, runDirectory } = this.#access;
+    const file = join(runDirectory, `${program}-${slot}.json`);
+    writeFileSync(file, JSON.stringify(this.#process(program, slot, options.terminal)));
+    return [
+      ...["--root", runtimeRoot, "exec", "--process", file],
+      ...(options.terminal ? ["--tty"] : []),
+      ...(options.pidFile === undefined ? [] : ["--pid-file", options.pidFile]),
+      containerId,
+    ];
+  }
+
+  processFile(program: keyof typeof programNames, slot: number): string {
+    return join(this.#access.runDirectory, `${program}-${slot}.json`);
+  }
+
+  /** Host process id of the container's init. @throws HostError */
+  async initProcessId(): Promise<number> {
+    const { runtime, runtimeRoot, containerId } = this.#access;
+    const args = ["--root", runtimeRoot, "state", containerId];
+    const { stdout } = await runCommand(runtime, args, { deadlineMs: runtimeCallTimeoutMs });
+    const state: unknown = JSON.parse(stdout);
+    if (typeof state !== "object" || state === null || !("pid" in state)) return 0;
+    return typeof state.pid === "number" ? state.pid : 0;
+  }
+
+  #process(program: keyof typeof programNames, slot: number, terminal: boolean): object {
+    const { busyboxPath, insideDirectory, user, boundingCapabilities, resourceLimits } =
+      this.#access;
+    const script = `${insideDirectory}/${programNames[program]}`;
+    return {
+      terminal,
+      user: { uid: user.uid, gid: user.gid, additionalGids: user.additionalGids },
+      // The runtime adds a HOME; the programs start from nothing.
+      args: [
+        ...[busyboxPath, "env", "-i", busyboxPath, "sh", script],
+        ...[insideDirectory, String(slot), busyboxPath],
+      ],
+      env: [],
+      cwd: "/",
+      // `sudo` is how the guest becomes its own root.
+      noNewPrivileges: false,
+      ...(boundingCapabilities === undefined
+        ? {}
+        : { capabilities: { bounding: boundingCapabilities } }),
+      ...(resourceLimits === undefined ? {} : { rlimits: resourceLimits }),
+    };
+  }
+}

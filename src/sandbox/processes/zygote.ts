@@ -1,0 +1,145 @@
+import { closeSync, readFileSync, rmSync, writeSync } from "node:fs";
+import { join } from "node:path";
+
+import type { Log } from "../../base/log.ts";
+import { withDeadline } from "../../base/wait.ts";
+import { SpriteError } from "../../contract/errors.ts";
+import { plainEnvironment, runCommand } from "../../host/command.ts";
+import type { Command, TerminalProcess, TerminalSize } from "../process.ts";
+import type { FifoDirectory } from "./fifo-directory.ts";
+import { launchTimeoutMs, runtimeCallTimeoutMs, zygoteStartTimeoutMs } from "./limits.ts";
+import type { ProcessGroups } from "./process-groups.ts";
+import { PseudoTerminal } from "./pseudo-terminal.ts";
+import type { Runtime } from "./runtime.ts";
+import { executableCandidates, terminalStartFile } from "./shell-text.ts";
+import { readStatusLines, type StatusLine } from "./status-lines.ts";
+import { RuntimeTerminalProcess } from "./terminal-process.ts";
+
+const defaultSize: TerminalSize = { columns: 80, rows: 24 };
+
+export interface ZygoteParts {
+  runtime: Runtime;
+  fifos: FifoDirectory;
+  groups: ProcessGroups;
+  runDirectory: string;
+  log: Log;
+}
+
+/**
+ * A process inside the container, on a terminal of its own, that waits to be told what to become.
+ */
+export class Zygote {
+  readonly #parts: ZygoteParts;
+  readonly #slot: number;
+  readonly #terminal: PseudoTerminal;
+  readonly #goFd: number;
+  readonly #status: { close: () => void };
+  readonly #ready = Promise.withResolvers<void>();
+  readonly #started = Promise.withResolvers<{ pid: number; index: number }>();
+  #gone = false;
+  #forgotten = false;
+
+  private constructor(parts: ZygoteParts, slot: number) {
+    this.#parts = parts;
+    this.#slot = slot;
+    const { runtime, fifos } = parts;
+    // Held open at both ends, so that the line waits inside until it is read.
+    this.#goFd = fifos.openHolder(slot, "go");
+    this.#status = readStatusLines(fifos.openReader(slot, "status"), {
+      onLine: (line) => this.#onStatus(line),
+      onEnd: () => this.#fail("the terminal's process ended at once"),
+    });
+    for (const { promise } of [this.#ready, this.#started]) promise.catch(() => undefined);
+    this.#terminal = new PseudoTerminal({
+      file: runtime.file,
+      args: runtime.executeArguments("zygote", slot, { terminal: true, pidFile: this.#pidFile }),
+      environment: plainEnvironment,
+      size: defaultSize,
+    });
+    void this.#terminal.exited.then(({ code }) => this.#fail(`the runtime exited with ${code}`));
+  }
+
+  /** @throws SpriteError unavailable */
+  static async start(parts: ZygoteParts): Promise<Zygote> {
+    const slot = parts.fifos.nextSlot();
+    await parts.fifos.makeFifo(slot, ["go", "status"]);
+    const zygote = new Zygote(parts, slot);
+    try {
+      await withDeadline(zygote.#ready.promise, {
+        timeoutMs: zygoteStartTimeoutMs,
+        onTimeout: () => new Error("the terminal did not become ready"),
+      });
+      // The runtime translates line ends on the outer terminal; the inner one, which programs
+      // control, is to be the only one to.
+      await runCommand("stty", ["-F", zygote.#terminal.devicePath, "-opost"], {
+        deadlineMs: runtimeCallTimeoutMs,
+      });
+      return zygote;
+    } catch (cause) {
+      zygote.stop();
+      throw new SpriteError("unavailable", "cannot open a terminal in the sprite now", { cause });
+    }
+  }
+
+  get gone(): boolean {
+    return this.#gone;
+  }
+
+  /** Becomes the command. @throws SpriteError unavailable, invalid_request */
+  async become(command: Command, size: TerminalSize): Promise<TerminalProcess> {
+    const { fifos, groups } = this.#parts;
+    fifos.writeStart(this.#slot, terminalStartFile(command, size));
+    this.#terminal.resize(size);
+    try {
+      writeSync(this.#goFd, `${this.#slot}\n`);
+      const { pid, index } = await withDeadline(this.#started.promise, {
+        timeoutMs: launchTimeoutMs,
+        onTimeout: () => new Error("the command did not begin in time"),
+      });
+      return new RuntimeTerminalProcess({
+        pid,
+        hostPid: Number(readFileSync(this.#pidFile, "latin1")),
+        executable: executableCandidates(command)[index] ?? null,
+        terminal: this.#terminal,
+        groups,
+      });
+    } catch (cause) {
+      this.stop();
+      throw new SpriteError("unavailable", "the sprite's terminal is gone", { cause });
+    } finally {
+      this.#forget();
+    }
+  }
+
+  stop(): void {
+    this.#fail("stopped");
+    // The hang-up reaches the process inside through the runtime.
+    this.#terminal.close();
+    this.#forget();
+  }
+
+  get #pidFile(): string {
+    return join(this.#parts.runDirectory, `zygote-${this.#slot}.pid`);
+  }
+
+  #onStatus(line: StatusLine): void {
+    if (line.type === "ready") this.#ready.resolve();
+    if (line.type === "started") this.#started.resolve(line);
+  }
+
+  #fail(reason: string): void {
+    this.#gone = true;
+    this.#ready.reject(new Error(reason));
+    this.#started.reject(new Error(reason));
+  }
+
+  #forget(): void {
+    if (this.#forgotten) return;
+    this.#forgotten = true;
+    this.#status.close();
+    closeSync(this.#goFd);
+    this.#parts.fifos.forget(this.#slot, ["go", "status", "start"]);
+    rmSync(this.#pidFile, { force: true });
+    rmSync(this.#parts.runtime.processFile("zygote", this.#slot), { force: true });
+  }
+}
