@@ -59,7 +59,8 @@ test("a killed build leaves no process and no mount, and the next build clears i
     const module = new URL("./command.ts", import.meta.url).href;
     const script = `import { runIsolated } from ${JSON.stringify(module)};
       const steps = 'mount -t tmpfs half-built "$1"; echo mounted; exec sleep 1000';
-      await runIsolated(["sh", "-c", steps, "sh", process.argv[1]], { timeoutMs: 60000, onLine: console.log });`;
+      const options = { timeoutMs: 60000, onLine: console.log };
+      await runIsolated(["sh", "-c", steps, "sh", process.argv[1]], options);`;
     const builder = spawn(process.execPath, [
       "--input-type=module",
       "--eval",

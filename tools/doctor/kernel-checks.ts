@@ -125,7 +125,7 @@ export function judgeCgroups(facts: CgroupFacts): Finding {
   return warn(
     "cgroups",
     `${mode}, without ${missing.join(", ")}`,
-    `sprites run without limits for ${missing.join(", ")}; boot with these controllers enabled (cgroup_enable=memory)`,
+    `sprites run without these limits; enable the controllers at boot (cgroup_enable=${missing.join(",")})`,
   );
 }
 
