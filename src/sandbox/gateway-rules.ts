@@ -60,7 +60,7 @@ export function gatewayRules(options: GatewayRulesOptions): string {
       `iifname "${uplinkInterface}" drop`,
       "reject with icmpx admin-prohibited",
     ]),
-    chain("masquerade", "nat hook postrouting priority srcnat; policy accept", [
+    chain("translation", "nat hook postrouting priority srcnat; policy accept", [
       `oifname "${uplinkInterface}" masquerade`,
     ]),
   ]);
@@ -123,7 +123,7 @@ export function uplinkRules(options: UplinkRulesOptions): string {
       `oifname "${link}" drop`,
       ...borrowed,
     ]),
-    chain("masquerade", "nat hook postrouting priority srcnat; policy accept", [
+    chain("translation", "nat hook postrouting priority srcnat; policy accept", [
       `ip saddr ${gatewayAddress} oifname != "${link}" masquerade`,
     ]),
   ]);

@@ -8,6 +8,7 @@ import { isAbsolute, join } from "node:path";
 
 import type { Log } from "../base/log.ts";
 import { SpriteError } from "../contract/errors.ts";
+import { runCommand } from "../host/command.ts";
 import type { HostHelper } from "../host/host-helper.ts";
 import {
   defaultGuestRange,
@@ -23,6 +24,7 @@ import {
 import { startDnsForwarder, type DnsForwarder } from "./dns-forwarder.ts";
 import { gatewayRules, type ResolverTarget } from "./gateway-rules.ts";
 import { attachUplink, removeUplink, type AttachedUplink, type Uplink } from "./gateway-uplink.ts";
+import { networkCallMsMax } from "./limits.ts";
 import { applyRules, configureInterfaces, type NamespacePath } from "./network-namespace.ts";
 import type { SandboxOptions } from "./sandbox.ts";
 
@@ -91,7 +93,15 @@ export async function createGateway(options: GatewayOptions, log: Log): Promise<
 /** Undoes what a server that was killed left on the machine. Its directory must still be there. */
 export async function removeGatewayLeftovers(directory: string, log: Log): Promise<void> {
   await removeUplink(recordFile(directory), log);
-  await rm(namespaceFile(directory), { force: true });
+  const file = namespaceFile(directory);
+  try {
+    await rm(file, { force: true });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EBUSY") throw error;
+    // Usually the handle's mount ended with the server's mount namespace; here it did not.
+    await runCommand("umount", ["--lazy", file], { deadlineMs: networkCallMsMax });
+    await rm(file, { force: true });
+  }
 }
 
 async function openGateway(

@@ -44,7 +44,8 @@ export interface TerminalSize {
 export interface TerminalProcess extends RunningCommand {
   /** Raw bytes from the terminal; ends after the last one. */
   readonly output: Readable;
-  write(bytes: Uint8Array): void;
+  /** `onTaken` is called once the terminal has the bytes, or never will. */
+  write(bytes: Uint8Array, onTaken?: () => void): void;
   resize(size: TerminalSize): void;
 }
 
