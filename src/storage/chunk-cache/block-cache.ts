@@ -142,6 +142,7 @@ export class BlockCache {
         block = end > block ? end : block + 1;
       }
       const dirty = this.state.dirty(unit);
+      this.#countGain();
       this.log.add(recordType.unit, unit, allBlocks, dirty);
       this.log.append();
       this.state.setMasks(unit, allBlocks, dirty);
@@ -194,8 +195,14 @@ export class BlockCache {
     return this.state.isMapped(unit) ? this.state.valid(unit) : allBlocks;
   }
 
+  #countGain(): void {
+    const words = this.state.control;
+    words[control.validGains] = ((words[control.validGains] as number) + 1) | 0;
+  }
+
   #gainValid(offset: number, end: number): void {
     const { state, log } = this;
+    this.#countGain();
     const first = Math.floor(offset / unitSizeBytes);
     const last = Math.floor((end - 1) / unitSizeBytes);
     for (let unit = first; unit <= last; unit++) {
@@ -244,6 +251,7 @@ export class BlockCache {
       state.setMasks(unit, valid, state.dirty(unit) | (mask & valid));
     }
     punchHole(this.files.blocks, offset, end - offset);
+    this.#countGain();
     for (let unit = first; unit <= last; unit++) {
       if (this.#isKnownZero(unit)) continue;
       const mask = rangeMask(unit, offset, end);

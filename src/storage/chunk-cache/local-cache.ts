@@ -61,6 +61,8 @@ export class LocalCache {
   #logDescriptor: number;
   /** Records that the last flush has covered, its own marker included. */
   #flushedRecords = 0;
+  /** Of `validGains`, as of the last flush. */
+  #flushedGains = 0;
   #running: Promise<void> | null = null;
   #queued: Promise<void> | null = null;
   #failure: Error | null = null;
@@ -144,21 +146,39 @@ export class LocalCache {
     // After a failed sync the kernel forgets what was not written: trying again would lie.
     if (this.#failure !== null) throw this.#failure;
     try {
-      const { log } = this.cache;
-      const covered = this.cache.locked(() => log.recordCount);
-      await syncData(this.#files.blocks);
-      if (covered === this.#flushedRecords) return;
-      const isLast = this.cache.locked(() => {
-        const count = log.recordCount;
-        log.mark(recordType.flushed, covered);
-        return count === covered;
-      });
-      await syncData(this.#logDescriptor);
+      const { log, state } = this.cache;
+      const { covered, gains } = this.cache.locked(() => ({
+        covered: log.recordCount,
+        gains: state.control[control.validGains] as number,
+      }));
+      if (covered === this.#flushedRecords) {
+        await syncData(this.#files.blocks);
+        return;
+      }
+      // A record that calls blocks dirty may reach the disk before their bytes: they were valid before, so a crash
+      // leaves them old or new. One that calls blocks valid may not.
+      const isOrderFree = gains === this.#flushedGains;
+      if (!isOrderFree) await syncData(this.#files.blocks);
+      const isLast = this.#markFlushed(covered);
+      const syncs = [syncData(this.#logDescriptor)];
+      if (isOrderFree) syncs.push(syncData(this.#files.blocks));
+      await Promise.all(syncs);
       this.#flushedRecords = isLast ? covered + 1 : covered;
+      this.#flushedGains = gains;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "ENOSPC") this.#failure = error as Error;
       throw error;
     }
+  }
+
+  /** Returns true when no record came after the covered ones. */
+  #markFlushed(covered: number): boolean {
+    const { log } = this.cache;
+    return this.cache.locked(() => {
+      const count = log.recordCount;
+      log.mark(recordType.flushed, covered);
+      return count === covered;
+    });
   }
 
   /** Writes the log anew from memory and puts it in the old one's place. The blocks are synced; the lock is held. */

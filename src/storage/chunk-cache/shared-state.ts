@@ -29,6 +29,8 @@ export const control = {
   logReserved: 6,
   /** Not 0 between a cut's begin and its end. */
   cutRunning: 7,
+  /** Counts the times that blocks of a mapped unit became valid: their bytes must be synced before a record says so. */
+  validGains: 8,
   wordCount: 16,
 } as const;
 
