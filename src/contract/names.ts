@@ -7,9 +7,9 @@ import { dnsLabelLengthMax, organizationSlugLengthMax } from "./limits.ts";
 const spriteNamePattern = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 const organizationSlugPattern = /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$/;
 
-export const spriteNameRule =
+const spriteNameRule =
   "a name is 1 to 63 lower-case letters, digits and hyphens, and neither starts nor ends with a hyphen";
-export const organizationSlugRule =
+const organizationSlugRule =
   `a slug is 1 to ${organizationSlugLengthMax} lower-case letters, digits and hyphens, ` +
   "and neither starts nor ends with a hyphen";
 
@@ -25,7 +25,7 @@ export function isOrganizationSlug(text: string): boolean {
 }
 
 /** The first label of the sprite's URL. */
-export function spriteHostLabel(name: string, organizationShortId: string): string {
+function spriteHostLabel(name: string, organizationShortId: string): string {
   return `${name}-${organizationShortId}`;
 }
 

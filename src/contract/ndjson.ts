@@ -3,7 +3,6 @@
 import { ndjsonLineSizeBytesMax } from "./limits.ts";
 
 export const ndjsonContentType = "application/x-ndjson";
-export const jsonContentType = "application/json";
 
 /**
  * A line ready to be written. `JSON.stringify` escapes line ends inside of strings, so a line never breaks.
@@ -20,9 +19,10 @@ export function encodeNdjsonLine(value: Readonly<Record<string, unknown>>): stri
 function shortened(value: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const entries = Object.entries(value);
   const lengthMax = Math.floor(ndjsonLineSizeBytesMax / 6 / (entries.length + 1)) - 64;
-  return Object.fromEntries(
-    entries
-      .map(([key, field]) => [key, typeof field === "string" ? field.slice(0, lengthMax) : field])
-      .filter(([, field]) => typeof field !== "object" || field === null),
-  );
+  const kept: Record<string, unknown> = {};
+  for (const [key, field] of entries) {
+    if (typeof field === "string") kept[key] = field.slice(0, lengthMax);
+    else if (typeof field !== "object" || field === null) kept[key] = field;
+  }
+  return kept;
 }

@@ -2,7 +2,7 @@
 
 import { assert } from "../base/assert.ts";
 import type { Log } from "../base/log.ts";
-import { OpenSplices } from "../edge/open-splices.ts";
+import { OpenSplices } from "./splice/open-splices.ts";
 import type { Worker } from "../worker/worker.ts";
 import { FrontDoor } from "./front-door.ts";
 import { splicesPerSpriteMax, watchHeartbeatMs } from "./limits.ts";

@@ -2,7 +2,7 @@ import type { IncomingMessage } from "node:http";
 
 import type { Log } from "../base/log.ts";
 import { SpriteError, errorResponse, type ErrorBody } from "../contract/errors.ts";
-import type { AddedHeaders } from "../edge/http-heads.ts";
+import type { AddedHeaders } from "./splice/http-heads.ts";
 import { logPathLengthMax, requestIdLengthMax } from "./limits.ts";
 import { randomRequestId } from "./random-ids.ts";
 import { splitTarget, type RequestTarget } from "./request-target.ts";

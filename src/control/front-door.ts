@@ -5,11 +5,11 @@ import type { AddressInfo, Socket } from "node:net";
 
 import type { Log } from "../base/log.ts";
 import { SpriteError } from "../contract/errors.ts";
-import type { AddedHeaders } from "../edge/http-heads.ts";
-import type { OpenSplices } from "../edge/open-splices.ts";
-import { dropRestOfBody, PlainSplice } from "../edge/plain-splice.ts";
-import { answerRaw, jsonAnswer } from "../edge/raw-answer.ts";
-import { UpgradeSplice } from "../edge/upgrade-splice.ts";
+import type { AddedHeaders } from "./splice/http-heads.ts";
+import type { OpenSplices } from "./splice/open-splices.ts";
+import { dropRestOfBody, PlainSplice } from "./splice/plain-splice.ts";
+import { answerRaw, jsonAnswer } from "./splice/raw-answer.ts";
+import { UpgradeSplice } from "./splice/upgrade-splice.ts";
 import { assertMethodAllowed, handleApi, mintToken, type ApiResult } from "./api.ts";
 import { Exchange } from "./exchange.ts";
 import { readJsonBody } from "./json-body.ts";
@@ -85,6 +85,7 @@ export class FrontDoor {
     const { exchange, request, response } = plain;
     response.once("close", () => {
       exchange.done(response.writableFinished ? response.statusCode : null);
+      if (this.#state === "stopping") setImmediate(() => this.#listener.closeIdleConnections());
     });
     try {
       await this.#answer(plain);
@@ -184,6 +185,7 @@ export class FrontDoor {
       requestId: exchange.requestId,
       added: exchange.added,
       start: (signal) => sprites.start(sprite, signal),
+      keepsChunksApart: exchange.method === "POST" && isExec(route),
     });
     const remove = splices.add(sprite.id, splice);
     try {
@@ -199,7 +201,7 @@ export class FrontDoor {
     organization: Organization,
     route: Extract<Route, { kind: "agent" }>,
   ): ApiResult | null {
-    if (route.rest.length !== 1 || route.rest[0] !== "exec") return null;
+    if (!isExec(route)) return null;
     const sprite = this.#options.sprites.find(organization, route.name);
     if (exchange.method === "HEAD") return { status: 200, body: null };
     if (exchange.method !== "GET" || !this.#options.sprites.isCold(sprite)) return null;
@@ -253,6 +255,10 @@ export class FrontDoor {
     });
     return { spriteId: sprite.id, splice };
   }
+}
+
+function isExec(route: Extract<Route, { kind: "agent" }>): boolean {
+  return route.rest.length === 1 && route.rest[0] === "exec";
 }
 
 function tokensRouteSlug(rawPath: string): string | null {

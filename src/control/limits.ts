@@ -13,8 +13,6 @@ export const connectionsMax = 20_000;
 /** Open streams and sockets of one sprite. */
 export const splicesPerSpriteMax = 5_000;
 
-/** After an answer that refuses the rest of a request, how long the client may go on sending. */
-export const lingerTimeoutMs = 2_000;
 /** In which `stop` ends whatever is still open. */
 export const stopTimeoutMs = 2_000;
 /** Open splices get this much of it to take leave. */

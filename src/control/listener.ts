@@ -5,7 +5,7 @@ import { Socket, type AddressInfo } from "node:net";
 
 import { assert } from "../base/assert.ts";
 import { SpriteError, errorResponse } from "../contract/errors.ts";
-import { answerRaw, jsonAnswer } from "../edge/raw-answer.ts";
+import { answerRaw, jsonAnswer } from "./splice/raw-answer.ts";
 import {
   connectionsMax,
   headersTimeoutMs,
@@ -82,6 +82,11 @@ export class Listener {
       else resolve();
     });
     return this.#closed;
+  }
+
+  /** Connections become idle after `close` too, when their last answer has gone out. */
+  closeIdleConnections(): void {
+    this.#server.closeIdleConnections();
   }
 
   destroyConnections(): void {

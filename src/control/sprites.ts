@@ -16,7 +16,7 @@ import {
 import { mergeUrlSettings, urlSettingsDefault } from "../contract/sprite-config.ts";
 import { formatOptionalTimestamp, formatTimestamp } from "../contract/timestamp.ts";
 import type { Log } from "../base/log.ts";
-import type { OpenSplices, SpliceEnd } from "../edge/open-splices.ts";
+import type { OpenSplices, SpliceEnd } from "./splice/open-splices.ts";
 import type { Worker, WorkerStatusEvent } from "../worker/worker.ts";
 import { askAgentHealth } from "./agent-health.ts";
 import { destroyWaitMsMax } from "./limits.ts";

@@ -2,7 +2,7 @@ import type { ServerResponse } from "node:http";
 
 import { encodeNdjsonLine, ndjsonContentType } from "../contract/ndjson.ts";
 import { parseSpriteListQuery } from "../contract/sprite.ts";
-import type { AddedHeaders } from "../edge/http-heads.ts";
+import type { AddedHeaders } from "./splice/http-heads.ts";
 import { watchBufferSizeBytesMax, watchInitialLinesMax } from "./limits.ts";
 import type { Organization } from "./organization.ts";
 import type { Sprites } from "./sprites.ts";

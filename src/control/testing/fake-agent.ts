@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { rmSync } from "node:fs";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import { Socket } from "node:net";
+import type { Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 
 import { WebSocketServer, type WebSocket } from "ws";
@@ -59,6 +59,11 @@ export class FakeAgent {
     await new Promise<void>((resolve) => this.#server.close(() => resolve()));
   }
 
+  /** What this agent could not write yet, because nobody takes it. */
+  get pendingSizeBytes(): number {
+    return [...this.#sockets].reduce((sum, socket) => sum + socket.writableLength, 0);
+  }
+
   get connectionCount(): number {
     return this.#sockets.size;
   }
@@ -78,7 +83,10 @@ export class FakeAgent {
       response.writeHead(200, { "sprite-version": this.version }).end("{}");
       return;
     }
-    const answer = answers[url.pathname.split("/").at(-1) ?? ""] ?? answers["anything"];
+    const last = url.pathname.split("/").at(-1) ?? "";
+    // HTTP exec: frames that come all at once.
+    const name = last === "exec" && url.searchParams.has("size") ? "chunks" : last;
+    const answer = answers[name] ?? answers["anything"];
     answer?.(request, response, url.searchParams);
   }
 

@@ -4,6 +4,7 @@ import { join } from "node:path";
 
 import { SpriteError } from "../../contract/errors.ts";
 import type { SpriteSpec, SpriteStatus, Worker, WorkerStatusEvent } from "../../worker/worker.ts";
+import { abortReason } from "../splice/abort-reason.ts";
 import { FakeAgent } from "./fake-agent.ts";
 
 export class FakeWorker implements Worker {
@@ -92,6 +93,6 @@ export class FakeWorker implements Worker {
 
 function aborted(signal: AbortSignal | undefined): Promise<never> {
   return new Promise((_, reject) => {
-    signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
+    signal?.addEventListener("abort", () => reject(abortReason(signal)), { once: true });
   });
 }

@@ -1,4 +1,4 @@
-import { SpriteError } from "../contract/errors.ts";
+import { SpriteError } from "../../contract/errors.ts";
 import type { CloseCode } from "./websocket-frames.ts";
 
 /** Why the server ends a connection, as the client is told. */

@@ -3,7 +3,8 @@
 import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 
-import { SpriteError } from "../contract/errors.ts";
+import { SpriteError } from "../../contract/errors.ts";
+import { abortReason } from "./abort-reason.ts";
 import { connectAgent, type StartAgent } from "./agent-connection.ts";
 import {
   responseHeaders,
@@ -222,7 +223,7 @@ function readHandshakeAnswer(upstream: Socket, signal: AbortSignal): Promise<Han
       onEnd: () => finish(Buffer.concat(body)),
       onUpgrade: finish,
     });
-    const onAbort = (): void => settle(() => reject(signal.reason));
+    const onAbort = (): void => settle(() => reject(abortReason(signal)));
     const onEnd = (): void => {
       if (!reader.end()) fail();
     };

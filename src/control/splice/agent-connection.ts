@@ -1,7 +1,8 @@
 import { connect, type Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 
-import { SpriteError } from "../contract/errors.ts";
+import { SpriteError } from "../../contract/errors.ts";
+import { abortReason } from "./abort-reason.ts";
 import {
   backlogRetryDelayMsMax,
   backlogTimeoutMs,
@@ -62,7 +63,7 @@ function connectOnce(path: string, signal: AbortSignal): Promise<Socket> {
     const socket = connect({ path, allowHalfOpen: true });
     const onAbort = (): void => {
       socket.destroy();
-      reject(signal.reason);
+      reject(abortReason(signal));
     };
     signal.addEventListener("abort", onAbort, { once: true });
     socket.once("connect", () => {

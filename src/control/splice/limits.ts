@@ -4,6 +4,8 @@
 export const heldFrameSizeBytesMax = 256 * 1024;
 /** HTTP chunks up to this size stay whole: HTTP exec gives each frame a chunk of its own. */
 export const wholeChunkSizeBytesMax = 64 * 1024;
+/** Between the chunks of an HTTP exec; the agent leaves at least as much. */
+export const execChunkGapMs = 3;
 export const responseHeadSizeBytesMax = 256 * 1024;
 /** What a client may send before its upgrade is answered. */
 export const earlyDataSizeBytesMax = 64 * 1024;

@@ -3,7 +3,8 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 
-import { SpriteError } from "../contract/errors.ts";
+import { SpriteError } from "../../contract/errors.ts";
+import { abortReason } from "./abort-reason.ts";
 import { connectAgent, type StartAgent } from "./agent-connection.ts";
 import {
   hasChunkedBody,
@@ -12,7 +13,8 @@ import {
   type AddedHeaders,
 } from "./http-heads.ts";
 import { ResponseReader, type ResponseHead } from "./http-response.ts";
-import { closeTimeoutMs } from "./limits.ts";
+import { closeTimeoutMs, execChunkGapMs } from "./limits.ts";
+import { PacedWriter } from "./paced-writer.ts";
 import type { Splice, SpliceEnd } from "./open-splices.ts";
 
 export interface PlainOptions {
@@ -22,6 +24,8 @@ export interface PlainOptions {
   requestId: string;
   added: AddedHeaders;
   start: StartAgent;
+  /** HTTP exec: chunks must arrive one by one. */
+  keepsChunksApart: boolean;
   /** The client waits for `100 Continue` before it sends the body. */
   expectsContinue: boolean;
 }
@@ -72,32 +76,36 @@ export class PlainSplice implements Splice {
   }
 
   #relayAnswer(upstream: Socket): Promise<void> {
-    const { response } = this.#options;
+    const { response, keepsChunksApart } = this.#options;
+    const gapMs = keepsChunksApart ? execChunkGapMs : 0;
     return new Promise((resolve, reject) => {
       let headReceived = false;
+      const paced = new PacedWriter(response, { gapMs, onIdle: () => upstream.resume() });
+      const body = keepsChunksApart ? paced : response;
       const fail = (cause?: unknown): void => {
         this.#abort.signal.removeEventListener("abort", onAbort);
         upstream.destroy();
+        paced.cancel();
         if (headReceived) {
           response.destroy();
           resolve();
         } else {
-          reject(this.#abort.signal.aborted ? this.#abort.signal.reason : unanswered(cause));
+          reject(this.#abort.signal.aborted ? abortReason(this.#abort.signal) : unanswered(cause));
         }
       };
       const onAbort = (): void => fail();
       const reader = new ResponseReader(this.#options.request.method ?? "", {
         onHead: (head) => {
-          headReceived = true;
           this.#writeHead(head);
+          headReceived = true;
         },
         // One write is one chunk on the wire, as it was one chunk on the agent's side.
         onBody: (bytes) => {
-          if (!response.write(bytes)) upstream.pause();
+          if (!body.write(bytes)) upstream.pause();
         },
         onEnd: () => {
           this.#abort.signal.removeEventListener("abort", onAbort);
-          response.end();
+          body.end();
           resolve();
         },
         onUpgrade: () => fail(new Error("the agent switched protocols without being asked")),

@@ -1,0 +1,195 @@
+/** Whatever comes in, the answer is a documented error, and nothing is harmed. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import fc from "fast-check";
+
+import { startHarness, type Harness } from "./testing/harness.ts";
+import { sendRaw } from "./testing/raw-http.ts";
+
+const timeLimit = { interruptAfterTimeLimit: 4000, markInterruptAsFailure: false, numRuns: 2000 };
+
+const documented = new Map([
+  [400, "invalid_request"],
+  [404, "not_found"],
+  [405, "method_not_allowed"],
+  [409, "already_exists"],
+  [413, "payload_too_large"],
+  [431, "headers_too_large"],
+]);
+
+async function startWithSprite(): Promise<Harness> {
+  const harness = await startHarness();
+  const { status } = await harness.call("POST", "/v1/sprites", { name: "box", labels: ["kept"] });
+  assert.equal(status, 201);
+  return harness;
+}
+
+function assertDocumented(status: number, body: string): void {
+  assert.ok(status < 500, `${status} ${body.slice(0, 200)}`);
+  if (status < 400) return;
+  const parsed = JSON.parse(body) as { error: string; message: string };
+  assert.equal(parsed.error, documented.get(status));
+  assert.ok(parsed.message.length > 0 && parsed.message.length < 500);
+}
+
+/** The sprite that nobody named is as it was, and its agent heard of nothing but requests of its own. */
+async function assertUnharmed(harness: Harness): Promise<void> {
+  const { status, body } = await harness.call("GET", "/v1/sprites/box");
+  assert.equal(status, 200);
+  assert.partialDeepStrictEqual(body, { name: "box", status: "running", labels: ["kept"] });
+  assert.equal(harness.worker.startCount, harness.worker.created.length);
+  for (const { url } of harness.worker.agentOf(String(body.id)).seen) {
+    assert.ok(/^\/v1\/sprites\/(?:b|%62)(?:o|%6f)(?:x|%78)\//i.test(url), url);
+  }
+}
+
+const nasty = fc.constantFrom(
+  "..",
+  ".",
+  "%2e%2e",
+  "%2E.",
+  "%2f",
+  "%2F..%2f",
+  "%00",
+  "%",
+  "%zz",
+  "%ff",
+  "%c0%ae",
+  "%252e",
+  "",
+  "x".repeat(8192),
+  "box%20",
+  "box;a=1",
+  "BOX",
+  "b%6fx",
+  "box",
+  "v1",
+  "sprites",
+  "organizations",
+  "tokens",
+  "exec",
+  "check",
+  "restart",
+  "*",
+  "~",
+  "'",
+  '"',
+  "<script>",
+  "\\",
+  "-",
+  "_",
+  "constructor",
+  "__proto__",
+);
+const visible = fc.string({
+  unit: fc.integer({ min: 33, max: 126 }).map((code) => String.fromCharCode(code)),
+});
+
+test("paths and queries", async () => {
+  await using harness = await startWithSprite();
+  const segments = fc.array(fc.oneof(nasty, visible), { maxLength: 6 });
+  const start = fc.constantFrom("/", "/v1/sprites/", "/v1/", "//", "/v1/organizations/", "");
+  const query = fc.oneof(
+    fc.constant(""),
+    visible.map((text) => `?${text}`),
+    fc
+      .constantFrom("?max_results=", "?max_results=1e9", "?continuation_token=%00", "?prefix=%ff")
+      .map(String),
+  );
+  // Deleting or restarting by the right name would be no harm.
+  const method = fc.constantFrom("GET", "PUT", "PATCH", "OPTIONS", "HEAD", "PROPFIND");
+  await fc.assert(
+    fc.asyncProperty(method, start, segments, query, async (verb, prefix, parts, search) => {
+      const target = `${prefix}${parts.join("/")}${search}`.replace(/^$/, "/");
+      const head = `${verb} ${target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${harness.token}\r\n`;
+      const { status, body, headers } = await sendRaw(
+        harness.port,
+        `${head}Content-Length: 0\r\nConnection: close\r\n\r\n`,
+      );
+      if (verb === "HEAD" && status >= 200) {
+        assert.ok(status < 500);
+        return;
+      }
+      // Refused by the HTTP parser, or by us: with the same shape.
+      assert.ok(status >= 200, `no answer to ${JSON.stringify(target.slice(0, 100))}`);
+      assert.ok("sprite-version" in headers);
+      assertDocumented(status, body);
+    }),
+    timeLimit,
+  );
+  await assertUnharmed(harness);
+});
+
+test("bodies", async () => {
+  await using harness = await startWithSprite();
+  const key = fc.constantFrom(
+    "name",
+    "config",
+    "environment",
+    "labels",
+    "url_settings",
+    "clear_labels",
+    "wait_for_capacity",
+    "runtime",
+    "__proto__",
+    "x",
+  );
+  const value = fc.oneof(
+    fc.jsonValue({ maxDepth: 3 }),
+    fc.constantFrom<unknown>(
+      "box",
+      "a".repeat(64),
+      "../x",
+      "a\0b",
+      -1,
+      1e300,
+      { ram_mb: "1" },
+      { auth: "none" },
+      [[]],
+      [null],
+    ),
+  );
+  const json = fc.dictionary(key, value, { maxKeys: 6 }).map((body) => JSON.stringify(body));
+  const broken = fc.oneof(
+    visible,
+    fc.constantFrom(
+      "{",
+      "nul",
+      '{"name":}',
+      "[".repeat(100_000),
+      '{"name":"\\ud800"}',
+      '"text"',
+      "7",
+      "null",
+      "[]",
+    ),
+  );
+  const bytes = fc.oneof(
+    fc.oneof(json, broken).map((text) => Buffer.from(text)),
+    fc.uint8Array({ maxLength: 200 }).map((array) => Buffer.from(array)),
+  );
+  const call = fc.constantFrom(
+    ["POST", "/v1/sprites"],
+    ["PUT", "/v1/sprites/nobody"],
+    ["PUT", "/v1/sprites/victim"],
+  );
+  await harness.call("POST", "/v1/sprites", { name: "victim" });
+  await fc.assert(
+    fc.asyncProperty(call, bytes, async ([method = "", path = ""], body) => {
+      const headers = { authorization: `Bearer ${harness.token}` };
+      const response = await fetch(harness.baseUrl + path, {
+        headers,
+        body,
+        method: method === "PUT" ? "PUT" : "POST",
+      });
+      assertDocumented(response.status, await response.text());
+      if (response.status === 201) return;
+      const { body: victim } = await harness.call("GET", "/v1/sprites/victim");
+      assert.ok(Array.isArray(victim["labels"]) && victim.name === "victim");
+    }),
+    timeLimit,
+  );
+  await assertUnharmed(harness);
+});

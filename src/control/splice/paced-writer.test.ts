@@ -1,0 +1,42 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { PacedWriter } from "./paced-writer.ts";
+
+test("chunks that come together leave apart, in order, and then the end", async () => {
+  const written: { text: string; atMs: number }[] = [];
+  const ended = Promise.withResolvers<void>();
+  const sink = {
+    write(bytes: Buffer) {
+      written.push({ text: bytes.toString(), atMs: performance.now() });
+      return true;
+    },
+    end: () => ended.resolve(),
+  };
+  const idle = Promise.withResolvers<void>();
+  const writer = new PacedWriter(sink, { gapMs: 4, onIdle: () => idle.resolve() });
+  assert.ok(writer.write(Buffer.from("a")));
+  assert.ok(!writer.write(Buffer.from("b")));
+  assert.ok(!writer.write(Buffer.from("c")));
+  await idle.promise;
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  assert.ok(writer.write(Buffer.from("d")), "after a pause there is nothing to wait for");
+  assert.ok(!writer.write(Buffer.from("e")));
+  writer.end();
+  await ended.promise;
+  assert.equal(written.map((entry) => entry.text).join(""), "abcde");
+  for (const [index, entry] of written.slice(1).entries()) {
+    assert.ok(entry.atMs - (written[index]?.atMs ?? 0) >= 4);
+  }
+});
+
+test("a cancelled writer writes no more", async () => {
+  const written: string[] = [];
+  const sink = { write: (bytes: Buffer) => written.push(bytes.toString()) > 0, end: () => {} };
+  const writer = new PacedWriter(sink, { gapMs: 1, onIdle: () => {} });
+  writer.write(Buffer.from("a"));
+  writer.write(Buffer.from("b"));
+  writer.cancel();
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  assert.deepEqual(written, ["a"]);
+});
