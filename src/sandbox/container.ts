@@ -12,13 +12,7 @@ import { canLimitSwap } from "../host/cgroups.ts";
 import { createHostHelper, type HostHelper } from "../host/host-helper.ts";
 import { createLifeline, type Lifeline } from "./lifeline.ts";
 import { busyboxPath, readyLine } from "./init-script.ts";
-import {
-  bootMsMax,
-  bootOutputBytesMax,
-  killMsMax,
-  openFilesHard,
-  openFilesSoft,
-} from "./limits.ts";
+import { bootMsMax, killMsMax, openFilesHard, openFilesSoft } from "./limits.ts";
 import { ociConfig } from "./oci-config.ts";
 import { connectNetwork, disconnectNetwork } from "./network.ts";
 import { createLauncher, type ContainerLauncher } from "./processes/launcher.ts";
@@ -196,6 +190,7 @@ class ContainerSandbox implements Sandbox {
 
   async #run(): Promise<StartedContainer> {
     const path = join(this.#options.runDirectory, "lifeline");
+    if (this.#container.exists) await this.#container.delete();
     const lifeline = await createLifeline(path, this.#helper);
     this.#lifeline = lifeline;
     try {
@@ -205,29 +200,22 @@ class ContainerSandbox implements Sandbox {
     }
   }
 
-  /** The end of the first process shows as the end of its output, which nobody else holds. */
   #watch(started: StartedContainer): void {
     this.#first = identifyProcess(started.pid);
-    started.stdout.on("close", () => {
+    void started.ended.then(() => {
       if (this.#state === "stopping" || this.#state === "stopped") return;
       this.#onDied({ reason: "the container's first process ended" });
     });
   }
 
   async #awaitReady(started: StartedContainer): Promise<void> {
-    let output = "";
     let ended = false;
-    started.stdout.on("data", (bytes: Buffer) => {
-      if (output.length < bootOutputBytesMax) output += bytes.toString("utf8");
-    });
-    started.stdout.on("close", () => {
+    void started.ended.then(() => {
       ended = true;
     });
-    await waitUntil(() => ended || output.includes(readyLine), {
-      timeoutMs: bootMsMax,
-      intervalMs: 1,
-    });
-    if (!output.includes(readyLine)) throw new Error("the container's first process is not ready");
+    const isReady = (): boolean => started.output().includes(readyLine);
+    await waitUntil(() => ended || isReady(), { timeoutMs: bootMsMax, intervalMs: 1 });
+    if (!isReady()) throw new Error("the container's first process is not ready");
   }
 
   #takeDown(): Promise<void> {

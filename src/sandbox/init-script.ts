@@ -64,7 +64,9 @@ for d in /tmp /var/tmp /run/lock; do directory $d; $b chmod 1777 $d; done
 $b mkdir -p -m 700 /run/user/1000 && $b chown 1000:1000 /run/user/1000
 
 echo ${readyLine}
-# With SIGCHLD ignored the kernel reaps the orphans that this process inherits.
-trap '' CHLD
-exec $b cat > /dev/null
+# The reader ends when the agent is gone. Until then the shell waits for all its children, which reaps the orphans it inherits.
+exec 3<&0 </dev/null
+$b cat <&3 >/dev/null &
+exec 3<&-
+wait $!
 `;

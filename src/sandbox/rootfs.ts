@@ -29,6 +29,7 @@ export class Rootfs {
   /** In the order mounted. */
   readonly #mounted: string[] = [];
   #layerCount = 0;
+  #dotSpriteShared = false;
 
   constructor(options: RootfsOptions, helper: HostHelper, log: Log) {
     this.#options = options;
@@ -101,12 +102,17 @@ export class Rootfs {
       await this.#unmount(target);
       this.#mounted.pop();
     }
+    if (!this.#dotSpriteShared) return;
+    // The agent's own sockets and pipes are open in there, and go on being so.
+    const target = this.#options.dotSpriteDirectory;
+    await this.#helper.run({ type: "unmount", target, lazy: true });
+    this.#dotSpriteShared = false;
   }
 
   /** What is mounted below it later appears in the container, whose own mount is a slave of this one. */
   async #shareDotSprite(directory: string): Promise<void> {
     await this.#helper.run({ type: "bind", source: directory, target: directory, flags: [] });
-    this.#mounted.push(directory);
+    this.#dotSpriteShared = true;
     await this.#helper.run({
       type: "set_propagation",
       target: directory,

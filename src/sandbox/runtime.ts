@@ -1,5 +1,6 @@
 /** One container of an OCI runtime, through the runtime's command line. */
 import { spawn, type ChildProcess } from "node:child_process";
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
@@ -7,7 +8,7 @@ import type { Readable } from "node:stream";
 import { assert } from "../base/assert.ts";
 import { HostError, plainEnvironment, runCommand } from "../host/command.ts";
 import { errorTextCharactersMax } from "../host/limits.ts";
-import { runtimeCallMsMax, runtimeStartMsMax } from "./limits.ts";
+import { bootOutputBytesMax, runtimeCallMsMax, runtimeStartMsMax } from "./limits.ts";
 
 export interface RuntimeOptions {
   /** Program name. */
@@ -21,8 +22,10 @@ export interface RuntimeOptions {
 export interface StartedContainer {
   /** Process id of the container's first process, seen from the host. */
   pid: number;
-  /** Ends with the first process, since nobody else holds its other end. */
-  stdout: Readable;
+  /** What the first process has written so far, up to a limit. */
+  output(): string;
+  /** Settles with the first process's end: nobody else holds its output. */
+  ended: Promise<void>;
 }
 
 export class OciContainer {
@@ -43,6 +46,11 @@ export class OciContainer {
     return [...this.commandPrefix, "exec", ...flags, this.#options.containerId];
   }
 
+  /** True when the runtime knows a container of that name: one whose agent was killed. */
+  get exists(): boolean {
+    return existsSync(join(this.#options.root, this.#options.containerId));
+  }
+
   /** Starts the container from the bundle's config.json; its first process gets the given standard input. @throws HostError */
   async run(options: { stdin: number }): Promise<StartedContainer> {
     const { bundleDirectory, containerId } = this.#options;
@@ -56,20 +64,26 @@ export class OciContainer {
       // Its own process group: a terminal's Ctrl+C is for the server, which stops containers in order.
       detached: true,
     });
-    const { stdout } = child;
-    assert(stdout !== null && child.stderr !== null, "both are pipes");
-    // Their errors show as the end of the first process, which is watched.
-    stdout.on("error", () => {});
-    child.stderr.on("error", () => {});
-    const said = rememberTail(child.stderr);
+    const { stdout, stderr } = child;
+    assert(stdout !== null && stderr !== null, "both are pipes");
+    // Read from the beginning: when the runtime exits, Node throws away what nobody listens to.
+    const output = remember(stdout, bootOutputBytesMax);
+    const complaints = remember(stderr, bootOutputBytesMax);
+    const ended = new Promise<void>((resolve) => {
+      stdout.on("close", resolve);
+    });
     const exitCode = await exitOf(child, program);
     if (exitCode !== 0) {
-      const stderr = said().trim();
-      const message = `${program} exited with ${exitCode}: ${stderr.slice(-errorTextCharactersMax)}`;
-      throw new HostError("exit_status", message, { command: `${program} run`, exitCode, stderr });
+      const text = complaints().trim();
+      const message = `${program} exited with ${exitCode}: ${text.slice(-errorTextCharactersMax)}`;
+      throw new HostError("exit_status", message, {
+        command: `${program} run`,
+        exitCode,
+        stderr: text,
+      });
     }
     const pid = Number(await readFile(pidFile, "utf8"));
-    return { pid, stdout };
+    return { pid, output, ended };
   }
 
   /** Ends whatever is left of it and forgets it. Does nothing to a container that does not exist. */
@@ -100,10 +114,13 @@ function exitOf(child: ChildProcess, program: string): Promise<number> {
   });
 }
 
-function rememberTail(stream: Readable): () => string {
-  let tail = "";
+/** Reads a stream to its end and keeps its beginning. */
+function remember(stream: Readable, bytesMax: number): () => string {
+  let text = "";
   stream.on("data", (bytes: Buffer) => {
-    tail = (tail + bytes.toString("utf8")).slice(-errorTextCharactersMax);
+    if (text.length < bytesMax) text += bytes.toString("utf8");
   });
-  return () => tail;
+  // An error shows as the stream's end.
+  stream.on("error", () => {});
+  return () => text;
 }
