@@ -53,7 +53,7 @@ function isTestSupport(path: string): boolean {
   return (
     path.startsWith("test/") ||
     /\/(?:testing|fixtures)\//.test(path) ||
-    /^(?:fake|test)-/.test(name)
+    /^(?:fake|test)-|^testing\.ts$/.test(name)
   );
 }
 

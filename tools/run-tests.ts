@@ -5,19 +5,14 @@
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { mkdir, readdir, rm } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 
 import { findLeaks, readMachineState, type Leak, type MachineState } from "./machine-state.ts";
 import { repositoryDirectory } from "./source-files.ts";
 import { abortFuseOf, fuseConnectionsOf, removeLeaks } from "./test-cleanup.ts";
-import { noTests, summaryLine, type TestCounts } from "./test-counts.ts";
-
-interface InnerReport {
-  counts: TestCounts;
-  leakCount: number;
-}
+import { noTests, reportName, summaryLine, type RunReport } from "./test-counts.ts";
 
 type Ending = { how: "finished" | "died" | "too long" | "interrupted"; detail: string };
 
@@ -56,28 +51,24 @@ async function main(): Promise<number> {
   const before = await readMachineState();
   const sparedConnections = new Set(await fuseConnectionsOf("self"));
   const choice = [`--only=${values.only}`, ...values.file.map((file) => `--file=${file}`)];
-  const run = startInner({ runId, temporaryDirectory, choice });
-  const ending = await waitForEnd(run.child, Number(values["budget-seconds"]) * 1000);
+  const child = startInner({ runId, temporaryDirectory, choice });
+  const ending = await waitForEnd(child, Number(values["budget-seconds"]) * 1000);
   if (ending.how !== "finished") {
     process.stdout.write(`\nTHE RUN ${headlines[ending.how]}: ${ending.detail}\n`);
-    await endInner(run.child, sparedConnections);
+    await endInner(child, sparedConnections);
   }
+  const report = await readReport(temporaryDirectory);
   const leakCount =
-    (run.report()?.leakCount ?? 0) + (await handleMachineLeaks(before, temporaryDirectory));
+    (report?.leakCount ?? 0) + (await handleMachineLeaks(before, temporaryDirectory));
   await noteTemporaryFiles(temporaryDirectory);
-  return conclude(run.report(), ending, leakCount);
-}
-
-interface InnerRun {
-  child: ChildProcess;
-  report: () => InnerReport | null;
+  return conclude(report, ending, leakCount);
 }
 
 function startInner(options: {
   runId: string;
   temporaryDirectory: string;
   choice: string[];
-}): InnerRun {
+}): ChildProcess {
   const inner = [
     process.execPath,
     "--disable-warning=ExperimentalWarning",
@@ -85,7 +76,7 @@ function startInner(options: {
     ...options.choice,
     `--temporary=${options.temporaryDirectory}`,
   ];
-  const child = spawn(
+  return spawn(
     "setpriv",
     [
       // Should even this process be killed, the kernel ends the whole run.
@@ -96,7 +87,7 @@ function startInner(options: {
     ],
     {
       cwd: repositoryDirectory,
-      stdio: ["ignore", "inherit", "inherit", "ipc"],
+      stdio: ["ignore", "inherit", "inherit"],
       env: {
         ...process.env,
         OPENSPRITES_TEST_RUN: options.runId,
@@ -105,9 +96,6 @@ function startInner(options: {
       },
     },
   );
-  let report: InnerReport | null = null;
-  child.on("message", (message) => (report = message as InnerReport));
-  return { child, report: () => report };
 }
 
 function waitForEnd(child: ChildProcess, budgetMs: number): Promise<Ending> {
@@ -165,6 +153,12 @@ async function handleMachineLeaks(
   return isSharedMachine ? 0 : leaks.length;
 }
 
+/** Null if the run died before its end. */
+async function readReport(directory: string): Promise<RunReport | null> {
+  const text = await readFile(join(directory, reportName), "utf8").catch(() => null);
+  return text === null ? null : (JSON.parse(text) as RunReport);
+}
+
 async function noteTemporaryFiles(directory: string): Promise<void> {
   const names = (await readdir(directory)).filter((name) => !name.startsWith("counts-"));
   if (names.length > 0) {
@@ -175,7 +169,7 @@ async function noteTemporaryFiles(directory: string): Promise<void> {
   await rm(directory, { recursive: true, force: true });
 }
 
-function conclude(report: InnerReport | null, ending: Ending, leakCount: number): number {
+function conclude(report: RunReport | null, ending: Ending, leakCount: number): number {
   const counts = { ...(report?.counts ?? noTests) };
   if (ending.how !== "finished" || report === null) counts.failed += 1;
   if (leakCount > 0) {

@@ -4,6 +4,14 @@ export interface TestCounts {
   skipped: number;
 }
 
+/** What the inner half of a run tells the outer, through a file of this name in the run's directory. */
+export interface RunReport {
+  counts: TestCounts;
+  leakCount: number;
+}
+
+export const reportName = "counts-total.json";
+
 export const noTests: TestCounts = { passed: 0, failed: 0, skipped: 0 };
 
 export function addCounts(left: TestCounts, right: TestCounts): TestCounts {

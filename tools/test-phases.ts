@@ -4,7 +4,7 @@
  */
 import { spawn } from "node:child_process";
 import { globSync } from "node:fs";
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -12,7 +12,7 @@ import { parseArgs } from "node:util";
 import { findLeaks, readMachineState, type Leak, type MachineState } from "./machine-state.ts";
 import { readProcesses } from "./process-tree.ts";
 import { repositoryDirectory } from "./source-files.ts";
-import { addCounts, noTests, readCounts, type TestCounts } from "./test-counts.ts";
+import { addCounts, noTests, readCounts, reportName, type TestCounts } from "./test-counts.ts";
 
 interface Phase {
   name: string;
@@ -110,8 +110,10 @@ async function main(): Promise<void> {
   for (const leak of leaks)
     process.stdout.write(`LEAKED by the tests: ${leak.kind} ${leak.name}\n`);
   // run-tests.ts adds the leaks it finds on the machine, and prints the total.
-  process.send?.({ counts, leakCount: leaks.length });
-  process.disconnect();
+  await writeFile(
+    join(values.temporary, reportName),
+    JSON.stringify({ counts, leakCount: leaks.length }),
+  );
   process.exitCode = counts.failed > 0 || leaks.length > 0 ? 1 : 0;
 }
 

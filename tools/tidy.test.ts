@@ -11,7 +11,8 @@ test("tidy code passes", () => {
 
 test("each kind of untidiness is found", () => {
   const cases: [text: string, message: RegExp, path?: string][] = [
-    [`const a = "${"x".repeat(110)}";\n`, /more than 110/],
+    [`const a = ${"b + ".repeat(27)}c;\n`, /more than 110/],
+    [`const a = "${"x".repeat(140)}";\n`, /more than 140/],
     [`// ${"x".repeat(140)}\n`, /more than 140/],
     ["\tconst a = 1;\n", /tab/],
     ["const a = 1; \n", /ends in blanks/],
