@@ -50,7 +50,10 @@ export interface TerminalProcess extends RunningCommand {
 }
 
 export interface Launcher {
-  /** Resolves once the command has its process id. A missing executable is not an error here: it writes to stderr and exits 127 or 126. */
+  /**
+   * Resolves once the command has its process id. A missing executable is not an error here: it
+   * writes to stderr and exits 127 or 126.
+   */
   launch(command: Command, options: { stdin: boolean }): Promise<PipeProcess>;
   launchTerminal(command: Command, size: TerminalSize): Promise<TerminalProcess>;
 }

@@ -42,10 +42,5 @@ export const zygoteStartTimeoutMs = 20_000;
 export const terminalPollMs = 100;
 /** How long others may hold an ended command's terminal before it is closed. */
 export const terminalHeldGraceMs = 300;
-/**
- * Bytes of keyboard input that wait for a terminal; a program that reads none loses what is typed
- * beyond.
- */
-export const terminalInputBytesMax = 1024 * 1024;
 
 export const runtimeCallTimeoutMs = 20_000;

@@ -2,7 +2,6 @@ import { createRequire } from "node:module";
 import { ReadStream } from "node:tty";
 import { Readable } from "node:stream";
 
-import { terminalInputBytesMax } from "./limits.ts";
 import type { TerminalSize } from "../process.ts";
 
 /**
@@ -90,9 +89,9 @@ export class PseudoTerminal {
     return this.#lastReadMs;
   }
 
-  write(bytes: Uint8Array): void {
-    if (this.#closed || this.#stream.writableLength > terminalInputBytesMax) return;
-    this.#stream.write(bytes);
+  write(bytes: Uint8Array, onTaken: () => void): void {
+    if (this.#closed) onTaken();
+    else this.#stream.write(bytes, onTaken);
   }
 
   resize(size: TerminalSize): void {

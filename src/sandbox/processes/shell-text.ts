@@ -114,7 +114,10 @@ const spawnerProgram = `
 wait_for_command() {
   exec 0<&- 7<&- 8>&-
   exec 9>"$sprite_run/$1.status" || exit
-  ( exec "$sprite_busybox" setsid "$sprite_busybox" sh "$sprite_run/${programNames.command}" "$sprite_run" "$1" "$sprite_busybox" "$2" )
+  (
+    set -- "$sprite_run/${programNames.command}" "$sprite_run" "$1" "$sprite_busybox" "$2"
+    exec "$sprite_busybox" setsid "$sprite_busybox" sh "$@"
+  )
   echo "x $?" >&9
 }
 serve() {

@@ -39,8 +39,9 @@ export class RuntimeTerminalProcess implements TerminalProcess {
     });
   }
 
-  write(bytes: Uint8Array): void {
-    if (!this.#ended) this.#terminal.write(bytes);
+  write(bytes: Uint8Array, onTaken: () => void = () => {}): void {
+    if (this.#ended) onTaken();
+    else this.#terminal.write(bytes, onTaken);
   }
 
   resize(size: TerminalSize): void {

@@ -1,0 +1,53 @@
+/** Every bound of the agent's server, with its reason. */
+
+/** Commands travel in the query, and large tokens in a header (contract.md section 0.1). */
+export const headerSizeBytesMax = 1024 * 1024;
+/** From the first byte of a request to the end of its headers. */
+export const headersTimeoutMs = 60_000;
+/** A connection without a request is kept this long for the next one. */
+export const idleConnectionTimeoutMs = 60_000;
+/**
+ * After an answer to a request that was refused half-way: how long, and how much, its rest is still
+ * read and dropped.
+ */
+export const refusedDrainMs = 2_000;
+export const refusedDrainBytesMax = 64 * 1024 * 1024;
+
+export const jsonBodySizeBytesMax = 1024 * 1024;
+/** Query parameters of one request, and the bytes that they hold once decoded. */
+export const queryParametersMax = 20_000;
+
+/** The largest message of a client: the SDKs send whatever buffer the user wrote as one. */
+export const messageSizeBytesMax = 128 * 1024 * 1024;
+/**
+ * Input that waits for a command before its client is no longer read. Signals behind it wait too,
+ * so it is not small.
+ */
+export const inputQueueBytesMax = 1024 * 1024;
+/**
+ * JS gives up after 45 s without a message, however many pings there are (contract.md section 3.9).
+ */
+export const keepAliveIntervalMs = 15_000;
+/** How long after our close frame a client may take to read what was queued before it. */
+export const closeTimeoutMs = 120_000;
+/** RFC 6455: a close frame's reason. */
+export const closeReasonBytesMax = 123;
+/**
+ * A lone stdin end this soon after attaching to a terminal is a client that does not know the mode
+ * yet.
+ */
+export const attachHazardMs = 1_000;
+/** What one queued frame costs besides its bytes. */
+export const queuedFrameCostBytes = 128;
+
+/** Frames of HTTP exec are small enough to arrive in one read of the client. */
+export const httpFrameSizeBytesMax = 16 * 1024;
+/** JS tells frames apart by the reads in which they arrive (contract.md section 3.8). */
+export const httpFrameGapMs = 5;
+
+export const killTimeoutMsDefault = 10_000;
+export const killTimeoutMsMax = 24 * 3_600_000;
+/**
+ * How long to wait for the end after SIGKILL, which only a process stuck in the kernel survives.
+ */
+export const killedWaitMs = 5_000;

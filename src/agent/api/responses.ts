@@ -1,0 +1,112 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Duplex } from "node:stream";
+import { STATUS_CODES } from "node:http";
+
+import { errorResponse, SpriteError } from "../../contract/errors.ts";
+import { encodeNdjsonLine, ndjsonContentType } from "../../contract/ndjson.ts";
+import { parseJsonBody } from "../../contract/validate.ts";
+import { jsonBodySizeBytesMax } from "./limits.ts";
+
+const jsonContentType = "application/json";
+export const versionHeader = "Sprite-Version";
+export const capabilitiesHeader = "X-Sprite-Capabilities";
+
+export function sendJson(response: ServerResponse, status: number, body: unknown): void {
+  const text = JSON.stringify(body);
+  response.writeHead(status, {
+    "Content-Type": jsonContentType,
+    "Content-Length": Buffer.byteLength(text),
+  });
+  response.end(text);
+}
+
+export function sendNoContent(response: ServerResponse): void {
+  response.writeHead(204);
+  response.end();
+}
+
+/**
+ * Answers with an error, or breaks off a response that has begun, so that its reader sees that it
+ * is not whole.
+ */
+export function sendError(response: ServerResponse, error: unknown): void {
+  if (response.headersSent) {
+    response.destroy();
+    return;
+  }
+  const { status, body } = errorResponse(error);
+  if (!response.req.complete) response.setHeader("Connection", "close");
+  sendJson(response, status, body);
+}
+
+/** An error response on a bare socket, for upgrades and for requests that Node could not parse. */
+export function writeRawError(
+  socket: Duplex,
+  error: unknown,
+  headers: Readonly<Record<string, string>>,
+): void {
+  if (!socket.writable) return;
+  const { status, body } = errorResponse(error);
+  const text = JSON.stringify(body);
+  const lines = Object.entries({
+    ...headers,
+    "Content-Type": jsonContentType,
+    "Content-Length": String(Buffer.byteLength(text)),
+    Connection: "close",
+  }).map(([name, value]) => `${name}: ${value}\r\n`);
+  const statusLine = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? "Error"}\r\n`;
+  socket.end(`${statusLine}${lines.join("")}\r\n${text}`);
+}
+
+export interface NdjsonStream {
+  send(line: Readonly<Record<string, unknown>>): void;
+  end(): void;
+  /** Aborted when the client is gone before the end. */
+  readonly signal: AbortSignal;
+}
+
+/** Begins a response of one JSON object a line, each on its way at once. */
+export function openNdjson(response: ServerResponse): NdjsonStream {
+  const abort = new AbortController();
+  response.on("close", () => {
+    if (!response.writableFinished) abort.abort();
+  });
+  response.writeHead(200, { "Content-Type": ndjsonContentType, "Cache-Control": "no-store" });
+  response.flushHeaders();
+  return {
+    send(line) {
+      if (!abort.signal.aborted) response.write(encodeNdjsonLine(line));
+    },
+    end() {
+      response.end();
+    },
+    signal: abort.signal,
+  };
+}
+
+/** Reads a whole body. @throws SpriteError payload_too_large */
+export async function readBody(
+  request: IncomingMessage,
+  sizeBytesMax: number = jsonBodySizeBytesMax,
+): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let sizeBytes = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    sizeBytes += chunk.length;
+    if (sizeBytes > sizeBytesMax) {
+      throw new SpriteError("payload_too_large", "the request's body is too large", {
+        details: { limit: sizeBytesMax },
+      });
+    }
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+/**
+ * Reads a JSON body; an empty one is an empty object. @throws SpriteError payload_too_large,
+ * invalid_request
+ */
+export async function readJson(request: IncomingMessage): Promise<unknown> {
+  return parseJsonBody(await readBody(request));
+}

@@ -1,0 +1,44 @@
+import type { Duplex } from "node:stream";
+import { type WebSocket, WebSocketServer } from "ws";
+
+import { SpriteError } from "../../contract/errors.ts";
+import { closeReasonBytesMax, closeTimeoutMs, messageSizeBytesMax } from "./limits.ts";
+import { capabilitiesHeader, versionHeader, writeRawError } from "./responses.ts";
+import type { UpgradeContext } from "./route.ts";
+
+export type Upgrader = (context: UpgradeContext, onOpen: (socket: WebSocket) => void) => void;
+
+/** Makes WebSockets of upgrade requests, with the headers that clients look for on the 101. */
+export function createUpgrader(options: {
+  version: string;
+  capabilities: readonly string[];
+}): Upgrader {
+  // The types don't know the close timeout yet.
+  const serverOptions = {
+    noServer: true,
+    perMessageDeflate: false,
+    maxPayload: messageSizeBytesMax,
+    closeTimeout: closeTimeoutMs,
+  };
+  const server = new WebSocketServer(serverOptions);
+  server.on("headers", (headers) => {
+    headers.push(`${versionHeader}: ${options.version}`);
+    if (options.capabilities.length > 0) {
+      headers.push(`${capabilitiesHeader}: ${options.capabilities.join(",")}`);
+    }
+  });
+  server.on("wsClientError", (error: Error, socket: Duplex) => {
+    const refusal = new SpriteError("invalid_request", error.message, { cause: error });
+    writeRawError(socket, refusal, { [versionHeader]: options.version });
+  });
+  return ({ request, socket, head }, onOpen) => {
+    server.handleUpgrade(request, socket, head, onOpen);
+  };
+}
+
+/** Closes with a reason cut to what a close frame holds. */
+export function closeSocket(socket: WebSocket, code: number, reason: string): void {
+  let cut = reason;
+  while (Buffer.byteLength(cut) > closeReasonBytesMax) cut = cut.slice(0, -1);
+  socket.close(code, cut);
+}
