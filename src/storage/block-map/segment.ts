@@ -26,7 +26,7 @@ const headerFieldsSizeBytes = 60;
 /** Where the first slice begins. */
 const headerSizeBlocks = 1;
 /** A segment is sealed when the next unit does not fit. */
-const segmentSizeBytesMax = 4 * 1024 * 1024;
+export const segmentSizeBytesMax = 4 * 1024 * 1024;
 
 const zeroBlock = Buffer.alloc(blockSizeBytes);
 
@@ -39,11 +39,14 @@ export class SegmentWriter {
   #usedBlocks = headerSizeBlocks;
   #isFinished = false;
 
-  constructor(options: { sizeBytesMax?: number } = {}) {
-    const sizeBytesMax = options.sizeBytesMax ?? segmentSizeBytesMax;
+  /** `buffer` is where the segment is put together: one that was used before saves the allocation. */
+  constructor(options: { sizeBytesMax?: number; buffer?: Buffer } = {}) {
+    const sizeBytesMax = options.sizeBytesMax ?? options.buffer?.length ?? segmentSizeBytesMax;
     assert(sizeBytesMax % blockSizeBytes === 0, "segment size is a multiple of the block size");
     assert(sizeBytesMax / blockSizeBytes <= offsetBlocksMax, "slice offsets fit into 16 bits");
-    this.#buffer = Buffer.alloc(sizeBytesMax);
+    this.#buffer = options.buffer ?? Buffer.alloc(sizeBytesMax);
+    // Whatever was in the header's block before is not part of this segment.
+    this.#buffer.fill(0, 0, blockSizeBytes);
   }
 
   get isEmpty(): boolean {

@@ -7,7 +7,7 @@ import { must } from "../../base/assert.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import type { BlockMap } from "../block-map/block-map.ts";
 import { unitSizeBytes } from "../block-map/geometry.ts";
-import { SegmentWriter, storedPart } from "../block-map/segment.ts";
+import { segmentSizeBytesMax, SegmentWriter, storedPart } from "../block-map/segment.ts";
 import type { Slice } from "../block-map/types.ts";
 import { abortCut, beginCut, captureUnit, finishCut } from "../chunk-cache/cut.ts";
 import type { Eviction } from "../chunk-cache/eviction.ts";
@@ -46,6 +46,8 @@ interface Captured {
 export class Cutter {
   readonly #options: CutterOptions;
   readonly #unit = Buffer.alloc(unitSizeBytes);
+  /** One cut runs at a time and seals one segment at a time, so one buffer serves all of them. */
+  readonly #segment = Buffer.alloc(segmentSizeBytesMax);
 
   constructor(options: CutterOptions) {
     this.#options = options;
@@ -110,7 +112,7 @@ export class Cutter {
           await this.#seal(open, segments);
           open = null;
         }
-        open ??= { id: this.#options.map.allocateSegment(), writer: new SegmentWriter() };
+        open ??= { id: this.#options.map.allocateSegment(), writer: new SegmentWriter({ buffer: this.#segment }) };
         changes.set(unit, { segment: open.id, ...open.writer.append(stored) });
       }
       if (index % captureBatchUnits === captureBatchUnits - 1) await nextTurn();
