@@ -23,6 +23,8 @@ export const destroyWaitMsMax = 25_000;
 export const destroyRetryDelayMs = 5_000;
 export const destroyRetryDelayMsMax = 300_000;
 
+/** Check asks only sprites that run; one that is about to end may have to start again. */
+export const checkStartTimeoutMs = 20_000;
 export const checkTimeoutMs = 5_000;
 export const checkBodySizeBytesMax = 64 * 1024;
 

@@ -247,7 +247,7 @@ test("a handshake is refused before the switch, in JSON", async () => {
   await using harness = await startWithSprite();
   const cases: [string, string, number, RegExp][] = [
     ["/v1/sprites/box/exec?cmd=x", "bad", 401, /unauthorized/],
-    ["/v1/sprites/none/exec?cmd=x", harness.token, 404, /no such sprite/],
+    ["/v1/sprites/none/exec?cmd=x", harness.token, 404, /sprite not found/],
     ["/v1/sprites/%00/exec", harness.token, 400, /invalid_request/],
     ["/v1/sprites/box/exec/unknown", harness.token, 404, /session not found: unknown/],
     ["/v1/sprites/box", harness.token, 200, /"name":"box"/],

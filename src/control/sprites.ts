@@ -19,7 +19,7 @@ import type { Log } from "../base/log.ts";
 import type { OpenSplices, SpliceEnd } from "./splice/open-splices.ts";
 import type { Worker, WorkerStatusEvent } from "../worker/worker.ts";
 import { askAgentHealth } from "./agent-health.ts";
-import { destroyWaitMsMax } from "./limits.ts";
+import { checkStartTimeoutMs, destroyWaitMsMax } from "./limits.ts";
 import type { Organization } from "./organization.ts";
 import type { Organizations } from "./organizations.ts";
 import { randomSpriteId } from "./random-ids.ts";
@@ -121,7 +121,7 @@ export class Sprites {
   /** @throws SpriteError not_found */
   find(organization: Organization, name: string): SpriteRecord {
     const sprite = organization.spriteByName(name);
-    if (sprite === null) throw new SpriteError("not_found", "no such sprite");
+    if (sprite === null) throw new SpriteError("not_found", "sprite not found");
     return sprite;
   }
 
@@ -223,7 +223,7 @@ export class Sprites {
       return { status: "ok", reason, asked: false };
     }
     try {
-      const { socketPath } = await this.start(sprite, AbortSignal.timeout(destroyWaitMsMax));
+      const { socketPath } = await this.start(sprite, AbortSignal.timeout(checkStartTimeoutMs));
       const { healthy, reason } = await askAgentHealth(socketPath);
       return { status: healthy ? "ok" : "unhealthy", reason, asked: true };
     } catch (error) {

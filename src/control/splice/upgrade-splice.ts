@@ -89,8 +89,8 @@ export class UpgradeSplice implements Splice {
   #watchClient(): void {
     const client = this.#client;
     const gone = (): void => {
-      this.#abort.abort(new SpriteError("unavailable", "the client closed the connection"));
       if (this.#open) this.#upstream?.destroy();
+      else this.#abort.abort(new SpriteError("unavailable", "the client closed the connection"));
     };
     client.on("error", () => client.destroy());
     client.on("close", gone);
