@@ -1,43 +1,47 @@
 import { request as httpRequest, type IncomingMessage } from "node:http";
 
+import { z } from "zod";
+
 import { checkBodySizeBytesMax, checkTimeoutMs } from "./limits.ts";
 
 export interface AgentHealth {
-  healthy: boolean;
-  /** Why it is not healthy; null when it is. */
+  /** `ok`, or what the agent calls its trouble. */
+  status: string;
+  /** Why it is not ok; null when it is. */
   reason: string | null;
   /** What the agent says it runs, from its `Sprite-Version`; null when it does not say. */
   version: string | null;
 }
 
-/** Asks the agent's own `/healthz`. Never throws: no answer is an answer too. */
-export async function askAgentHealth(socketPath: string): Promise<AgentHealth> {
+const agentBodySchema = z.object({
+  status: z.string().min(1).max(64),
+  reason: z.string().max(1024).nullish(),
+});
+
+/** Asks the agent's own `check`. Never throws: no answer is an answer too. */
+export async function askAgentHealth(socketPath: string, name: string): Promise<AgentHealth> {
   try {
-    const { response, text } = await get(socketPath, "/healthz");
-    const version = response.headers["sprite-version"];
-    return {
-      healthy: response.statusCode === 200,
-      reason: response.statusCode === 200 ? null : unhealthyReason(response.statusCode, text),
-      version: typeof version === "string" ? version : null,
-    };
+    const { response, text } = await get(socketPath, `/v1/sprites/${name}/check`);
+    const header = response.headers["sprite-version"];
+    const version = typeof header === "string" ? header : null;
+    return { ...readHealth(response.statusCode ?? 0, text), version };
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    return { healthy: false, reason: `the agent does not answer: ${message}`, version: null };
+    return { status: "unhealthy", reason: `the agent does not answer: ${message}`, version: null };
   }
 }
 
-function unhealthyReason(status: number | undefined, text: string): string {
+function readHealth(status: number, text: string): { status: string; reason: string | null } {
+  // An agent without a check of its own has shown that it answers.
+  if (status === 404) return { status: "ok", reason: null };
+  if (status !== 200)
+    return { status: "unhealthy", reason: `the agent answers with status ${status}` };
   try {
-    const body: unknown = JSON.parse(text);
-    if (typeof body === "object" && body !== null) {
-      const { reason, message } = body as { reason?: unknown; message?: unknown };
-      if (typeof reason === "string") return reason;
-      if (typeof message === "string") return message;
-    }
+    const body = agentBodySchema.parse(JSON.parse(text));
+    return { status: body.status, reason: body.reason ?? null };
   } catch {
-    // Not JSON: the status says it all.
+    return { status: "unhealthy", reason: "the agent's answer makes no sense" };
   }
-  return `the agent answers with status ${status ?? 0}`;
 }
 
 function get(

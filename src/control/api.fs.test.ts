@@ -270,6 +270,17 @@ test("check tells the truth and wakes nobody", async () => {
     reason: null,
   });
   assert.equal(typeof healthy["elapsed"], "number");
+  const answers: [number, object, string, string | null][] = [
+    [404, {}, "ok", null],
+    [200, { status: "degraded", reason: "the bucket is away" }, "degraded", "the bucket is away"],
+    [200, { status: 7 }, "unhealthy", "the agent's answer makes no sense"],
+    [500, {}, "unhealthy", "the agent answers with status 500"],
+  ];
+  for (const [status, body, expectedStatus, reason] of answers) {
+    worker.agentOf(id).health = { status, body };
+    const checked = (await call("GET", "/v1/sprites/box/check")).body;
+    assert.partialDeepStrictEqual(checked, { status: expectedStatus, reason });
+  }
   await worker.killUnnoticed(id);
   const dead = (await call("GET", "/v1/sprites/box/check")).body;
   assert.equal(dead["status"], "unhealthy");

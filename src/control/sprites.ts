@@ -190,7 +190,7 @@ export class Sprites {
     return this.#exclusively(sprite.id, async () => {
       if (worker.status(sprite.id) === "cold") return result(`starts with ${version} next time`);
       const { socketPath } = await worker.ensureRunning(spriteSpec(sprite));
-      const health = await askAgentHealth(socketPath);
+      const health = await askAgentHealth(socketPath, sprite.name);
       if (health.version === version) return result(`runs ${version} already`);
       await this.#reboot(sprite, "sprite upgrading");
       return result(`upgraded to ${version}`);
@@ -224,8 +224,8 @@ export class Sprites {
     }
     try {
       const { socketPath } = await this.start(sprite, AbortSignal.timeout(checkStartTimeoutMs));
-      const { healthy, reason } = await askAgentHealth(socketPath);
-      return { status: healthy ? "ok" : "unhealthy", reason, asked: true };
+      const { status, reason } = await askAgentHealth(socketPath, sprite.name);
+      return { status, reason, asked: true };
     } catch (error) {
       const reason = error instanceof SpriteError ? error.message : "the sprite does not start";
       return { status: "unhealthy", reason, asked: true };

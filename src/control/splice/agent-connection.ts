@@ -23,7 +23,7 @@ const goneCodes: ReadonlySet<string> = new Set(["ENOENT", "ECONNREFUSED", "ECONN
 export async function connectAgent(start: StartAgent, signal: AbortSignal): Promise<Socket> {
   let lastError: unknown;
   for (let attempt = 1; attempt <= connectAttemptsMax; attempt += 1) {
-    const { socketPath } = await start(signal);
+    const { socketPath } = await unlessAborted(start(signal), signal);
     try {
       return await connectWithBacklog(socketPath, signal);
     } catch (error) {
@@ -34,6 +34,16 @@ export async function connectAgent(start: StartAgent, signal: AbortSignal): Prom
     await delay(connectRetryDelayMs * attempt, undefined, { signal });
   }
   throw unavailable(lastError);
+}
+
+/** A worker may go on with a start that others wait for too; this caller does not. */
+function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(abortReason(signal));
+    if (signal.aborted) onAbort();
+    signal.addEventListener("abort", onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
+  });
 }
 
 function unavailable(cause: unknown): SpriteError {

@@ -22,6 +22,8 @@ export class FakeAgent {
   /** Requests whose client left before the answer ended. */
   abortedCount = 0;
   version = "v0.0.1-test";
+  /** The answer to `check`. */
+  health: { status: number; body: object } = { status: 200, body: { status: "ok" } };
   readonly #sockets = new Set<Socket>();
   readonly #server = createServer((request, response) => this.#onRequest(request, response));
   readonly #webSockets = new WebSocketServer({ noServer: true, perMessageDeflate: false });
@@ -79,8 +81,9 @@ export class FakeAgent {
       if (!response.writableFinished) this.abortedCount += 1;
     });
     const url = new URL(request.url ?? "", "http://agent");
-    if (url.pathname === "/healthz") {
-      response.writeHead(200, { "sprite-version": this.version }).end("{}");
+    if (url.pathname.endsWith("/check")) {
+      const { status, body } = this.health;
+      response.writeHead(status, { "sprite-version": this.version }).end(JSON.stringify(body));
       return;
     }
     const last = url.pathname.split("/").at(-1) ?? "";

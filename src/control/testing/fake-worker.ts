@@ -4,7 +4,6 @@ import { join } from "node:path";
 
 import { SpriteError } from "../../contract/errors.ts";
 import type { SpriteSpec, SpriteStatus, Worker, WorkerStatusEvent } from "../../worker/worker.ts";
-import { abortReason } from "../splice/abort-reason.ts";
 import { FakeAgent } from "./fake-agent.ts";
 
 export class FakeWorker implements Worker {
@@ -35,10 +34,11 @@ export class FakeWorker implements Worker {
     await this.ensureRunning(spec);
   }
 
-  async ensureRunning(spec: SpriteSpec, signal?: AbortSignal): Promise<{ socketPath: string }> {
+  /** Deaf to its signal, as a worker may be whose starts are shared. */
+  async ensureRunning(spec: SpriteSpec): Promise<{ socketPath: string }> {
     const running = this.#agents.get(spec.id);
     if (running !== undefined) return { socketPath: running.socketPath };
-    await Promise.race([this.startGate, aborted(signal)]);
+    await this.startGate;
     if (this.startError !== null) throw this.startError;
     if (this.destroyed.includes(spec.id)) throw new SpriteError("start_failed", "destroyed");
     this.startCount += 1;
@@ -89,10 +89,4 @@ export class FakeWorker implements Worker {
   #emit(event: WorkerStatusEvent): void {
     for (const listener of this.#listeners) listener(event);
   }
-}
-
-function aborted(signal: AbortSignal | undefined): Promise<never> {
-  return new Promise((_, reject) => {
-    signal?.addEventListener("abort", () => reject(abortReason(signal)), { once: true });
-  });
 }
