@@ -9,6 +9,7 @@ import { parseArgs } from "node:util";
 
 import { buildImage } from "./builder.ts";
 import { lockFile } from "./lock.ts";
+import { startProgress } from "./progress.ts";
 import { recipeHash } from "./recipe-hash.ts";
 import { imageNames, isImageName, recipes, type ImageName } from "./recipes.ts";
 
@@ -115,13 +116,8 @@ async function main(): Promise<void> {
   if (!isImageName(values.image)) {
     throw new Error(`unknown image "${values.image}": choose one of ${imageNames.join(", ")}`);
   }
-  const image = await ensureImage(values.image, {
-    log: {
-      info: (line) =>
-        process.stderr.write(`images: ${line}
-`),
-    },
-  });
+  const progress = startProgress(process.stderr, "images: ");
+  const image = await ensureImage(values.image, { log: progress }).finally(() => progress.end());
   if (values["print-path"]) process.stdout.write(`${image.path}\n`);
 }
 

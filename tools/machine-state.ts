@@ -89,10 +89,20 @@ async function readTables(): Promise<string[]> {
 /** What the kernel's tools print as JSON: one key that holds an array. */
 async function readTable<Row>(command: readonly string[], key: string): Promise<Row[]> {
   const [file = "", ...args] = command;
-  const { stdout } = await run(file, args, { timeout: 10_000 });
+  const stdout = await runRetried(file, args);
   // With nothing to list some of these tools print nothing at all.
   if (stdout.trim() === "") return [];
   return (JSON.parse(stdout) as Record<string, Row[]>)[key] ?? [];
+}
+
+/** These tools fail when a process or a device vanishes while they look at it; the next look does not meet it. */
+async function runRetried(file: string, args: readonly string[], triesLeft = 5): Promise<string> {
+  try {
+    return (await run(file, args, { timeout: 10_000 })).stdout;
+  } catch (error) {
+    if (triesLeft > 1) return await runRetried(file, args, triesLeft - 1);
+    throw new Error(`read the machine's state: ${(error as Error).message}`, { cause: error });
+  }
 }
 
 const cgroupDepthMax = 4;

@@ -117,4 +117,11 @@ async function main(): Promise<void> {
   process.exitCode = counts.failed > 0 || leaks.length > 0 ? 1 : 0;
 }
 
-if (import.meta.main) await main();
+if (import.meta.main) {
+  await main().catch((error: unknown) => {
+    process.stdout.write(
+      `test-phases: ${error instanceof Error ? error.message : String(error)}\n`,
+    );
+    process.exitCode = 1;
+  });
+}
