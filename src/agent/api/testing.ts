@@ -82,7 +82,7 @@ export class ExecClient {
     this.socket.on("message", (data, isBinary) => {
       const bytes = data as Buffer;
       if (isBinary) this.frames.push({ kind: "binary", bytes });
-      else this.frames.push({ kind: "text", value: JSON.parse(bytes.toString()) });
+      else this.frames.push({ kind: "text", value: parseObject(bytes.toString()) });
     });
     this.socket.on("close", (code, reason) => closed.resolve({ code, reason: reason.toString() }));
   }
@@ -176,4 +176,8 @@ export async function openPort(agent: TestAgent): Promise<{ url: string; server:
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
   return { url: `http://127.0.0.1:${port}`, server };
+}
+
+function parseObject(text: string): Record<string, unknown> {
+  return JSON.parse(text) as Record<string, unknown>;
 }
