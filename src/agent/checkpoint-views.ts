@@ -15,7 +15,8 @@ export class CheckpointViews {
   readonly #options: {
     volume: Volume;
     helper: HostHelper;
-    sandbox: Sandbox;
+    /** Null while there is none. */
+    sandbox: () => Sandbox | null;
     runDirectory: string;
     log: Log;
   };
@@ -26,7 +27,8 @@ export class CheckpointViews {
   constructor(options: {
     volume: Volume;
     helper: HostHelper;
-    sandbox: Sandbox;
+    /** Null while there is none. */
+    sandbox: () => Sandbox | null;
     runDirectory: string;
     log: Log;
   }) {
@@ -81,7 +83,7 @@ export class CheckpointViews {
         // The freeze emptied the journal, and a read-only device could not replay one.
         data: "noload",
       });
-      await sandbox.showCheckpoint({ checkpointId: id, diskDirectory: directory });
+      await sandbox()?.showCheckpoint({ checkpointId: id, diskDirectory: directory });
     } catch (error) {
       log.warn({ err: error, checkpoint: id }, "a checkpoint cannot be shown");
       await volume.setCheckpointHealth(id, "mount_failed").catch(() => undefined);
@@ -93,7 +95,7 @@ export class CheckpointViews {
     const { volume, helper, sandbox, log } = this.#options;
     if (!this.#shown.delete(id)) return;
     try {
-      await sandbox.hideCheckpoint(id);
+      await sandbox()?.hideCheckpoint(id);
       await helper.run({ type: "unmount", target: this.#directoryOf(id), lazy: true });
       await volume.hideCheckpoint(id);
       await rmdir(this.#directoryOf(id));

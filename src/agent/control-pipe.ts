@@ -12,9 +12,7 @@ export interface ControlPipe<Startup> {
   say(status: AgentStatus): void;
 }
 
-export function openControlPipe<Startup>(
-  input: Readable = process.stdin,
-): ControlPipe<Startup> {
+export function openControlPipe<Startup>(input: Readable = process.stdin): ControlPipe<Startup> {
   const startup = Promise.withResolvers<Startup>();
   const stop = Promise.withResolvers<AgentCommand>();
   let started = false;

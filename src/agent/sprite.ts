@@ -1,6 +1,13 @@
+import { must } from "../base/assert.ts";
 import type { Log } from "../base/log.ts";
 import { SpriteError } from "../contract/errors.ts";
-import type { Command, Launcher, PipeProcess, TerminalProcess, TerminalSize } from "../sandbox/process.ts";
+import type {
+  Command,
+  Launcher,
+  PipeProcess,
+  TerminalProcess,
+  TerminalSize,
+} from "../sandbox/process.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import type { CheckpointRecord, Volume } from "../storage/volume/volume.ts";
 import type { CheckpointViews } from "./checkpoint-views.ts";
@@ -10,7 +17,8 @@ import { Gate } from "./gate.ts";
 export interface SpriteParts {
   disk: Disk;
   volume: Volume;
-  sandbox: Sandbox;
+  /** A container lives once: each start gets a new one. */
+  makeSandbox: () => Sandbox;
   views: CheckpointViews;
   /** Ends the sessions: their processes go with the container. */
   endSessions: (reason: string) => Promise<void>;
@@ -28,6 +36,7 @@ export class Sprite implements Launcher {
   readonly #parts: SpriteParts;
   readonly #gate = new Gate();
   #operations: Promise<unknown> = Promise.resolve();
+  #sandbox: Sandbox | null = null;
   #restoring = false;
   #stopping = false;
 
@@ -38,19 +47,23 @@ export class Sprite implements Launcher {
   /** Mounts the disk and starts the container. @throws SpriteError start_failed, disk_full */
   async start(): Promise<void> {
     await this.#parts.disk.open();
-    await this.#parts.sandbox.start();
-    this.#gate.open();
+    await this.#startContainer();
     this.#parts.views.refresh();
+  }
+
+  /** The container there is now, for what only looks at it. */
+  get sandbox(): Sandbox | null {
+    return this.#sandbox;
   }
 
   async launch(command: Command, options: { stdin: boolean }): Promise<PipeProcess> {
     await this.#gate.pass();
-    return await this.#parts.sandbox.launch(command, options);
+    return await must(this.#sandbox, "an open gate has a container").launch(command, options);
   }
 
   async launchTerminal(command: Command, size: TerminalSize): Promise<TerminalProcess> {
     await this.#gate.pass();
-    return await this.#parts.sandbox.launchTerminal(command, size);
+    return await must(this.#sandbox, "an open gate has a container").launchTerminal(command, size);
   }
 
   async listCheckpoints(): Promise<CheckpointRecord[]> {
@@ -62,6 +75,11 @@ export class Sprite implements Launcher {
     const record = (await this.listCheckpoints()).find((candidate) => candidate.id === id);
     if (record === undefined) throw new SpriteError("not_found", `checkpoint not found: ${id}`);
     return record;
+  }
+
+  /** The checkpoint that the live state descends from; null before the first. */
+  async currentSourceId(): Promise<string | null> {
+    return (await this.#parts.volume.statistics()).sourceId;
   }
 
   /** Settles when the checkpoint is in the bucket. */
@@ -120,9 +138,9 @@ export class Sprite implements Launcher {
     this.#stopping = true;
     this.#gate.close(new SpriteError("unavailable", "the sprite is stopping"));
     await this.#operations.catch(() => undefined);
-    const { sandbox, views, disk, endSessions } = this.#parts;
+    const { views, disk, endSessions } = this.#parts;
     await endSessions("the sprite is stopping");
-    await sandbox.stop();
+    await this.#sandbox?.stop();
     await views.close();
     await disk.close(options);
   }
@@ -151,8 +169,8 @@ export class Sprite implements Launcher {
 
   /** After a failed restore: the state before, running. @throws whatever keeps even that from starting */
   async #goBack(undoId: string | null): Promise<void> {
-    const { disk, sandbox } = this.#parts;
-    await sandbox.stop();
+    const { disk } = this.#parts;
+    await this.#sandbox?.stop();
     await disk.detach();
     if (undoId !== null) await disk.replace(undoId);
     await disk.attach();
@@ -162,12 +180,24 @@ export class Sprite implements Launcher {
   async #stopContainer(reason: string): Promise<void> {
     this.#gate.hold();
     await this.#parts.endSessions(reason);
-    await this.#parts.sandbox.stop();
+    await this.#sandbox?.stop();
   }
 
   async #startContainer(): Promise<void> {
-    await this.#parts.sandbox.start();
+    const sandbox = this.#parts.makeSandbox();
+    this.#sandbox = sandbox;
+    await sandbox.start();
+    void sandbox.died.then(({ reason }) => this.#onDied(sandbox, reason));
     this.#gate.open();
+  }
+
+  /** The guest's root ended its own first process, or the kernel did: the box boots again, as a computer would. */
+  #onDied(sandbox: Sandbox, reason: string): void {
+    if (this.#sandbox !== sandbox || this.#stopping) return;
+    this.#parts.log.warn({ reason }, "the container ended by itself: starting it again");
+    this.restart().catch((error: unknown) => {
+      this.#parts.log.error({ err: error }, "the container does not start again");
+    });
   }
 
   async #exclusively<T>(operation: () => Promise<T>): Promise<T> {

@@ -57,7 +57,10 @@ export interface AgentNetwork {
   nameserver: string;
 }
 
-export type AgentCommand = { type: "stop"; /** Leave the disk unsynced: the sprite is being destroyed. */ discard: boolean };
+export type AgentCommand = {
+  type: "stop";
+  /** Leave the disk unsynced: the sprite is being destroyed. */ discard: boolean;
+};
 
 export type AgentStatus =
   | { type: "ready"; socketPath: string; bootMs: number }

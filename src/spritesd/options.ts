@@ -11,7 +11,7 @@ export interface ServeOptions {
   bucket: string | null;
   image: ImageName;
   uplink: Uplink;
-  runtime: string | null;
+  runtime: "runc" | "crun" | "runsc" | null;
   memoryBytesMax: number;
   cpuCoresMax: number;
   pidsMax: number;
@@ -107,7 +107,7 @@ export function serveOptionsOf(values: Record<string, unknown>): ServeOptions {
     bucket: (values["bucket"] as string | undefined) ?? null,
     image: values["image"] as ServeOptions["image"],
     uplink: values["uplink"] as Uplink,
-    runtime: (values["runtime"] as string | undefined) ?? null,
+    runtime: (values["runtime"] as ServeOptions["runtime"] | undefined) ?? null,
     memoryBytesMax: values["memoryMax"] as number,
     cpuCoresMax: values["cpusMax"] as number,
     pidsMax: values["pidsMax"] as number,

@@ -3,6 +3,7 @@ import { join, resolve } from "node:path";
 import { ensureImage } from "../../images/build.ts";
 import type { Log } from "../base/log.ts";
 import { createControl } from "../control/control.ts";
+import { createHostHelper } from "../host/host-helper.ts";
 import { chooseRuntime } from "../host/runtime.ts";
 import { createGateway } from "../sandbox/gateway.ts";
 import { openObjectStore } from "../storage/object-store/open-object-store.ts";
@@ -13,7 +14,7 @@ import { ImageServers } from "../worker/image-servers.ts";
 import { clearCgroups, clearLeftovers } from "../worker/leftovers.ts";
 import { diskSizeBytesDefault } from "../worker/limits.ts";
 import { LocalWorker } from "../worker/local-worker.ts";
-import { imageCacheDirectory, placesOf } from "../worker/places.ts";
+import { imageCacheDirectory, networkDirectory, placesOf } from "../worker/places.ts";
 import { takeServerLock } from "../worker/server-lock.ts";
 import { Slots } from "../worker/slots.ts";
 
@@ -70,12 +71,17 @@ async function start(
     file: path,
     cacheDirectory: (hash) => imageCacheDirectory(places, hash),
   });
-  const gateway = await createGateway({
-    directory: join(places.runDirectory, "network"),
-    serverHash: places.serverHash,
-    uplink: options.uplink,
+  const helper = createHostHelper(log);
+  undo.push(() => helper.close());
+  const gateway = await createGateway(
+    {
+      directory: networkDirectory(places),
+      serverHash: places.serverHash,
+      uplink: options.uplink,
+      helper,
+    },
     log,
-  });
+  );
   undo.push(() => gateway.close());
 
   const common = {
@@ -96,10 +102,7 @@ async function start(
     images,
     defaultImageHash: imageHash,
     slots: new Slots(places.serverHash),
-    networkOf: (slot) => ({
-      interfaceName: slot.interfaceName,
-      ...gateway.addressesOf(slot.index),
-    }),
+    networkOf: (slot) => gateway.networkOf(slot),
     limits: limitsOf(options),
     runtime,
     diskSizeBytes: diskSizeBytesDefault,

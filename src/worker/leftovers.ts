@@ -4,8 +4,9 @@ import type { Log } from "../base/log.ts";
 import { isAlive, signalProcess, type ProcessIdentity } from "../base/process-identity.ts";
 import { waitUntil } from "../base/wait.ts";
 import { runCommand } from "../host/command.ts";
+import { removeGatewayLeftovers } from "../sandbox/gateway.ts";
 import { commandTimeoutMs, staleAgentTimeoutMs } from "./limits.ts";
-import type { Places } from "./places.ts";
+import { networkDirectory, type Places } from "./places.ts";
 
 /**
  * Clears what a server that was killed left behind: its children, the containers, cgroups, the run directory. Mounts, loop devices and
@@ -23,6 +24,7 @@ export async function clearLeftovers(places: Places, runtime: string, log: Log):
   }
   await clearContainers(places, runtime, log);
   await clearCgroups(places);
+  await removeGatewayLeftovers(networkDirectory(places), log);
   await rm(places.runDirectory, { recursive: true, force: true });
 }
 

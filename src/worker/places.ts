@@ -44,7 +44,6 @@ export function imageCacheDirectory(places: Places, imageHash: string): string {
   return join(places.cacheDirectory, "images", imageHash);
 }
 
-/** The container's id for the OCI runtime: its directory name below the runtime root. */
-export function containerId(spriteId: string): string {
-  return `os-${shortSpriteId(spriteId)}`;
+export function networkDirectory(places: Places): string {
+  return join(places.runDirectory, "network");
 }

@@ -2,10 +2,10 @@ import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Log } from "../base/log.ts";
 import { SpriteError } from "../contract/errors.ts";
+import { containerId } from "../sandbox/container.ts";
 import type { AgentStartup } from "../agent/startup.ts";
 import { clearContainer } from "./leftovers.ts";
 import { agentStartTimeoutMs, agentStopTimeoutMs } from "./limits.ts";
-import { containerId } from "./places.ts";
 import { SupervisedProcess } from "./supervised-process.ts";
 
 export interface SpriteProcessOptions {

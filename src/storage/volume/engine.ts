@@ -269,6 +269,7 @@ export class VolumeEngine {
       cachedBytes: allocatedBytes(this.local.cache),
       bucketBytes,
       lastCut: this.#map.lastCut,
+      sourceId: this.#map.sourceId,
       syncedCut: Math.max(0, this.#publisher.syncedCut),
       syncedAtMs: this.#publisher.syncedAtMs,
     };

@@ -34,6 +34,8 @@ export interface VolumeStatistics {
   cachedBytes: number;
   bucketBytes: number;
   lastCut: number;
+  /** The checkpoint that the live file descends from; null before the first. */
+  sourceId: string | null;
   syncedCut: number;
   /** Time of the newest cut that is in the bucket, ms since the epoch; null before the first. */
   syncedAtMs: number | null;

@@ -1,0 +1,112 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import type { Log } from "../base/log.ts";
+import { createHostHelper } from "../host/host-helper.ts";
+import { createSandbox } from "../sandbox/container.ts";
+import { openVolume } from "../storage/volume/open-volume.ts";
+import { createAgentServer, createInsideServer, insideSocketMode } from "./api/agent-server.ts";
+import { CheckpointViews } from "./checkpoint-views.ts";
+import { checkpointRoutes } from "./checkpoint-routes.ts";
+import { Disk } from "./disk.ts";
+import { healthRoutes } from "./health.ts";
+import { writeInsideFiles } from "./inside-files.ts";
+import { syncIntervalMs } from "./limits.ts";
+import { Sessions } from "./sessions/sessions.ts";
+import { Sprite } from "./sprite.ts";
+import type { AgentStartup } from "./startup.ts";
+
+export interface Agent {
+  socketPath: string;
+  stop(options: { discard: boolean }): Promise<void>;
+}
+
+/** Brings one sprite up: disk, container, API. What had begun is ended again when a step fails. */
+export async function bootAgent(startup: AgentStartup, log: Log): Promise<Agent> {
+  const { runDirectory } = startup;
+  const helper = createHostHelper(log);
+  // Its start overlaps with the volume's.
+  helper.start();
+  const dotSpriteDirectory = join(runDirectory, "dot-sprite");
+  await mkdir(dotSpriteDirectory, { recursive: true });
+  await writeInsideFiles(dotSpriteDirectory, startup.version);
+
+  const volume = await openVolume({
+    bucket: startup.bucket,
+    prefix: `sprites/${startup.spriteId}`,
+    cacheDirectory: startup.cacheDirectory,
+    cacheSizeBytesMax: startup.cacheSizeBytesMax,
+    sizeBytes: startup.diskSizeBytes,
+    readOnly: false,
+    syncIntervalMs,
+  });
+  const disk = new Disk({ volume, helper, runDirectory });
+  const views = new CheckpointViews({
+    volume,
+    helper,
+    sandbox: () => sprite.sandbox,
+    runDirectory,
+    log,
+  });
+  const sprite: Sprite = new Sprite({
+    disk,
+    volume,
+    views,
+    makeSandbox: () =>
+      createSandbox(sandboxOptions(startup, disk, dotSpriteDirectory), log, { helper }),
+    endSessions: (reason) => sessions.endAll(reason),
+    log,
+  });
+  const sessions = new Sessions({ launcher: sprite, log });
+  const health = healthRoutes(volume, log);
+
+  const { version } = startup;
+  const routes = checkpointRoutes(sprite);
+  const inside = createInsideServer({ routes, version, log });
+  const outside = createAgentServer({
+    sessions,
+    environment: () => startup.environment,
+    routes: [...routes, ...health],
+    version,
+    log,
+  });
+  const stop = async (options: { discard: boolean }): Promise<void> => {
+    await sprite.stop(options);
+    await Promise.all([inside.close(), outside.close()]);
+    await helper.close();
+  };
+  const socketPath = join(runDirectory, "agent.sock");
+  try {
+    await inside.listen(join(dotSpriteDirectory, "api.sock"), { mode: insideSocketMode });
+    await sprite.start();
+    await outside.listen(socketPath, { mode: 0o600 });
+  } catch (error) {
+    await stop({ discard: false }).catch((cause: unknown) => {
+      log.error({ err: cause }, "could not clear up after a failed start");
+    });
+    throw error;
+  }
+  return { socketPath, stop };
+}
+
+function sandboxOptions(
+  startup: AgentStartup,
+  disk: Disk,
+  dotSpriteDirectory: string,
+): Parameters<typeof createSandbox>[0] {
+  const { spriteId, name, imageDirectory, runDirectory, hostIdBase, limits, network } = startup;
+  const { runtime, runtimeRoot, cgroupPath } = startup;
+  return {
+    spriteId,
+    name,
+    diskDirectory: disk.directory,
+    imageDirectory,
+    runDirectory,
+    dotSpriteDirectory,
+    hostIdBase,
+    limits,
+    network,
+    runtime,
+    runtimeRoot,
+    cgroupPath,
+  };
+}

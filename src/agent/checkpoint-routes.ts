@@ -1,0 +1,106 @@
+import {
+  checkpointCreateSchema,
+  checkpointEvent,
+  checkpointList,
+  checkpointObject,
+  currentCheckpointId,
+  parseCheckpointListQuery,
+} from "../contract/checkpoint.ts";
+import { errorResponse, SpriteError } from "../contract/errors.ts";
+import { validate } from "../contract/validate.ts";
+import type { CheckpointRecord } from "../storage/volume/volume.ts";
+import {
+  openNdjson,
+  readJson,
+  sendJson,
+  sendNoContent,
+  type NdjsonStream,
+} from "./api/responses.ts";
+import type { RequestContext, Route } from "./api/route.ts";
+import type { Progress, Sprite } from "./sprite.ts";
+
+/** The endpoints of contract.md section 5, the same outside and on the socket inside. */
+export function checkpointRoutes(sprite: Sprite): Route[] {
+  const one = ["checkpoints", ":id"] as const;
+  return [
+    { method: "POST", pattern: ["checkpoint"], handle: (context) => create(sprite, context) },
+    { method: "GET", pattern: ["checkpoints"], handle: (context) => list(sprite, context) },
+    { method: "GET", pattern: one, handle: (context) => get(sprite, context) },
+    { method: "DELETE", pattern: one, handle: (context) => remove(sprite, context) },
+    { method: "POST", pattern: [...one, "restore"], handle: (context) => restore(sprite, context) },
+  ];
+}
+
+async function create(sprite: Sprite, { request, response, log }: RequestContext): Promise<void> {
+  const { comment } = validate(checkpointCreateSchema, await readJson(request));
+  const stream = openNdjson(response);
+  await narrate(stream, log, async (progress) => {
+    progress("Creating checkpoint...");
+    const { id } = await sprite.createCheckpoint(comment);
+    progress(`ID: ${id}`);
+    return `Checkpoint ${id} created`;
+  });
+}
+
+async function restore(sprite: Sprite, { params, response, log }: RequestContext): Promise<void> {
+  const id = params["id"] ?? "";
+  await sprite.checkRestore(id);
+  const stream = openNdjson(response);
+  await narrate(stream, log, async (progress) => {
+    await sprite.restore(id, progress);
+    return `Restored from ${id}`;
+  });
+}
+
+async function list(sprite: Sprite, { request, response }: RequestContext): Promise<void> {
+  const { searchParams } = new URL(request.url ?? "/", "http://sprite");
+  const query = parseCheckpointListQuery(searchParams);
+  sendJson(response, 200, checkpointList(await sprite.listCheckpoints(), query));
+}
+
+async function get(sprite: Sprite, { params, response }: RequestContext): Promise<void> {
+  const id = params["id"] ?? "";
+  const record =
+    id === currentCheckpointId ? await currentState(sprite) : await sprite.getCheckpoint(id);
+  sendJson(response, 200, checkpointObject(record));
+}
+
+async function remove(sprite: Sprite, { params, response }: RequestContext): Promise<void> {
+  await sprite.deleteCheckpoint(params["id"] ?? "");
+  sendNoContent(response);
+}
+
+/** The live state in a checkpoint's shape: it descends from the newest checkpoint of its line. */
+async function currentState(sprite: Sprite): Promise<CheckpointRecord> {
+  const sourceId = await sprite.currentSourceId();
+  const source = sourceId === null ? null : await sprite.getCheckpoint(sourceId);
+  return {
+    id: currentCheckpointId,
+    createTimeMs: Date.now(),
+    comment: "",
+    isAuto: false,
+    sourceId,
+    history: source === null ? [] : [source.id, ...source.history],
+    health: "",
+  };
+}
+
+/**
+ * Runs a long operation whose progress the client reads line by line. The last line is `complete` or `error`, whatever happens. A client
+ * that goes away does not stop the operation: half a restore helps nobody.
+ */
+async function narrate(
+  stream: NdjsonStream,
+  log: RequestContext["log"],
+  operation: (progress: Progress) => Promise<string>,
+): Promise<void> {
+  try {
+    const done = await operation((text) => stream.send(checkpointEvent.info(text, Date.now())));
+    stream.send(checkpointEvent.complete(done, Date.now()));
+  } catch (error) {
+    if (!(error instanceof SpriteError)) log.error({ err: error }, "the operation failed");
+    const { body } = errorResponse(error);
+    stream.send(checkpointEvent.error(body.message, Date.now()));
+  }
+  stream.end();
+}

@@ -1,0 +1,29 @@
+/** The outer world of one sprite: the process that a worker starts for it (startup.ts). */
+import { createLog, type LogLevel } from "../base/log.ts";
+import { SpriteError } from "../contract/errors.ts";
+import { bootAgent } from "./boot.ts";
+import { openControlPipe } from "./control-pipe.ts";
+import type { AgentStartup } from "./startup.ts";
+
+const pipe = openControlPipe<AgentStartup>();
+const startup = await pipe.startup;
+const log = createLog({ level: startup.logLevel as LogLevel, room: "agent" }).child({
+  spriteId: startup.spriteId,
+});
+process.title = `sprite ${startup.name}`;
+
+try {
+  const agent = await bootAgent(startup, log);
+  const bootMs = Math.round(performance.now());
+  pipe.say({ type: "ready", socketPath: agent.socketPath, bootMs });
+  const { discard } = await pipe.stop;
+  await agent.stop({ discard });
+  pipe.say({ type: "stopped", synced: !discard });
+  process.exit(0);
+} catch (error) {
+  log.error({ err: error }, "the agent cannot go on");
+  const message = error instanceof Error ? error.message : String(error);
+  const code = error instanceof SpriteError ? error.code : "start_failed";
+  pipe.say({ type: "failed", code, message });
+  process.exit(1);
+}
