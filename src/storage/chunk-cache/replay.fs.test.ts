@@ -1,0 +1,186 @@
+import assert from "node:assert/strict";
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { replayLog, type ReplayOutcome } from "./replay.ts";
+import {
+  decodeHeader,
+  encodeHeader,
+  encodeRecord,
+  headerSizeBytes,
+  type LogRecord,
+  recordSizeBytes,
+  recordType,
+} from "./residency-log.ts";
+import { SharedState } from "./shared-state.ts";
+
+const unitCount = 4;
+const directory = mkdtempSync(join(tmpdir(), "opensprites-replay-"));
+after(() => rmSync(directory, { recursive: true, force: true }));
+
+const header = encodeHeader({
+  bootId: "11111111-2222-3333-4444-555555555555",
+  volumeId: "0123456789abcdef0123456789abcdef",
+  unitCount,
+  blocksInode: 7,
+});
+
+const unit = (value: number, valid: number, dirty: number): LogRecord => ({
+  type: recordType.unit,
+  value,
+  valid,
+  dirty,
+});
+const mark = (type: number, value: number): LogRecord => ({ type, value, valid: 0, dirty: 0 });
+
+/** Units 0 and 1 are in the map, 2 and 3 are not. */
+const records: LogRecord[] = [
+  unit(0, 0x00ff, 0x0000),
+  unit(1, 0xffff, 0x0003),
+  mark(recordType.flushed, 2),
+  unit(2, 0xffff, 0x0001),
+  mark(recordType.cutBegun, 1),
+  unit(1, 0xffff, 0x0010),
+  mark(recordType.flushed, 6),
+  mark(recordType.cutCommitted, 1),
+  unit(0, 0x00ff, 0x0101),
+  unit(0, 0x01ff, 0x0101),
+  mark(recordType.cutBegun, 2),
+  unit(3, 0xffff, 0x8000),
+  mark(recordType.flushed, 12),
+  unit(1, 0x0000, 0x0000),
+];
+
+function encodeLog(): Buffer {
+  const bytes = Buffer.alloc(headerSizeBytes + records.length * recordSizeBytes);
+  header.copy(bytes);
+  for (const [index, record] of records.entries()) {
+    encodeRecord(bytes, headerSizeBytes + index * recordSizeBytes, index, record);
+  }
+  return bytes;
+}
+
+interface UnitState {
+  valid: number;
+  dirty: number;
+}
+
+/** The rules of ARCHITECTURE.md section 4, written down the slow way. */
+function expectedState(
+  count: number,
+  options: { lastCut: number; keepClean: boolean },
+): UnitState[] {
+  const units = Array.from({ length: unitCount }, () => ({ valid: 0, dirty: 0, cut: 0 }));
+  let running = 0;
+  for (const { type, value, valid, dirty } of records.slice(0, count)) {
+    const found = units[value];
+    if (type === recordType.unit && found !== undefined) Object.assign(found, { valid, dirty });
+    if (type === recordType.cutBegun) {
+      for (const each of units) Object.assign(each, { cut: each.cut | each.dirty, dirty: 0 });
+      running = value;
+    }
+    if (type === recordType.cutCommitted) for (const each of units) each.cut = 0;
+  }
+  return units.map((each, index) => {
+    const cut = running <= options.lastCut ? 0 : each.cut;
+    let dirty = each.dirty | cut;
+    let valid = each.valid;
+    if (index >= 2 && dirty !== 0) valid = 0xffff;
+    dirty &= valid;
+    return { valid: options.keepClean ? valid : dirty, dirty };
+  });
+}
+
+function replay(
+  bytes: Uint8Array,
+  options: { sameBoot: boolean; lastCut: number },
+): { outcome: ReplayOutcome; units: UnitState[] } {
+  const path = join(directory, "log");
+  writeFileSync(path, bytes);
+  const descriptor = openSync(path, "r");
+  const state = SharedState.allocate(unitCount * 65_536);
+  state.setMapped(0, true);
+  state.setMapped(1, true);
+  try {
+    const outcome = replayLog(descriptor, state, { ...options, readOnly: false });
+    const units = Array.from({ length: unitCount }, (_, index) => ({
+      valid: state.valid(index),
+      dirty: state.dirty(index),
+    }));
+    return { outcome, units };
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+/** Records that a flush marker before the given count covers; null when no marker is left. */
+function covered(count: number): number | null {
+  const markers = records
+    .slice(0, count)
+    .filter(({ type }) => type === recordType.flushed)
+    .map(({ value }) => value);
+  return markers.at(-1) ?? null;
+}
+
+for (const lastCut of [0, 1, 2]) {
+  test(`a log cut short at any byte counts up to its last whole record (cut ${lastCut})`, () => {
+    const log = encodeLog();
+    for (let length = headerSizeBytes; length <= log.length; length++) {
+      const count = Math.floor((length - headerSizeBytes) / recordSizeBytes);
+      const same = replay(log.subarray(0, length), { sameBoot: true, lastCut });
+      assert.deepEqual(same.outcome, { kind: "replayed", records: count });
+      assert.deepEqual(same.units, expectedState(count, { lastCut, keepClean: true }));
+
+      const other = replay(log.subarray(0, length), { sameBoot: false, lastCut });
+      const kept = covered(count);
+      if (kept === null) {
+        assert.equal(other.outcome.kind, "damaged");
+      } else {
+        assert.deepEqual(other.outcome, { kind: "replayed", records: kept });
+        assert.deepEqual(other.units, expectedState(kept, { lastCut, keepClean: false }));
+      }
+    }
+  });
+}
+
+test("a log with any byte changed is set aside, or counts up to the change", () => {
+  const log = encodeLog();
+  for (let at = headerSizeBytes; at < log.length; at++) {
+    const bytes = Buffer.from(log);
+    bytes.writeUInt8((bytes.readUInt8(at) ^ 0x41) & 0xff, at);
+    const index = Math.floor((at - headerSizeBytes) / recordSizeBytes);
+    const same = replay(bytes, { sameBoot: true, lastCut: 0 });
+    if (index === records.length - 1) {
+      assert.deepEqual(same.outcome, { kind: "replayed", records: index });
+      assert.deepEqual(same.units, expectedState(index, { lastCut: 0, keepClean: true }));
+    } else {
+      assert.equal(same.outcome.kind, "damaged", `byte ${at}`);
+    }
+    const other = replay(bytes, { sameBoot: false, lastCut: 0 });
+    const kept = covered(index);
+    if (kept === null) {
+      assert.equal(other.outcome.kind, "damaged", `byte ${at}`);
+    } else {
+      assert.deepEqual(other.outcome, { kind: "replayed", records: kept });
+      assert.deepEqual(other.units, expectedState(kept, { lastCut: 0, keepClean: false }));
+    }
+  }
+});
+
+test("a header with any byte changed, or cut short, is none", () => {
+  assert.equal(decodeHeader(header)?.unitCount, unitCount);
+  for (let at = 0; at < 96; at++) {
+    const bytes = Buffer.from(header);
+    bytes.writeUInt8(bytes.readUInt8(at) ^ 0x41, at);
+    assert.equal(decodeHeader(bytes), null, `byte ${at}`);
+  }
+  assert.equal(decodeHeader(header.subarray(0, headerSizeBytes - 1)), null);
+});
+
+test("an interrupted restore makes the log worthless", () => {
+  const bytes = Buffer.alloc(headerSizeBytes + 2 * recordSizeBytes);
+  encodeRecord(bytes, headerSizeBytes, 0, unit(0, 0xffff, 0));
+  encodeRecord(bytes, headerSizeBytes + recordSizeBytes, 1, mark(recordType.restoreBegun, 0));
+  assert.equal(replay(bytes, { sameBoot: true, lastCut: 0 }).outcome.kind, "damaged");
+});
