@@ -15,11 +15,14 @@ export async function formatExt4(device: string, options: { label: string }): Pr
     "lazy_journal_init=1",
     "assume_storage_prezeroed=1",
     "nodiscard",
-    // All bitmaps and tables at the start, in one place: a 100 GB disk costs few units and is quick to open.
+    // All bitmaps and tables at the start, in one place, and one spare superblock instead of a dozen all over the disk: an
+    // empty disk of 100 GB is then a few hundred KiB in a handful of runs (with mkfs's own choices, 5 MiB in 69).
     "packed_meta_blocks=1",
+    "num_backup_sb=1",
   ];
-  const args = ["-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0"];
-  args.push("-J", `size=${journalSizeMiB}`, "-E", extended.join(","), "-L", options.label);
+  const args = ["-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0", "-e", "remount-ro"];
+  args.push("-O", "^resize_inode,sparse_super2", "-J", `size=${journalSizeMiB}`);
+  args.push("-E", extended.join(","), "-L", options.label);
   await runCommand("mkfs.ext4", [...args, device], { deadlineMs: formatDeadlineMs });
 }
 

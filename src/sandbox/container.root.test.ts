@@ -173,7 +173,8 @@ describe("a started sandbox", () => {
         .map((root) => join(root, options.cgroupPath, "pids.max"))
         .find((path) => existsSync(path));
       assert.equal(readFileSync(pids ?? "", "utf8"), "100\n");
-      const many = "i=0; while [ $i -lt 200 ]; do sleep 5 >/dev/null 2>&1 & i=$((i+1)); done; echo all";
+      const many =
+        "i=0; while [ $i -lt 200 ]; do sleep 5 >/dev/null 2>&1 & i=$((i+1)); done; echo all";
       assert.match(await asRoot(many), /can't fork/);
     });
     await withSandbox(async () => {

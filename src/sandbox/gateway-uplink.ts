@@ -1,6 +1,7 @@
 /** The machine's side of the gateway's link: which way packets leave, what they may reach, and how all of it is undone. */
 import { existsSync } from "node:fs";
-import { readFile, writeFile, rm } from "node:fs/promises";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { dirname } from "node:path";
 
 import type { Log } from "../base/log.ts";
 import { SpriteError } from "../contract/errors.ts";
@@ -76,6 +77,7 @@ export async function attachUplink(options: AttachOptions, log: Log): Promise<At
     routingTable: options.egressInterface === null ? null : routingTableNumber(serverHash),
   };
   // Before anything changes: what is recorded and was not done is undone without harm.
+  await mkdir(dirname(recordFile), { recursive: true });
   await writeFile(recordFile, JSON.stringify(record));
   try {
     const mtu = await smallestMtu(namespacePath, egress);

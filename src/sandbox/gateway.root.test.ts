@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 
@@ -273,4 +274,12 @@ test("without an uplink a sprite has no gateway and a name server that refuses",
   assert.equal(network.gatewayNamespacePath, null);
   assert.equal(network.nameserver, "127.0.0.1");
   await gateway.close();
+});
+
+test("an uplink namespace that is not there is named in the error", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "gateway-"));
+  const uplink = { kind: "network-namespace", name: "never-made" } as const;
+  const options = { directory, serverHash: "00000001", uplink, helper };
+  await assert.rejects(createGateway(options, log), /\/run\/netns\/never-made/);
+  rmSync(directory, { recursive: true });
 });

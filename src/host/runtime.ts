@@ -1,0 +1,57 @@
+/** Which OCI runtime this machine's containers get. What is wrong with its version is `make doctor`'s business. */
+import { SpriteError } from "../contract/errors.ts";
+import { cgroupMode, type CgroupMode } from "./cgroups.ts";
+import { HostError, runCommand } from "./command.ts";
+
+export const runtimeNames = ["runc", "crun", "runsc"] as const;
+export type RuntimeName = (typeof runtimeNames)[number];
+
+export interface RuntimeProbe {
+  cgroups: CgroupMode;
+  /** True when the program is there and answers. */
+  isInstalled(name: RuntimeName): Promise<boolean>;
+}
+
+const versionDeadlineMs = 10_000;
+
+/**
+ * The runtime that was asked for, or else what fits: runc wherever it is installed; crun only where cgroups are purely version 2,
+ * since it refuses a hybrid hierarchy. runsc (gVisor) only when asked for: it is another bargain of isolation against speed.
+ * @throws SpriteError unavailable
+ */
+export async function chooseRuntime(
+  requested: string | null,
+  probe: RuntimeProbe = machineProbe(),
+): Promise<RuntimeName> {
+  if (requested !== null) {
+    const name = runtimeNames.find((known) => known === requested);
+    if (name === undefined) {
+      throw new SpriteError(
+        "unavailable",
+        `unknown runtime ${requested}: give runc, crun or runsc`,
+      );
+    }
+    if (!(await probe.isInstalled(name))) {
+      throw new SpriteError("unavailable", `the runtime ${name} is not installed`);
+    }
+    return name;
+  }
+  if (await probe.isInstalled("runc")) return "runc";
+  if (probe.cgroups === "v2" && (await probe.isInstalled("crun"))) return "crun";
+  throw new SpriteError("unavailable", "no OCI runtime is installed; run: apt-get install runc");
+}
+
+function machineProbe(): RuntimeProbe {
+  return {
+    cgroups: cgroupMode(),
+    isInstalled: async (name) => {
+      try {
+        await runCommand(name, ["--version"], { deadlineMs: versionDeadlineMs });
+        return true;
+      } catch (error) {
+        if (error instanceof HostError) return false;
+        throw error;
+      }
+    },
+  };
+}
