@@ -1,7 +1,6 @@
 /** Known holes of OCI runtimes through which a container reaches its host, and who is safe from them. */
+import type { RuntimeName } from "../../src/host/runtime.ts";
 import { compareVersions, parseVersion } from "./version.ts";
-
-export type RuntimeName = "runc" | "crun" | "runsc";
 
 interface Advisory {
   id: string;
@@ -16,7 +15,7 @@ interface Advisory {
 
 const runc2025 = ["1.4.0-rc.3", "1.3.3", "1.2.8"] as const;
 
-export const advisories: readonly Advisory[] = [
+const advisories: readonly Advisory[] = [
   {
     id: "CVE-2024-21626",
     runtime: "runc",

@@ -65,10 +65,10 @@ test("an old crun fails on hybrid cgroups only", () => {
 
 test("cgroups: v2, v1 and hybrid hold limits; a missing controller warns; none fails", () => {
   const needed = ["cpu", "memory", "pids"];
-  const none = { unified: null, legacy: [], isHybrid: false };
-  assert.equal(judgeCgroups({ ...none, unified: needed }).level, "ok");
-  assert.match(judgeCgroups({ ...none, legacy: needed, isHybrid: true }).found, /^hybrid/);
-  const partial = judgeCgroups({ ...none, unified: ["cpu", "pids"] });
+  const none = { unified: null, legacy: [], mode: "none" as const };
+  assert.equal(judgeCgroups({ ...none, mode: "v2", unified: needed }).level, "ok");
+  assert.match(judgeCgroups({ ...none, legacy: needed, mode: "hybrid" }).found, /^hybrid/);
+  const partial = judgeCgroups({ ...none, mode: "v2", unified: ["cpu", "pids"] });
   assert.equal(partial.level, "warn");
   assert.match(partial.advice ?? "", /memory/);
   assert.equal(judgeCgroups(none).level, "fail");

@@ -1,5 +1,6 @@
 import { release } from "node:os";
 
+import { cgroupMode, type CgroupMode } from "../../src/host/cgroups.ts";
 import { fail, ok, warn, type Finding } from "./finding.ts";
 import { exists, probe, readText } from "./probe.ts";
 import { compareVersions, parseVersion } from "./version.ts";
@@ -96,8 +97,7 @@ export interface CgroupFacts {
   unified: readonly string[] | null;
   /** Controllers mounted as v1 hierarchies. */
   legacy: readonly string[];
-  /** A v2 hierarchy is mounted beside those of v1. */
-  isHybrid: boolean;
+  mode: CgroupMode;
 }
 
 const neededControllers = ["memory", "cpu", "pids"] as const;
@@ -109,14 +109,17 @@ async function checkCgroups(): Promise<Finding> {
     .split("\n")
     .filter((line) => line.split(" ")[2] === "cgroup")
     .flatMap((line) => (line.split(" ")[3] ?? "").split(","));
-  const isHybrid = await exists("/sys/fs/cgroup/unified");
-  return judgeCgroups({ unified: unified?.trim().split(" ") ?? null, legacy, isHybrid });
+  return judgeCgroups({
+    unified: unified?.trim().split(" ") ?? null,
+    legacy,
+    mode: cgroupMode(mounts),
+  });
 }
 
 export function judgeCgroups(facts: CgroupFacts): Finding {
   const available = facts.unified ?? facts.legacy;
   const missing = neededControllers.filter((name) => !available.includes(name));
-  const mode = cgroupMode(facts);
+  const { mode } = facts;
   if (mode === "none") {
     return fail("cgroups", "not mounted", "mount them: mount -t cgroup2 none /sys/fs/cgroup");
   }
@@ -127,12 +130,6 @@ export function judgeCgroups(facts: CgroupFacts): Finding {
     `${mode}, without ${missing.join(", ")}`,
     `sprites run without these limits; enable the controllers at boot (cgroup_enable=${missing.join(",")})`,
   );
-}
-
-function cgroupMode(facts: CgroupFacts): "v1" | "hybrid (v1 beside v2)" | "v2" | "none" {
-  if (facts.unified !== null) return "v2";
-  if (facts.legacy.length === 0) return "none";
-  return facts.isHybrid ? "hybrid (v1 beside v2)" : "v1";
 }
 
 /** What a sprite's network is made of, tried in a network namespace that vanishes with the probe. */

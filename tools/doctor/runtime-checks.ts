@@ -1,9 +1,11 @@
 import { gunzipSync } from "node:zlib";
 import { readFile } from "node:fs/promises";
 
-import { openAdvisories, type RuntimeName, type RuntimeVersion } from "./advisories.ts";
+import { cgroupMode } from "../../src/host/cgroups.ts";
+import { chooseRuntime, type RuntimeName } from "../../src/host/runtime.ts";
+import { openAdvisories, type RuntimeVersion } from "./advisories.ts";
 import { fail, ok, warn, type Finding } from "./finding.ts";
-import { exists, probe } from "./probe.ts";
+import { probe } from "./probe.ts";
 import { compareVersions, parseVersion } from "./version.ts";
 
 /** crun before this refuses a machine with v1 controllers beside an empty v2 hierarchy. */
@@ -17,20 +19,15 @@ export interface RuntimeReport {
 
 /** @param wanted The name in SPRITES_RUNTIME, or null for what fits the machine. */
 export async function checkRuntime(wanted: string | null): Promise<RuntimeReport> {
-  const isHybrid = await exists("/sys/fs/cgroup/unified");
-  const candidates: RuntimeName[] = isRuntimeName(wanted) ? [wanted] : ["runc", "crun"];
-  for (const runtime of candidates) {
+  try {
+    // The very choice that the server makes.
+    const runtime = await chooseRuntime(wanted);
     const installed = await readRuntimeVersion(runtime);
-    if (installed === null) continue;
-    return { runtime, finding: judgeRuntime(installed, isHybrid) };
+    return { runtime, finding: judgeRuntime(installed, cgroupMode() === "hybrid") };
+  } catch (error) {
+    const advice = wanted === null ? "run: make deps" : "install it, or unset SPRITES_RUNTIME";
+    return { runtime: null, finding: fail("runtime", (error as Error).message, advice) };
   }
-  const advice =
-    wanted === "runsc" ? "install gVisor's runsc, or unset SPRITES_RUNTIME" : "run: make deps";
-  return { runtime: null, finding: fail("runtime", `no ${candidates.join(" or ")}`, advice) };
-}
-
-function isRuntimeName(name: string | null): name is RuntimeName {
-  return name === "runc" || name === "crun" || name === "runsc";
 }
 
 export function judgeRuntime(installed: RuntimeVersion, isHybrid: boolean): Finding {
@@ -64,9 +61,8 @@ function isOlder(text: string, floor: string): boolean {
   return left !== null && right !== null && compareVersions(left, right) < 0;
 }
 
-async function readRuntimeVersion(runtime: RuntimeName): Promise<RuntimeVersion | null> {
+async function readRuntimeVersion(runtime: RuntimeName): Promise<RuntimeVersion> {
   const said = await probe([runtime, "--version"]);
-  if (!said.works) return null;
   const version = /version[: ]+(\S+)/.exec(said.output)?.[1] ?? said.output.split("\n")[0] ?? "";
   const owner = await probe(["dpkg-query", "--show", "--showformat=${Version}", runtime]);
   const isPackage = owner.works && owner.output !== "";
