@@ -400,6 +400,9 @@ test("requests too large or not HTTP get a JSON answer", async () => {
     assert.equal(answer.status, 400, JSON.stringify(bytes.slice(0, 40)));
     assert.partialDeepStrictEqual(JSON.parse(answer.body), { error: "invalid_request" });
   }
+  const many = Array.from({ length: 3000 }, (_, index) => `X-${index}: 1\r\n`).join("");
+  const odd = `GET /v1/sprites HTTP/1.1\r\nExpect: wonders\r\n${many}${authorization}\r\n`;
+  assert.equal((await sendRaw(port, odd)).status, 200);
   const post = `POST /v1/sprites HTTP/1.1\r\nHost: x\r\n${authorization}`;
   const both = await sendRaw(
     port,

@@ -40,19 +40,24 @@ export class Listener {
       keepAlive: true,
       keepAliveInitialDelay: tcpKeepAliveDelayMs,
       noDelay: true,
+      // Node would refuse these by itself, without the JSON that every error of ours has.
+      requireHostHeader: false,
       shouldUpgradeCallback: ({ method, headers, url }) =>
         isAgentUpgrade(method, headers.upgrade, url ?? ""),
     });
     this.#server.maxConnections = connectionsMax;
+    // The size of the headers is limited; beyond a count, Node would drop some silently.
+    this.#server.maxHeadersCount = 0;
     this.#server.on("connection", (socket) => this.#track(socket));
-    this.#server.on("request", (request, response) => {
-      this.#responses.set(request.socket, response);
-      handlers.onRequest(request, response, false);
-    });
-    this.#server.on("checkContinue", (request: IncomingMessage, response: ServerResponse) => {
-      this.#responses.set(request.socket, response);
-      handlers.onRequest(request, response, true);
-    });
+    const onRequest =
+      (expectsContinue: boolean) => (request: IncomingMessage, response: ServerResponse) => {
+        this.#responses.set(request.socket, response);
+        handlers.onRequest(request, response, expectsContinue);
+      };
+    this.#server.on("request", onRequest(false));
+    this.#server.on("checkContinue", onRequest(true));
+    // An expectation that nobody knows is no reason to refuse (RFC 9110, section 10.1.1, leaves it open).
+    this.#server.on("checkExpectation", onRequest(false));
     this.#server.on("upgrade", (request, socket, head) => {
       assert(socket instanceof Socket, "an upgrade comes over a TCP socket");
       socket.on("error", () => socket.destroy());
