@@ -18,14 +18,17 @@ export const arrows: Readonly<Record<string, readonly string[]>> = {
   host: ["contract", "base"],
   storage: ["contract", "base"],
   sandbox: ["contract", "base", "host"],
-  agent: ["contract", "base", "host", "storage", "sandbox"],
+  // Of the programs inside it knows which files to put there.
+  agent: ["contract", "base", "host", "storage", "sandbox", "env-cli/files"],
   worker: [
     "contract",
     "base",
     "host",
-    "agent/startup",
-    "storage/object-store",
-    "storage/volume/image*",
+    // What it says to an agent, and what the image server, which is no agent, speaks too.
+    ...["agent/startup", "agent/control-pipe"],
+    ...["storage/object-store", "storage/volume/image*", "storage/volume/open-volume"],
+    // The names by which it finds and removes what a dead server left.
+    ...["sandbox/container", "sandbox/gateway"],
   ],
   control: ["contract", "base", "worker/worker"],
   edge: ["contract", "base", "worker/worker", "control"],
@@ -41,7 +44,7 @@ export const arrows: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Code outside `src/` may use all of it; the other way only the wiring may, and only to build the standard image. */
-const outsideImportsOfWiring = ["images/build.ts"];
+const outsideImportsOfWiring = ["images/build.ts", "images/recipes.ts"];
 
 export function findForbiddenImports(files: readonly SourceFile[]): string[] {
   const problems: string[] = [];

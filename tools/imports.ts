@@ -43,7 +43,7 @@ export function readModule(text: string): ModuleShape {
     fileNames: [],
   };
   for (const [index, token] of tokens.entries()) {
-    if (token.kind === SyntaxKind.Identifier) {
+    if (isWord(token)) {
       shape.identifierCounts.set(token.value, (shape.identifierCounts.get(token.value) ?? 0) + 1);
     }
     if (isFileName(token)) shape.fileNames.push(token.value);
@@ -51,6 +51,13 @@ export function readModule(text: string): ModuleShape {
     if (token.kind === SyntaxKind.ExportKeyword) readExport(tokens, index, shape);
   }
   return shape;
+}
+
+/** An identifier, or a keyword: many of those, such as `assert` and `of`, are names as well. */
+function isWord(token: Token | undefined): boolean {
+  if (token === undefined || token.kind === SyntaxKind.StringLiteral) return false;
+  if (token.kind === SyntaxKind.NoSubstitutionTemplateLiteral) return false;
+  return /^[A-Za-z_$][\w$]*$/.test(token.value);
 }
 
 function isFileName(token: Token): boolean {
@@ -120,8 +127,11 @@ function readClause(tokens: readonly Token[], start: number, shape: ModuleShape)
       break;
     }
     if (token.value === "*") theirNames.push("*");
-    const isName = token.kind === SyntaxKind.Identifier || token.value === "default";
-    if (!isName || tokens[cursor - 1]?.value === "as") continue;
+    const next = tokens[cursor + 1];
+    const isTypeModifier = token.value === "type" && isWord(next) && next?.value !== "as";
+    const isModifier = token.value === "as" || isTypeModifier;
+    if (!isWord(token) || isModifier || tokens[cursor - 1]?.value === "as") continue;
+    if (token.value === "from") continue;
     theirNames.push(token.value);
     ourNames.push(
       tokens[cursor + 1]?.value === "as" ? (tokens[cursor + 2]?.value ?? "") : token.value,
