@@ -17,11 +17,6 @@ export function canLimitSwap(mounts = readFileSync("/proc/self/mounts", "utf8"))
   return memory !== undefined && existsSync(`${memory.directory}/memory.memsw.limit_in_bytes`);
 }
 
-/** Roots of all hierarchies, for whoever removes what was left in them. */
-export function cgroupRoots(mounts = readFileSync("/proc/self/mounts", "utf8")): string[] {
-  return cgroupMounts(mounts).map((mount) => mount.directory);
-}
-
 function cgroupMounts(
   mounts: string,
 ): Array<{ type: string; directory: string; options: string[] }> {

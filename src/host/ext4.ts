@@ -1,8 +1,7 @@
-/** ext4 as every guest disk has it: made, checked and repaired. All of it through child processes with a deadline. */
-import { runCommand, HostError } from "./command.ts";
+/** ext4 as every guest disk has it. */
+import { runCommand } from "./command.ts";
 
 const formatDeadlineMs = 60_000;
-const checkDeadlineMs = 600_000;
 
 /** A journal of this size is written around in a ring: it is what the disk costs in the bucket before any file. */
 const journalSizeMiB = 64;
@@ -24,29 +23,4 @@ export async function formatExt4(device: string, options: { label: string }): Pr
   args.push("-O", "^resize_inode,sparse_super2", "-J", `size=${journalSizeMiB}`);
   args.push("-E", extended.join(","), "-L", options.label);
   await runCommand("mkfs.ext4", [...args, device], { deadlineMs: formatDeadlineMs });
-}
-
-export type CheckResult = { clean: true } | { clean: false; report: string };
-
-/** Looks at an unmounted file system and changes nothing. */
-export async function checkExt4(device: string): Promise<CheckResult> {
-  try {
-    await runCommand("e2fsck", ["-f", "-n", device], { deadlineMs: checkDeadlineMs });
-    return { clean: true };
-  } catch (error) {
-    if (!(error instanceof HostError) || error.code !== "exit_status") throw error;
-    return { clean: false, report: `${error.message}` };
-  }
-}
-
-/** Replays the journal and repairs what is safe to repair. @throws HostError when more is broken than that. */
-export async function repairExt4(device: string): Promise<{ repaired: boolean }> {
-  try {
-    await runCommand("e2fsck", ["-p", device], { deadlineMs: checkDeadlineMs });
-    return { repaired: false };
-  } catch (error) {
-    // Exit status 1: errors were corrected (e2fsck(8)).
-    if (error instanceof HostError && error.exitCode === 1) return { repaired: true };
-    throw error;
-  }
 }

@@ -18,7 +18,7 @@ import {
   operationDeadlineMs,
 } from "./limits.ts";
 
-export type { HelperOperation, MountFlag } from "./helper-protocol.ts";
+export type { MountFlag } from "./helper-protocol.ts";
 
 const program = fileURLToPath(new URL("./host-helper-process.ts", import.meta.url));
 
@@ -51,12 +51,13 @@ interface Pending {
 }
 
 /** The child inherits this process's mount and network namespaces as they are when it starts. */
-export function createHostHelper(log: Log): HostHelper {
-  return new ChildHostHelper(log);
+export function createHostHelper(log: Log, options: { idleMsMax?: number } = {}): HostHelper {
+  return new ChildHostHelper(log, options.idleMsMax ?? helperIdleMsMax);
 }
 
 class ChildHostHelper implements HostHelper {
   readonly #log: Log;
+  readonly #idleMsMax: number;
   /** File systems that stay frozen if the child dies now. */
   readonly #frozen = new Set<string>();
   readonly #loops = new Set<string>();
@@ -64,8 +65,9 @@ class ChildHostHelper implements HostHelper {
   #idle: NodeJS.Timeout | null = null;
   #closed = false;
 
-  constructor(log: Log) {
+  constructor(log: Log, idleMsMax: number) {
     this.#log = log;
+    this.#idleMsMax = idleMsMax;
   }
 
   start(): void {
@@ -147,7 +149,7 @@ class ChildHostHelper implements HostHelper {
       if (running === null || running.busy || this.#loops.size > 0 || this.#frozen.size > 0) return;
       this.#process = null;
       void running.close();
-    }, helperIdleMsMax);
+    }, this.#idleMsMax);
     this.#idle.unref();
   }
 

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { assert } from "../base/assert.ts";
 
 /** Ids in the range of one guest. */
-export const idRangeSize = 65_536;
+const idRangeSize = 65_536;
 
 const enterTimeMsMax = 5_000;
 const enterPollMs = 1;

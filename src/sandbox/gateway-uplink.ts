@@ -59,7 +59,7 @@ export interface AttachOptions {
   startResolver: ((address: string) => Promise<number>) | null;
 }
 
-export function linkInterfaceName(serverHash: string): string {
+function linkInterfaceName(serverHash: string): string {
   return `osu${serverHash}`;
 }
 

@@ -28,8 +28,6 @@ import { networkCallMsMax } from "./limits.ts";
 import { applyRules, configureInterfaces, type NamespacePath } from "./network-namespace.ts";
 import type { SandboxOptions } from "./sandbox.ts";
 
-export type { Uplink } from "./gateway-uplink.ts";
-
 export interface GatewayOptions {
   /** On tmpfs, the server's own: holds the namespace's handle and the record of what to undo. */
   directory: string;

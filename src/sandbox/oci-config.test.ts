@@ -1,0 +1,98 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { initArguments, resolverFile } from "./init-script.ts";
+import { ociConfig, type OciConfigOptions } from "./oci-config.ts";
+import { seccompProfile } from "./seccomp.ts";
+
+const options: OciConfigOptions = {
+  hostname: "box",
+  nameserver: "10.209.0.1",
+  rootDirectory: "/run/x/rootfs",
+  dotSpriteDirectory: "/run/x/private/dot-sprite",
+  busyboxFile: "/usr/bin/busybox",
+  hostIdBase: 1_000_000,
+  limits: { memoryBytesMax: 1024 ** 3, cpuCoresMax: 1.5, pidsMax: 99 },
+  limitSwap: true,
+  openFiles: { soft: 10, hard: 20 },
+  cgroupPath: "/opensprites-1/7",
+  seccomp: seccompProfile(),
+};
+
+interface Config {
+  process: {
+    noNewPrivileges: boolean;
+    capabilities: Record<string, string[]>;
+    rlimits: unknown[];
+    args: string[];
+  };
+  mounts: Array<{ destination: string; type: string; options: string[] }>;
+  linux: {
+    namespaces: Array<{ type: string; path?: string }>;
+    uidMappings: unknown;
+    gidMappings: unknown;
+    cgroupsPath: string;
+    resources: Record<string, unknown>;
+    maskedPaths: string[];
+  };
+}
+
+const configOf = (changes: Partial<OciConfigOptions> = {}): Config =>
+  JSON.parse(JSON.stringify(ociConfig({ ...options, ...changes }))) as Config;
+
+test("every namespace is the container's own, and its root is nobody outside", () => {
+  const { linux } = configOf();
+  assert.deepEqual(linux.namespaces.map((namespace) => namespace.type).toSorted(), [
+    "cgroup",
+    "ipc",
+    "mount",
+    "network",
+    "pid",
+    "user",
+    "uts",
+  ]);
+  assert.ok(linux.namespaces.every((namespace) => namespace.path === undefined));
+  const mapping = [{ containerID: 0, hostID: 1_000_000, size: 65_536 }];
+  assert.deepEqual([linux.uidMappings, linux.gidMappings], [mapping, mapping]);
+});
+
+test("no capability reaches the machine, and none is there without being asked for", () => {
+  const { capabilities, noNewPrivileges } = configOf().process;
+  assert.equal(noNewPrivileges, false, "sudo has to work");
+  assert.equal(capabilities["bounding"]?.length, 14);
+  assert.deepEqual(capabilities["ambient"], []);
+  assert.deepEqual(capabilities["inheritable"], []);
+  const forbidden =
+    /SYS_ADMIN|SYS_MODULE|SYS_PTRACE|SYS_RAWIO|SYS_TIME|NET_ADMIN|BPF|PERFMON|SYS_BOOT|DAC_READ/;
+  for (const set of Object.values(capabilities)) assert.doesNotMatch(set.join(), forbidden);
+});
+
+test("limits arrive in the runtime's units; swap only where it can be limited", () => {
+  const { resources, cgroupsPath } = configOf().linux;
+  assert.equal(cgroupsPath, "/opensprites-1/7");
+  assert.deepEqual(resources["cpu"], { quota: 150_000, period: 100_000 });
+  assert.deepEqual(resources["memory"], { limit: 1024 ** 3, swap: 1024 ** 3 });
+  assert.deepEqual(resources["pids"], { limit: 99 });
+  const { resources: without } = configOf({ limitSwap: false }).linux;
+  assert.deepEqual(without["memory"], { limit: 1024 ** 3 });
+});
+
+test("what is bound from the machine is read-only and brings no devices or set-uid programs", () => {
+  const bound = configOf().mounts.filter((mount) => mount.type === "bind");
+  assert.deepEqual(
+    bound.map((mount) => mount.destination),
+    ["/.sprite", "/.sprite/bin/busybox"],
+  );
+  for (const mount of bound) {
+    for (const option of ["ro", "nosuid", "nodev"]) assert.ok(mount.options.includes(option));
+  }
+  assert.ok(bound[0]?.options.includes("rslave"), "checkpoints appear later");
+});
+
+test("the first process gets names as arguments, never as text of its script", () => {
+  const hostname = "$(touch /pwned)'\"`";
+  const args = initArguments({ hostname, nameserver: "10.0.0.1" });
+  assert.equal(args.indexOf(hostname), 5);
+  assert.ok(!args[3]?.includes("pwned"));
+  assert.equal(args[6], resolverFile("10.0.0.1"));
+});
