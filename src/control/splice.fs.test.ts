@@ -359,11 +359,9 @@ test("a client that reads slowly loses nothing, and holds the agent back", async
   client.socket.pause();
   const agent = harness.worker.agentOf(harness.id);
   await eventually(() => agent.pendingSizeBytes > 0, "the agent writes");
-  let pending = 0;
-  while (pending !== agent.pendingSizeBytes) {
-    pending = agent.pendingSizeBytes;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
+  // Unhindered, all would be through in a fraction of this.
+  await new Promise((resolve) => setTimeout(resolve, 700));
+  const pending = agent.pendingSizeBytes;
   // Sockets hold some megabytes; the rest has to wait where it comes from.
   assert.ok(pending > total / 2, `${pending}`);
   client.socket.resume();
