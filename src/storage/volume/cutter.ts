@@ -112,7 +112,10 @@ export class Cutter {
           await this.#seal(open, segments);
           open = null;
         }
-        open ??= { id: this.#options.map.allocateSegment(), writer: new SegmentWriter({ buffer: this.#segment }) };
+        open ??= {
+          id: this.#options.map.allocateSegment(),
+          writer: new SegmentWriter({ buffer: this.#segment }),
+        };
         changes.set(unit, { segment: open.id, ...open.writer.append(stored) });
       }
       if (index % captureBatchUnits === captureBatchUnits - 1) await nextTurn();

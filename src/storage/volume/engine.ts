@@ -16,7 +16,7 @@ import { control } from "../chunk-cache/shared-state.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
 import { CheckpointFile } from "./checkpoint-file.ts";
 import { Cutter } from "./cutter.ts";
-import { closeTimeoutMs, garbageGraceMs } from "./limits.ts";
+import { closeTimeoutMs, garbageGraceMs, retryMsMin } from "./limits.ts";
 import { LiveFile } from "./live-file.ts";
 import { newNonce, openMap, ownAttribute, ownAttributePrefix, stagingName } from "./open-map.ts";
 import { Publisher } from "./publisher.ts";
@@ -35,6 +35,7 @@ export interface EngineOptions extends Omit<VolumeOptions, "bucket"> {
   bootId?: string;
   graceMs?: number;
   closeTimeoutMs?: number;
+  retryMsMin?: number;
 }
 
 export interface BegunCheckpoint {
@@ -335,6 +336,7 @@ export class VolumeEngine {
       onProblem: this.#options.onProblem,
       nowMs: this.#nowMs,
       random: this.#options.random ?? Math.random,
+      retryMsMin: this.#options.retryMsMin ?? retryMsMin,
     });
   }
 

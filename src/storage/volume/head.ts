@@ -42,7 +42,10 @@ export function decodeHead(bytes: Uint8Array): Head {
     throw new SpriteError("storage_failure", "the volume's head.json is no JSON", { cause: error });
   }
   if (!isHead(fields)) {
-    throw new SpriteError("storage_failure", "the volume's head.json is damaged or of another version");
+    throw new SpriteError(
+      "storage_failure",
+      "the volume's head.json is damaged or of another version",
+    );
   }
   return fields;
 }

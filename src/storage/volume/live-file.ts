@@ -128,8 +128,9 @@ export class LiveFile implements BlockFile {
     const end = Math.ceil((offsetBytes + lengthBytes) / unitSizeBytes);
     const isInOrder = first === this.#nextUnit || first === this.#nextUnit - 1;
     this.#nextUnit = end;
-    await this.fetchUnits(range(first, end));
+    // Before, not after: what is fetched for a read must still be here when it is read.
     this.#options.eviction.run();
+    await this.fetchUnits(range(first, end));
     if (!isInOrder) return;
     const aheadEnd = Math.min(end + readAheadUnits, this.#cache.state.unitCount);
     // A unit that cannot be read ahead is an error only for whoever asks for it.

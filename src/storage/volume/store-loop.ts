@@ -4,7 +4,7 @@
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { SpriteError } from "../../contract/errors.ts";
-import { garbageIntervalMs, retryMsMax, retryMsMin } from "./limits.ts";
+import { garbageIntervalMs, retryMsMax } from "./limits.ts";
 import { FencedError } from "./publisher.ts";
 
 export interface StoreLoopOptions {
@@ -24,6 +24,8 @@ export interface StoreLoopOptions {
   onProblem: (problem: Error | null) => void;
   nowMs: () => number;
   random: () => number;
+  /** The first pause after a failure. */
+  retryMsMin: number;
 }
 
 interface Waiter {
@@ -141,7 +143,7 @@ export class StoreLoop {
   }
 
   async #pause(): Promise<void> {
-    const { intervalMs, random } = this.#options;
+    const { intervalMs, random, retryMsMin } = this.#options;
     let pauseMs = intervalMs;
     if (this.#failures > 0) {
       const backoffMs = Math.min(retryMsMax, retryMsMin * 2 ** (this.#failures - 1));
