@@ -1,3 +1,5 @@
+import { spawnSync } from "node:child_process";
+
 /** The local terminal of an interactive session: raw keys in, size changes out, order afterwards. */
 
 /** Ctrl+\ as a plain byte, and as terminals send it when a program asked for extended keys. */
@@ -75,5 +77,9 @@ export function terminalSize(): TerminalSize | undefined {
 export function enterRawMode(): () => void {
   if (!process.stdin.isTTY) return () => {};
   process.stdin.setRawMode(true);
+  // Node's raw mode still turns line feeds into carriage return and line feed, which the remote
+  // terminal has done already: programs that draw the whole screen would come out as stairs.
+  // Without stty the lines only get a superfluous carriage return.
+  spawnSync("stty", ["-opost"], { stdio: ["inherit", "ignore", "ignore"] });
   return () => process.stdin.setRawMode(false);
 }

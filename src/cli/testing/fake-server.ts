@@ -100,6 +100,7 @@ export class FakeServer {
       checkpoints: [],
       sessions: new FakeSessions(),
     };
+    this.sprites.get(name)?.sessions.endAll();
     this.sprites.set(name, sprite);
     return sprite;
   }

@@ -69,6 +69,7 @@ export class FakeSessions {
     };
     const session = launch(query, onOutput, onExit);
     this.#sessions.set(session.id, session);
+    if (!isTerminal && query.get("stdin") !== "true") session.endInput();
     this.#join(socket, session, { isOwner: true, discardsInput: false });
   }
 
@@ -123,7 +124,7 @@ export class FakeSessions {
       return;
     }
     response.writeHead(200, { "Content-Type": "application/x-ndjson" });
-    const signal = query.get("signal") ?? "SIGTERM";
+    const signal = `SIG${(query.get("signal") ?? "SIGTERM").replace(/^SIG/, "")}`;
     const exited = new Promise<number>((resolve) => {
       this.#waiters.set(id, [...(this.#waiters.get(id) ?? []), resolve]);
     });
