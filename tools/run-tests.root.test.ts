@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
 
-import { readProcesses } from "./process-tree.ts";
+import { descendantsOf, readProcesses } from "./process-tree.ts";
 import { repositoryDirectory } from "./source-files.ts";
 
 const run = promisify(execFile);
@@ -23,6 +23,29 @@ async function runTests(args: readonly string[]): Promise<{ code: number; output
     return { code: failure.code, output: failure.stdout };
   }
 }
+
+test("a run whose watcher is killed ends with it", async () => {
+  const command = [
+    join(repositoryDirectory, "tools/run-tests.ts"),
+    "--file",
+    "tools/fixtures/leaves-things.ts",
+  ];
+  const { NODE_TEST_CONTEXT: _, ...environment } = process.env;
+  const env = { ...environment, OPENSPRITES_SHARED_MACHINE: "1" };
+  const watcher = spawn(process.execPath, command, { env, stdio: ["ignore", "pipe", "ignore"] });
+  // The fixture's test has passed; the run now waits for the process that it left.
+  for await (const bytes of watcher.stdout as AsyncIterable<Buffer>) {
+    if (bytes.toString().includes("duration_ms")) break;
+  }
+  const run = descendantsOf(watcher.pid ?? 0, await readProcesses()).map(({ pid }) => pid);
+  assert.ok(run.length >= 4);
+  watcher.kill("SIGKILL");
+  const isAlive = async (): Promise<boolean> =>
+    (await readProcesses()).some(({ pid, state }) => run.includes(pid) && state !== "Z");
+  const deadlineMs = performance.now() + 10_000;
+  while (await isAlive()) assert.ok(performance.now() < deadlineMs, "the run outlives its watcher");
+  await assertNothingLeft("left-by-a-test");
+});
 
 async function assertNothingLeft(word: string): Promise<void> {
   const mounts = await readFile("/proc/self/mountinfo", "utf8");

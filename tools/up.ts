@@ -64,7 +64,7 @@ In another terminal:
 and then try:
 
   sprite create first --skip-console
-  sprite -s first exec -- python3 -c 'print("hello from", open("/etc/hostname").read())'
+  sprite -s first exec -- python3 -c 'import platform; print("hello from", platform.node())'
   sprite -s first console
 
 `);
