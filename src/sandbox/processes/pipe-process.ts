@@ -1,4 +1,4 @@
-import { closeSync, constants, fstatSync, openSync, statSync, writeSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readlinkSync, writeSync } from "node:fs";
 import type { Readable, Writable } from "node:stream";
 
 import { SpriteError } from "../../contract/errors.ts";
@@ -138,7 +138,7 @@ function connectInput(options: {
  */
 function openInputPipe(path: string): number | null {
   try {
-    if (!statSync(path).isFIFO()) return null;
+    if (!readlinkSync(path).startsWith("pipe:")) return null;
     const fd = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
     if (fstatSync(fd).isFIFO()) return fd;
     closeSync(fd);

@@ -158,7 +158,8 @@ fi
 ${startFunctions}
 sprite_connect_input() {
   [ "$sprite_input" = i ] || return 0
-  read -r sprite_answer <&6
+  # Without -u the shell would put the FIFO in the pipe's place while it waits.
+  read -r -u 6 sprite_answer
   [ "$sprite_answer" = pipe ] || exec 0<&6
   exec 6<&-
 }

@@ -11,6 +11,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { createLog, type Log, type LogLevel } from "../../base/log.ts";
@@ -36,7 +37,7 @@ export async function startTestContainer(
   options: { logLevel?: LogLevel; pidsMax?: number } = {},
 ): Promise<TestContainer> {
   const log = createLog({ level: options.logLevel ?? "error", room: "test" });
-  const directory = mkdtempSync("/dev/shm/opensprites-processes-");
+  const directory = mkdtempSync(join(tmpdir(), "opensprites-processes-"));
   chmodSync(directory, 0o711);
   const id = `os-test-${process.pid}-${++count}`;
   const runtimeRoot = join(directory, "runtime");

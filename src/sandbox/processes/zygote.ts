@@ -1,8 +1,8 @@
-import { closeSync, readFileSync, rmSync, writeSync } from "node:fs";
+import { closeSync, existsSync, readFileSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
 
 import type { Log } from "../../base/log.ts";
-import { withDeadline } from "../../base/wait.ts";
+import { waitUntil, withDeadline } from "../../base/wait.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import { plainEnvironment, runCommand } from "../../host/command.ts";
 import type { Command, TerminalProcess, TerminalSize } from "../process.ts";
@@ -36,6 +36,7 @@ export class Zygote {
   readonly #status: { close: () => void };
   readonly #ready = Promise.withResolvers<void>();
   readonly #started = Promise.withResolvers<{ pid: number; index: number }>();
+  #hostPid = 0;
   #gone = false;
   #forgotten = false;
 
@@ -56,7 +57,7 @@ export class Zygote {
       environment: plainEnvironment,
       size: defaultSize,
     });
-    void this.#terminal.exited.then(({ code }) => this.#fail(`the runtime exited with ${code}`));
+    void this.#terminal.exited.then(() => this.#endStatus());
   }
 
   /** @throws SpriteError unavailable */
@@ -69,6 +70,7 @@ export class Zygote {
         timeoutMs: zygoteStartTimeoutMs,
         onTimeout: () => new Error("the terminal did not become ready"),
       });
+      await zygote.#readHostPid();
       // The runtime translates line ends on the outer terminal; the inner one, which programs
       // control, is to be the only one to.
       await runCommand("stty", ["-F", zygote.#terminal.devicePath, "-opost"], {
@@ -98,7 +100,7 @@ export class Zygote {
       });
       return new RuntimeTerminalProcess({
         pid,
-        hostPid: Number(readFileSync(this.#pidFile, "latin1")),
+        hostPid: this.#hostPid,
         executable: executableCandidates(command)[index] ?? null,
         terminal: this.#terminal,
         groups,
@@ -118,8 +120,26 @@ export class Zygote {
     this.#forget();
   }
 
+  /** The runtime writes the file when the process inside runs already. */
+  async #readHostPid(): Promise<void> {
+    await waitUntil(() => existsSync(this.#pidFile), {
+      timeoutMs: zygoteStartTimeoutMs,
+      intervalMs: 1,
+    });
+    this.#hostPid = Number(readFileSync(this.#pidFile, "latin1"));
+  }
+
   get #pidFile(): string {
     return join(this.#parts.runDirectory, `zygote-${this.#slot}.pid`);
+  }
+
+  /**
+   * Gives the status FIFO its end even if nobody inside has opened it; what was written before is
+   * read first.
+   */
+  #endStatus(): void {
+    this.#gone = true;
+    if (!this.#forgotten) closeSync(this.#parts.fifos.openWriter(this.#slot, "status"));
   }
 
   #onStatus(line: StatusLine): void {
