@@ -344,6 +344,14 @@ describe("the end of a sandbox", () => {
     });
   });
 
+  test("names the directory through which the guest cannot pass", async () => {
+    chmodSync(directory, 0o700);
+    const sandbox = createSandbox(options, log, { helper });
+    const message = new RegExp(`chmod o\\+x ${directory}$`);
+    await assert.rejects(sandbox.start(), { code: "start_failed", message });
+    chmodSync(directory, 0o711);
+  });
+
   test("undoes a start that fails half-way", async () => {
     const changes = { limits: { ...options.limits, memoryBytesMax: 1 } };
     const sandbox = createSandbox({ ...options, ...changes }, log, { helper });

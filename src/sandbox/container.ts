@@ -1,7 +1,7 @@
 /** A sprite's sandbox: root file system, container, network and launcher brought up and taken down in order. */
 import { createHash } from "node:crypto";
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { chmod, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 
 import { assert, must } from "../base/assert.ts";
 import type { Log } from "../base/log.ts";
@@ -129,6 +129,7 @@ class ContainerSandbox implements Sandbox {
       await this.#takeDown().catch((error: unknown) => {
         this.#log.error({ err: error }, "a sandbox that did not start leaves something behind");
       });
+      if (cause instanceof SpriteError) throw cause;
       throw new SpriteError("start_failed", "the sprite's container does not start", { cause });
     }
   }
@@ -168,8 +169,12 @@ class ContainerSandbox implements Sandbox {
     const { dotSpriteDirectory, hostIdBase, name, network, limits, cgroupPath } = this.#options;
     await mkdir(this.#bundleDirectory, { recursive: true });
     await mkdir(this.#options.runtimeRoot, { recursive: true });
-    await mkdir(join(dotSpriteDirectory, "bin"), { recursive: true });
-    await mkdir(join(dotSpriteDirectory, "checkpoints"), { recursive: true });
+    // Whatever the server's umask is, the guest's users have to get through these.
+    for (const path of [".", "bin", "checkpoints"].map((name) => join(dotSpriteDirectory, name))) {
+      await mkdir(path, { recursive: true });
+      await chmod(path, 0o755);
+    }
+    await assertPassable(this.#rootfs.directory);
     // A mount point for the host's own.
     await writeFile(join(dotSpriteDirectory, "bin", "busybox"), "", { flag: "a" });
     const config = ociConfig({
@@ -276,6 +281,21 @@ class ContainerSandbox implements Sandbox {
 async function allDone(works: ReadonlyArray<Promise<void>>): Promise<void> {
   for (const result of await Promise.allSettled(works)) {
     if (result.status === "rejected") throw result.reason;
+  }
+}
+
+/**
+ * The runtime looks the root directory up as the guest's root, who is a stranger to the machine's directories.
+ * @throws SpriteError start_failed which names the directory, where the runtime would only say "permission denied"
+ */
+async function assertPassable(path: string): Promise<void> {
+  for (let parent = dirname(path); parent !== dirname(parent); parent = dirname(parent)) {
+    const { mode } = await stat(parent);
+    if ((mode & 0o001) !== 0) continue;
+    throw new SpriteError(
+      "start_failed",
+      `${parent} must be passable for all: chmod o+x ${parent}`,
+    );
   }
 }
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { foreignForwardDrops } from "./gateway-uplink.ts";
 import { gatewayRules, uplinkRules } from "./gateway-rules.ts";
 
 const gateway = { guestRange: "10.209.0.0/16", gatewayAddress: "10.209.0.1" };
@@ -47,10 +48,37 @@ test("protection, the named way out and borrowed forwarding are rules of their o
   assert.match(uplinkRules(uplink), /fib daddr type \{ local, broadcast, anycast \} reject/);
   assert.doesNotMatch(uplinkRules({ ...uplink, protectMachine: false }), /fib daddr/);
   assert.match(uplinkRules({ ...uplink, egressInterface: "wg0" }), /oifname != "wg0" reject/);
-  assert.match(uplinkRules(uplink), /iifname "eth0" oifname != "osu0a" drop/);
+  const borrowed = uplinkRules(uplink)
+    .split("\n")
+    .filter((line) => line.includes("eth0"));
+  assert.equal(borrowed.length, 3);
+  assert.match(borrowed[2] ?? "", /iifname "eth0" oifname != "osu0a" drop/);
 });
 
 test("the resolver's exception comes before the protection that would refuse it", () => {
   const rules = uplinkRules(uplink);
   assert.ok(rules.indexOf("dport 5353 accept") < rules.indexOf("fib daddr type"));
+});
+
+test("a firewall that drops forwarded packets is found in the list of chains", () => {
+  const chains = `table ip filter {
+  chain FORWARD {
+    type filter hook forward priority filter; policy drop;
+  }
+}
+table inet mine {
+  chain forward {
+    type filter hook forward priority filter; policy drop;
+  }
+}
+table inet other {
+  chain forward {
+    type filter hook forward priority filter; policy accept;
+  }
+  chain input {
+    type filter hook input priority filter; policy drop;
+  }
+}
+`;
+  assert.deepEqual(foreignForwardDrops(chains, "mine"), ["ip filter"]);
 });

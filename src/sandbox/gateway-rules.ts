@@ -104,8 +104,11 @@ export function uplinkRules(options: UplinkRulesOptions): string {
       : [
           `iifname "${link}" oifname != "${options.egressInterface}" reject with icmpx admin-prohibited`,
         ];
-  const borrowed = options.borrowedInterfaces.map(
-    (name) => `iifname "${name}" oifname != "${link}" drop`,
+  // What others on the machine began or published goes on: a container engine may have come after us.
+  const borrowed = options.borrowedInterfaces.flatMap((name) =>
+    ["ct state established,related accept", "ct status dnat accept", "drop"].map(
+      (verdict) => `iifname "${name}" oifname != "${link}" ${verdict}`,
+    ),
   );
   return table(tableName, [
     chain("entrance", "filter hook prerouting priority raw; policy accept", [

@@ -109,6 +109,7 @@ export async function attachUplink(options: AttachOptions, log: Log): Promise<At
     for (const name of [interfaceName, ...egress]) {
       await writeNetworkSetting(namespacePath, `ipv4/conf/${name}/forwarding`, "1");
     }
+    await warnOfForeignRules(record, log);
   } catch (error) {
     await removeUplink(recordFile, log);
     throw error;
@@ -126,11 +127,7 @@ export async function removeUplink(recordFile: string, log: Log): Promise<void> 
     await attempt(log, () =>
       runInNamespace(namespacePath, ["ip", "link", "delete", interfaceName]),
     );
-    for (const name of record.borrowedInterfaces) {
-      await attempt(log, () =>
-        writeNetworkSetting(namespacePath, `ipv4/conf/${name}/forwarding`, "0"),
-      );
-    }
+    await attempt(log, () => giveBackForwarding(record));
     if (record.routingTable !== null) {
       const number = String(record.routingTable);
       const rule = ["ip", "rule", "delete", "iif", interfaceName, "lookup", number];
@@ -144,6 +141,16 @@ export async function removeUplink(recordFile: string, log: Log): Promise<void> 
     );
   }
   await rm(recordFile, { force: true });
+}
+
+async function giveBackForwarding(record: UplinkRecord): Promise<void> {
+  const { namespacePath, borrowedInterfaces } = record;
+  if (borrowedInterfaces.length === 0) return;
+  // Somebody has made a router of the whole machine since: then it is theirs now.
+  if ((await readNetworkSetting(namespacePath, "ipv4/ip_forward")) === "1") return;
+  for (const name of borrowedInterfaces) {
+    await writeNetworkSetting(namespacePath, `ipv4/conf/${name}/forwarding`, "0");
+  }
 }
 
 /** Each step may find its work done already: the record was written before any of it. */
@@ -226,4 +233,32 @@ async function routeThrough(record: UplinkRecord, egressInterface: string): Prom
 function routingTableNumber(serverHash: string): number {
   const first = 100_000;
   return first + (Number.parseInt(serverHash, 16) % 1_000_000);
+}
+
+/**
+ * A chain of somebody else (a firewall, a container engine) that drops what it does not know also drops the sprites' packets,
+ * and no rule of ours can overrule it. Changing it is for its owner; saying so is for us.
+ */
+async function warnOfForeignRules(record: UplinkRecord, log: Log): Promise<void> {
+  const chains = await runInNamespace(record.namespacePath, ["nft", "list", "chains"]);
+  const owners = foreignForwardDrops(chains, record.tableName);
+  if (owners.length === 0) return;
+  const { interfaceName } = record;
+  log.warn(
+    { tables: owners, interfaceName },
+    "a firewall drops forwarded packets by default: sprites reach nothing until it accepts this interface",
+  );
+}
+
+/** Tables with a forward chain whose policy is to drop, from the output of `nft list chains`. */
+export function foreignForwardDrops(chains: string, ownTable: string): string[] {
+  const owners = new Set<string>();
+  let table = "";
+  for (const line of chains.split("\n")) {
+    table = /^table (\S+ \S+)/.exec(line)?.[1] ?? table;
+    if (/hook forward .*policy drop/.test(line) && !table.endsWith(` ${ownTable}`)) {
+      owners.add(table);
+    }
+  }
+  return [...owners];
 }

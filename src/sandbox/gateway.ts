@@ -82,7 +82,9 @@ export async function createGateway(options: GatewayOptions, log: Log): Promise<
   try {
     return await openGateway({ ...options, uplink, range, undo }, log);
   } catch (cause) {
-    for (const step of undo.toReversed()) await step();
+    for (const step of undo.toReversed()) {
+      await step().catch((error: unknown) => log.error({ err: error }, "cannot undo a step"));
+    }
     if (cause instanceof SpriteError) throw cause;
     throw new SpriteError("start_failed", "cannot set up the sprites' network", { cause });
   }
@@ -252,8 +254,13 @@ class NamespaceGateway implements Gateway {
     };
   }
 
+  /** Every step is tried; the first error is told in the end. */
   async close(): Promise<void> {
-    for (let step = this.#undo.pop(); step !== undefined; step = this.#undo.pop()) await step();
+    const errors: unknown[] = [];
+    for (let step = this.#undo.pop(); step !== undefined; step = this.#undo.pop()) {
+      await step().catch((error: unknown) => errors.push(error));
+    }
+    if (errors.length > 0) throw errors[0];
   }
 }
 

@@ -56,8 +56,9 @@ export function seccompProfile(): SeccompProfile {
       ...withoutFlags("clone", namespaceFlags),
       ...withoutFlags("unshare", [...namespaceFlags, timeNamespaceFlag]),
       ...socketRules(),
-      ...allowedPersonalities.map((value) =>
-        allow("personality", { index: 0, op: "SCMP_CMP_EQ", value }),
+      // The kernel looks at the lower half of the argument only.
+      ...allowedPersonalities.map((valueTwo) =>
+        allow("personality", { index: 0, op: "SCMP_CMP_MASKED_EQ", value: 0xffff_ffff, valueTwo }),
       ),
     ],
   };
