@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
-import { readFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
@@ -31,7 +32,9 @@ test("a run whose watcher is killed ends with it", async () => {
     "tools/fixtures/leaves-things.ts",
   ];
   const { NODE_TEST_CONTEXT: _, ...environment } = process.env;
-  const env = { ...environment, OPENSPRITES_SHARED_MACHINE: "1" };
+  // A killed watcher cannot remove its directory.
+  const directory = await mkdtemp(join(tmpdir(), "run-"));
+  const env = { ...environment, OPENSPRITES_SHARED_MACHINE: "1", TMPDIR: directory };
   const watcher = spawn(process.execPath, command, { env, stdio: ["ignore", "pipe", "ignore"] });
   // The fixture's test has passed; the run now waits for the process that it left.
   for await (const bytes of watcher.stdout as AsyncIterable<Buffer>) {
@@ -45,6 +48,7 @@ test("a run whose watcher is killed ends with it", async () => {
   const deadlineMs = performance.now() + 10_000;
   while (await isAlive()) assert.ok(performance.now() < deadlineMs, "the run outlives its watcher");
   await assertNothingLeft("left-by-a-test");
+  await rm(directory, { recursive: true });
 });
 
 async function assertNothingLeft(word: string): Promise<void> {

@@ -6,6 +6,7 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 
@@ -46,7 +47,7 @@ async function main(): Promise<number> {
   }
   const runId = randomBytes(4).toString("hex");
   // Short, since Unix sockets below it have at most 107 bytes for their path.
-  const temporaryDirectory = `/tmp/ost-${runId}`;
+  const temporaryDirectory = join(tmpdir(), `ost-${runId}`);
   await mkdir(temporaryDirectory, { mode: 0o755 });
   const before = await readMachineState();
   const sparedConnections = new Set(await fuseConnectionsOf("self"));
