@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
+import { execStream } from "../contract/exec-frames.ts";
 import type { Query } from "./api-client.ts";
 import { apiError, connectionError } from "./api-errors.ts";
 import { ChunkedDecoder, type ResponseHead } from "./chunked-decoder.ts";
@@ -115,9 +116,9 @@ async function readFrames(cli: Cli, socket: Socket, onAnswer: () => void): Promi
 async function takeFrame(cli: Cli, frame: Buffer): Promise<number | undefined> {
   const { out, err } = cli.surroundings;
   const payload = frame.subarray(1);
-  if (frame[0] === 3) return payload[0];
-  const pipe = frame[0] === 2 ? err : out;
-  if (frame[0] === 1 || frame[0] === 2) pipe.write(payload);
+  if (frame[0] === execStream.exit) return payload[0];
+  const pipe = frame[0] === execStream.stderr ? err : out;
+  if (frame[0] === execStream.stdout || frame[0] === execStream.stderr) pipe.write(payload);
   // Not reading on is what slows the command down to our reader's pace.
   if (pipe.isFull) await pipe.flush();
   if (out.failure?.code === "EPIPE") throw new BrokenPipeError("output");

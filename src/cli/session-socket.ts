@@ -1,4 +1,5 @@
 import { WebSocket, type ClientOptions } from "ws";
+import { execStream } from "../contract/exec-frames.ts";
 import type { ApiClient, Query } from "./api-client.ts";
 import { apiError, connectionError } from "./api-errors.ts";
 import {
@@ -32,12 +33,6 @@ export interface SessionListener {
   /** The send queue is short again; called after `send` returned false. */
   onSendable(): void;
 }
-
-const streamStdin = 0;
-const streamStdout = 1;
-const streamStderr = 2;
-const streamExit = 3;
-const streamStdinEnd = 4;
 
 /** One exec or attach connection: frames in, frames out, life signs, and exactly one end. */
 export class SessionSocket {
@@ -121,14 +116,14 @@ export class SessionSocket {
   send(bytes: Uint8Array): boolean {
     if (this.#mode === "terminal") return this.#sendFrame(bytes);
     const frame = Buffer.allocUnsafe(bytes.byteLength + 1);
-    frame[0] = streamStdin;
+    frame[0] = execStream.stdin;
     frame.set(bytes, 1);
     return this.#sendFrame(frame);
   }
 
   /** Tells the command that stdin has ended; at a terminal that is what Ctrl+D types. */
   sendStdinEnd(): void {
-    this.#sendFrame(Uint8Array.of(streamStdinEnd));
+    this.#sendFrame(Uint8Array.of(execStream.stdinEnd));
   }
 
   sendSignal(signal: string): void {
@@ -189,9 +184,9 @@ export class SessionSocket {
       return;
     }
     const payload = bytes.subarray(1);
-    if (bytes[0] === streamStdout) this.#listener.onOutput("stdout", payload);
-    else if (bytes[0] === streamStderr) this.#listener.onOutput("stderr", payload);
-    else if (bytes[0] === streamExit && payload.byteLength > 0) {
+    if (bytes[0] === execStream.stdout) this.#listener.onOutput("stdout", payload);
+    else if (bytes[0] === execStream.stderr) this.#listener.onOutput("stderr", payload);
+    else if (bytes[0] === execStream.exit && payload.byteLength > 0) {
       this.#end({ kind: "exited", exitCode: payload[0] ?? 1 });
     }
   }

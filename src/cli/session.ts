@@ -1,3 +1,4 @@
+import { execCloseCode } from "../contract/exec-frames.ts";
 import type { ApiClient, Query } from "./api-client.ts";
 import type { Cli } from "./cli.ts";
 import { BrokenPipeError, CliError } from "./errors.ts";
@@ -203,10 +204,11 @@ function lostConnection(
   session: { sessionId: string; isTerminal: boolean },
 ): CliError {
   const reasons: Readonly<Record<number, string>> = {
-    1001: "the sprite or its server stopped",
+    [execCloseCode.goingAway]: "the sprite or its server stopped",
     1006: "the connection was lost",
     1009: "the server sent a frame that is too large",
-    1011: "the server failed",
+    [execCloseCode.internalFailure]: "the server failed",
+    [execCloseCode.tooSlow]: "this end read too slowly to follow the session",
   };
   const reason = end.reason !== "" ? end.reason : reasons[end.closeCode];
   const why = reason ?? `the connection was closed with code ${end.closeCode}`;
