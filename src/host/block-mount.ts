@@ -1,6 +1,5 @@
 /** Mounts the file system inside a file, through a loop device that ends with the mount. */
 import type { HostHelper, MountFlag } from "./host-helper.ts";
-import { blockMountDeadlineMs } from "./limits.ts";
 
 export interface BlockMountOptions {
   backingFile: string;
@@ -29,17 +28,14 @@ export async function mountBackingFile(
     // that nor devices nor programs work through this mount; the overlay above it has flags of its own.
     const flags: MountFlag[] = ["no_access_time", "no_device", "no_suid", "no_execute"];
     if (readOnly) flags.push("read_only");
-    await helper.run(
-      {
-        type: "mount",
-        source: device,
-        target,
-        fileSystem,
-        flags,
-        ...(data === undefined ? {} : { data }),
-      },
-      { deadlineMs: blockMountDeadlineMs },
-    );
+    await helper.run({
+      type: "mount",
+      source: device,
+      target,
+      fileSystem,
+      flags,
+      ...(data === undefined ? {} : { data }),
+    });
   } finally {
     // With a mount, the device now lives as long as it; without one, it goes at once.
     await helper.releaseLoop(device);

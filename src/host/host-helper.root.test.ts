@@ -11,6 +11,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import { createLog } from "../base/log.ts";
 import { waitUntil } from "../base/wait.ts";
@@ -185,6 +186,18 @@ describe("operations", () => {
     await assert.rejects(helper.run(sync, { deadlineMs: 100 }), { code: "deadline_exceeded" });
     await helper.run(sync);
     assert.notEqual(helperPid(), stuck);
+  });
+
+  test("wait for their turn without using up their own time", async () => {
+    const slow = helperPid();
+    process.kill(slow, "SIGSTOP");
+    const first = helper.run({ type: "sync_file_system", directory }, { deadlineMs: 5000 });
+    const second = helper.run({ type: "sync_file_system", directory }, { deadlineMs: 100 });
+    const early = await Promise.race([second.then(() => "done"), sleep(300, "still waiting")]);
+    process.kill(slow, "SIGCONT");
+    assert.equal(early, "still waiting");
+    await Promise.all([first, second]);
+    assert.equal(helperPid(), slow);
   });
 
   test("make directories and FIFOs with owner and mode, whatever the umask", async () => {

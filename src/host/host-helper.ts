@@ -10,6 +10,8 @@ import { waitUntil } from "../base/wait.ts";
 import { HostError, plainEnvironment } from "./command.ts";
 import type { HelperOperation, HelperReply, HelperValue } from "./helper-protocol.ts";
 import {
+  diskFlushDeadlineMs,
+  diskReadDeadlineMs,
   freezeTimeMsMax,
   helperCloseMsMax,
   helperIdleMsMax,
@@ -62,6 +64,7 @@ class ChildHostHelper implements HostHelper {
   readonly #frozen = new Set<string>();
   readonly #loops = new Set<string>();
   #process: HelperProcess | null = null;
+  #last: Promise<unknown> = Promise.resolve();
   #idle: NodeJS.Timeout | null = null;
   #closed = false;
 
@@ -75,7 +78,7 @@ class ChildHostHelper implements HostHelper {
   }
 
   async run(operation: HelperOperation, options: { deadlineMs?: number } = {}): Promise<void> {
-    await this.#ask(operation, options.deadlineMs ?? operationDeadlineMs);
+    await this.#ask(operation, options.deadlineMs ?? deadlineMsOf(operation));
   }
 
   async attachLoop(options: {
@@ -96,10 +99,10 @@ class ChildHostHelper implements HostHelper {
   }
 
   async freeze(directory: string, options: { deadlineMs?: number } = {}): Promise<void> {
-    const deadlineMs = options.deadlineMs ?? operationDeadlineMs;
+    const operation = { type: "freeze", directory, timeMsMax: freezeTimeMsMax } as const;
     this.#frozen.add(directory);
     try {
-      await this.#ask({ type: "freeze", directory, timeMsMax: freezeTimeMsMax }, deadlineMs);
+      await this.#ask(operation, options.deadlineMs ?? deadlineMsOf(operation));
     } catch (error) {
       // It may have frozen in the same moment, and whoever keeps it from staying so is gone.
       if (error instanceof HostError && error.code === "deadline_exceeded") {
@@ -124,7 +127,15 @@ class ChildHostHelper implements HostHelper {
     await running?.close();
   }
 
-  async #ask(operation: HelperOperation, deadlineMs: number): Promise<HelperValue> {
+  /** In turn, so that an operation's time begins when the one before has ended. A thaw waits for nobody. */
+  #ask(operation: HelperOperation, deadlineMs: number): Promise<HelperValue> {
+    if (operation.type === "thaw") return this.#askNow(operation, deadlineMs);
+    const answer = this.#last.then(() => this.#askNow(operation, deadlineMs));
+    this.#last = answer.catch(() => {});
+    return answer;
+  }
+
+  async #askNow(operation: HelperOperation, deadlineMs: number): Promise<HelperValue> {
     const running = this.#running();
     try {
       return await running.ask(operation, deadlineMs);
@@ -175,6 +186,23 @@ class ChildHostHelper implements HostHelper {
     }
     return this.#process;
   }
+}
+
+/** What touches a disk takes as long as the disk does. A freeze does not: it holds up the guest. */
+const diskReads: ReadonlySet<string> = new Set<HelperOperation["type"]>([
+  "mount",
+  "overlay_mount",
+  "ensure_directories",
+  "make_directory",
+]);
+const diskFlushes: ReadonlySet<string> = new Set<HelperOperation["type"]>([
+  "sync_file_system",
+  "unmount",
+]);
+
+function deadlineMsOf(operation: HelperOperation): number {
+  if (diskFlushes.has(operation.type)) return diskFlushDeadlineMs;
+  return diskReads.has(operation.type) ? diskReadDeadlineMs : operationDeadlineMs;
 }
 
 /** One child; after a stall it is replaced. */

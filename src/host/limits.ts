@@ -21,14 +21,17 @@ export const loopAttachAttemptsMax = 50;
 /** Time that a helper gets to load the C library and answer its first request, beyond the request's own deadline. */
 export const helperStartMsMax = 5_000;
 
-/** Default deadline of a helper's operation. */
+/** Deadline of a helper's operation that changes no more than tables in memory. */
 export const operationDeadlineMs = 10_000;
+
+/** Deadline of one that reads from a disk, whose blocks may come from far away: mounting replays a journal. */
+export const diskReadDeadlineMs = 60_000;
+
+/** Deadline of one that writes back all that a guest has dirtied. */
+export const diskFlushDeadlineMs = 300_000;
 
 /** Time for a helper to end by itself once its standard input has closed. */
 export const helperCloseMsMax = 1_000;
 
 /** A helper that nobody has asked anything for this long ends; the next operation starts another. */
 export const helperIdleMsMax = 5_000;
-
-/** Mounting a guest's disk: replaying its journal may fetch many blocks from far away. */
-export const blockMountDeadlineMs = 60_000;
