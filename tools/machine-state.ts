@@ -1,4 +1,7 @@
-/** What a test run could leave on the machine, as sets of names that can be compared. */
+/**
+ * What a test run could leave on the machine, as sets of names that can be compared. Namespaces need no list of their own: one
+ * lives on in a process, and the run's end with its pid namespace, or in a mount, and those are listed.
+ */
 import { execFile } from "node:child_process";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -9,7 +12,6 @@ const run = promisify(execFile);
 const stateKinds = [
   "mount",
   "loop device",
-  "namespace",
   "cgroup",
   "run directory",
   "network namespace name",
@@ -27,10 +29,9 @@ export interface Leak {
 }
 
 export async function readMachineState(): Promise<MachineState> {
-  const [mounts, loops, namespaces, cgroups, runs, names, links, tables] = await Promise.all([
+  const [mounts, loops, cgroups, runs, names, links, tables] = await Promise.all([
     readMounts(),
     readLoops(),
-    readNamespaces(),
     readCgroups(),
     list("/run/opensprites"),
     list("/run/netns"),
@@ -40,7 +41,6 @@ export async function readMachineState(): Promise<MachineState> {
   return {
     mount: new Set(mounts),
     "loop device": new Set(loops),
-    namespace: new Set(namespaces),
     cgroup: new Set(cgroups),
     "run directory": new Set(runs.map((name) => join("/run/opensprites", name))),
     "network namespace name": new Set(names),
@@ -70,12 +70,6 @@ async function readLoops(): Promise<string[]> {
   const command = ["losetup", "--list", "--json", "--output", "NAME,BACK-FILE"];
   const rows = await readTable<{ name: string; "back-file": string }>(command, "loopdevices");
   return rows.map((row) => `${row.name} (${row["back-file"]})`);
-}
-
-async function readNamespaces(): Promise<string[]> {
-  const command = ["lsns", "--json", "--output", "NS,TYPE"];
-  const rows = await readTable<{ ns: number; type: string }>(command, "namespaces");
-  return rows.map((row) => `${row.type}:${row.ns}`);
 }
 
 async function readTables(): Promise<string[]> {

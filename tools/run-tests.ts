@@ -1,7 +1,7 @@
 /**
  * `make test`: runs the tests in pid and mount namespaces of their own, and watches over them from outside. When the run ends,
  * dies or takes too long, nothing of it stays: its FUSE connections are aborted, its processes end with their namespace, and
- * what the machine has more than before (mounts, loops, namespaces, cgroups, run directories, nftables) is removed and FAILS the run.
+ * what the machine has more than before (mounts, loops, interfaces, cgroups, run directories, nftables) is removed and FAILS the run.
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { randomBytes } from "node:crypto";

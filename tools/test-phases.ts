@@ -73,7 +73,7 @@ async function findLeftovers(before: MachineState): Promise<Leak[]> {
   const deadlineMs = performance.now() + settleTimeoutMs;
   for (;;) {
     const leaks = [...(await findProcesses()), ...findLeaks(before, await readMachineState())];
-    // Namespaces of this view belong to the processes and mounts reported beside them.
+    // The rest belongs to the machine, which run-tests.ts watches.
     const relevant = leaks.filter((leak) => leak.kind === "process" || leak.kind === "mount");
     if (relevant.length === 0 || performance.now() > deadlineMs) return relevant;
     await new Promise((resolve) => setTimeout(resolve, 250));
