@@ -9,7 +9,7 @@ before(async () => {
   server = await TestServer.start();
   await server.client().createSprite("target");
 });
-after(() => server.close());
+after(() => server?.close());
 
 interface BadRequest {
   method: string;
@@ -55,7 +55,7 @@ const badRequests: BadRequest[] = [
   },
   { method: "GET", path: "/v1/sprites/unknown", status: 404, code: "not_found" },
   { method: "GET", path: "/v1/sprites/..%2f..%2fetc%2fpasswd", status: 404, code: "not_found" },
-  { method: "GET", path: "/v1/sprites/%00", status: 404, code: "not_found" },
+  { method: "GET", path: "/v1/sprites/%00", status: 400, code: "invalid_request" },
   { method: "PUT", path: sprite, body: "{}", status: 400, code: "invalid_request" },
   { method: "PUT", path: sprite, body: '{"labels":"x"}', status: 400, code: "invalid_request" },
   { method: "DELETE", path: "/v1/sprites/unknown", status: 404, code: "not_found" },
@@ -99,7 +99,9 @@ test("without a good token nothing is told, whatever the path", async () => {
       { authorization: "Bearer wrong" },
       { authorization: server.token },
     ]) {
-      const response = await fetch(`${server.url}${path}`, { headers: headers as Record<string, string> });
+      const response = await fetch(`${server.url}${path}`, {
+        headers: headers as Record<string, string>,
+      });
       assert.equal(response.status, 401, path);
       assert.equal(((await response.json()) as { error: string }).error, "unauthorized");
     }

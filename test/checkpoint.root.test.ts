@@ -32,7 +32,7 @@ before(async () => {
   server = await TestServer.start();
   sprite = await server.client().createSprite("saved");
 });
-after(() => server.close());
+after(() => server?.close());
 
 test("a checkpoint under write load keeps a database intact", async () => {
   const load = sprite.spawn("python3", ["-c", databaseLoad]);

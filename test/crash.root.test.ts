@@ -14,7 +14,7 @@ let server: TestServer;
 beforeEach(async () => {
   server = await TestServer.start();
 });
-afterEach(() => server.close());
+afterEach(() => server?.close());
 
 test("the server killed in the middle of a write load loses no fsynced byte", async () => {
   const highest = await crashUnderLoad(() => server.kill());
@@ -50,11 +50,16 @@ test("an agent killed under its container is replaced, and its clients get an er
     { timeoutMs: 5_000 },
   );
   assert.ok(sessionSeen);
-  const agents = (await childrenOf(server.places)).filter(
-    ({ pid }) => pid !== undefined && pid !== server.pid,
-  );
-  await killAll(agents);
+  await killAll(await childrenOf(server.places, "sprite"));
   assert.equal(await outcome, "error");
+  const { stdout } = await sprite.execFile("cat", ["/home/sprite/file"]);
+  assert.equal(stdout, "kept\n");
+});
+
+test("an image server that dies takes no sprite's data with it", async () => {
+  const sprite = await server.client().createSprite("imageless");
+  await sprite.execFile("sh", ["-c", "echo kept > ~/file; sync"]);
+  await killAll(await childrenOf(server.places));
   const { stdout } = await sprite.execFile("cat", ["/home/sprite/file"]);
   assert.equal(stdout, "kept\n");
 });

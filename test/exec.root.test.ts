@@ -1,6 +1,7 @@
 /** Every command tells the truth: contract.md section 3 through the official SDK, in quantity. */
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { after, before, test } from "node:test";
 import type { Sprite } from "@fly/sprites";
 import { waitUntil } from "../src/base/wait.ts";
@@ -13,7 +14,7 @@ before(async () => {
   server = await TestServer.start();
   sprite = await server.client().createSprite("busy");
 });
-after(() => server.close());
+after(() => server?.close());
 
 test("10,000 short commands in parallel batches lose no byte", async () => {
   const total = 10_000;
@@ -41,6 +42,7 @@ test("100 MB through stdin to stdout arrive whole", async () => {
   const received = createHash("sha256");
   let receivedBytes = 0;
   const command = sprite.spawn("cat", []);
+  await once(command, "spawn");
   command.stdout.on("data", (bytes: Buffer) => {
     receivedBytes += bytes.length;
     received.update(bytes);
@@ -86,7 +88,8 @@ test("a detached session goes on, and attaching replays what was said", async ()
   ]);
   const replayed = (bytes: Buffer): boolean => bytes.includes("before");
   assert.ok(await waitUntil(() => replayed(first.bytes()), { timeoutMs: 5_000 }));
-  const [session] = await sprite.listSessions();
+  const sessions = await sprite.listSessions();
+  const session = sessions.find(({ command }) => command.includes("echo before"));
   assert.ok(session);
   first.socket.terminate();
 

@@ -114,7 +114,7 @@ test("root inside is nobody outside", async () => {
     "mount -t tmpfs none /mnt",
     "dmesg --read-clear",
     "modprobe dummy || insmod /tmp/x.ko",
-    "echo $$ > /sys/fs/cgroup/memory/cgroup.procs || mkdir /sys/fs/cgroup/escape",
+    "echo $$ > /sys/fs/cgroup/memory/cgroup.procs || mkdir /sys/fs/cgroup/memory/escape",
     "chroot /proc/1/root ls /var/lib/opensprites",
     "nsenter -t 1 -m -u -i -n -p true && ls /work",
     "unshare -U true",

@@ -15,7 +15,7 @@ let server: TestServer;
 before(async () => {
   server = await TestServer.start();
 });
-after(() => server.close());
+after(() => server?.close());
 
 test("50 sprites created, used and destroyed leave nothing", async () => {
   const childrenBefore = (await childrenOf(server.places)).length;

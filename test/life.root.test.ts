@@ -12,7 +12,7 @@ before(async () => {
   server = await TestServer.start();
   sprite = await server.client().createSprite("first");
 });
-after(() => server.close());
+after(() => server?.close());
 
 test("a new sprite runs commands as the user sprite in its home", async () => {
   const { stdout } = await sprite.execFile("sh", ["-c", "id -un; pwd; echo $HOME; hostname"]);

@@ -45,6 +45,7 @@ export async function bootAgent(startup: AgentStartup, log: Log): Promise<Agent>
     helper,
     sandbox: () => sprite.sandbox,
     runDirectory,
+    dotSpriteDirectory,
     log,
   });
   const sprite: Sprite = new Sprite({

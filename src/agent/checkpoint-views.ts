@@ -1,4 +1,4 @@
-import { mkdir, rmdir } from "node:fs/promises";
+import { mkdir, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Log } from "../base/log.ts";
 import { mountBackingFile } from "../host/block-mount.ts";
@@ -7,31 +7,28 @@ import type { Sandbox } from "../sandbox/sandbox.ts";
 import type { Volume } from "../storage/volume/volume.ts";
 import { checkpointViewsMax } from "./limits.ts";
 
+export interface CheckpointViewsOptions {
+  volume: Volume;
+  helper: HostHelper;
+  /** Null while there is none. */
+  sandbox: () => Sandbox | null;
+  runDirectory: string;
+  dotSpriteDirectory: string;
+  log: Log;
+}
+
 /**
  * Keeps the newest checkpoints visible, read-only, at /.sprite/checkpoints/<id>/ inside. Runs behind everything else: a view that fails is
  * recorded in the checkpoint's health and hurts nothing.
  */
 export class CheckpointViews {
-  readonly #options: {
-    volume: Volume;
-    helper: HostHelper;
-    /** Null while there is none. */
-    sandbox: () => Sandbox | null;
-    runDirectory: string;
-    log: Log;
-  };
-  readonly #shown = new Set<string>();
+  readonly #options: CheckpointViewsOptions;
+  /** What is mounted, with the container that shows it: a new container begins with none. */
+  readonly #shown = new Map<string, Sandbox | null>();
   #work: Promise<void> = Promise.resolve();
   #closed = false;
 
-  constructor(options: {
-    volume: Volume;
-    helper: HostHelper;
-    /** Null while there is none. */
-    sandbox: () => Sandbox | null;
-    runDirectory: string;
-    log: Log;
-  }) {
+  constructor(options: CheckpointViewsOptions) {
     this.#options = options;
   }
 
@@ -54,48 +51,69 @@ export class CheckpointViews {
   async close(): Promise<void> {
     this.#closed = true;
     await this.#work;
-    for (const id of this.#shown) await this.#hide(id);
+    for (const id of this.#shown.keys()) await this.#hide(id);
   }
 
   async #update(): Promise<void> {
     if (this.#closed) return;
     const records = await this.#options.volume.listCheckpoints();
     const wanted = records.slice(0, checkpointViewsMax).map(({ id }) => id);
-    for (const id of this.#shown) if (!wanted.includes(id)) await this.#hide(id);
+    for (const id of this.#shown.keys()) if (!wanted.includes(id)) await this.#hide(id);
     for (const id of wanted) {
-      if (!this.#shown.has(id) && !this.#closed) await this.#show(id);
+      if (this.#closed) return;
+      if (!this.#shown.has(id)) await this.#mount(id);
+      if (this.#shown.has(id)) await this.#showInside(id);
     }
   }
 
-  async #show(id: string): Promise<void> {
-    const { volume, helper, sandbox, runDirectory, log } = this.#options;
+  /** Mounts the checkpoint's own ext4, outside of the container. */
+  async #mount(id: string): Promise<void> {
+    const { volume, helper, runDirectory } = this.#options;
     const directory = this.#directoryOf(id);
     try {
       await mkdir(directory, { recursive: true });
       await volume.showCheckpoint(id);
-      this.#shown.add(id);
-      const file = join(runDirectory, "fuse", id);
+      this.#shown.set(id, null);
       await mountBackingFile(helper, {
-        backingFile: file,
+        backingFile: join(runDirectory, "fuse", id),
         readOnly: true,
         target: directory,
         fileSystem: "ext4",
         // The freeze emptied the journal, and a read-only device could not replay one.
         data: "noload",
       });
-      await sandbox()?.showCheckpoint({ checkpointId: id, diskDirectory: directory });
     } catch (error) {
-      log.warn({ err: error, checkpoint: id }, "a checkpoint cannot be shown");
-      await volume.setCheckpointHealth(id, "mount_failed").catch(() => undefined);
-      await this.#hide(id);
+      await this.#giveUp(id, error);
     }
   }
 
+  async #showInside(id: string): Promise<void> {
+    const sandbox = this.#options.sandbox();
+    if (sandbox === null || this.#shown.get(id) === sandbox) return;
+    try {
+      await sandbox.showCheckpoint({ checkpointId: id, diskDirectory: this.#directoryOf(id) });
+      this.#shown.set(id, sandbox);
+    } catch (error) {
+      // While the container is being replaced there is nowhere to show it; the next one gets it.
+      if (this.#options.sandbox() === sandbox) await this.#giveUp(id, error);
+    }
+  }
+
+  async #giveUp(id: string, error: unknown): Promise<void> {
+    const { volume, log } = this.#options;
+    log.warn({ err: error, checkpoint: id }, "a checkpoint cannot be shown");
+    await volume.setCheckpointHealth(id, "mount_failed").catch(() => undefined);
+    await this.#hide(id);
+  }
+
   async #hide(id: string): Promise<void> {
-    const { volume, helper, sandbox, log } = this.#options;
+    const { volume, helper, dotSpriteDirectory, log } = this.#options;
+    const shownBy = this.#shown.get(id);
     if (!this.#shown.delete(id)) return;
     try {
-      await sandbox()?.hideCheckpoint(id);
+      if (shownBy === this.#options.sandbox()) await shownBy?.hideCheckpoint(id);
+      // A container that is gone took its mount along and left the place of it.
+      else await rm(join(dotSpriteDirectory, "checkpoints", id), { recursive: true, force: true });
       await helper.run({ type: "unmount", target: this.#directoryOf(id), lazy: true });
       await volume.hideCheckpoint(id);
       await rmdir(this.#directoryOf(id));

@@ -14,7 +14,7 @@ export function healthRoutes(volume: Volume, log: Log): Route[] {
   return [
     {
       method: "GET",
-      pattern: ["health"],
+      pattern: ["check"],
       handle: ({ response }) => {
         const status = reason === null ? 200 : 503;
         sendJson(response, status, { status: reason === null ? "ok" : "failing", reason });

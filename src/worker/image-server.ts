@@ -1,11 +1,11 @@
 /** The process that keeps one image mounted: FUSE over the chunk cache, loop device, erofs. Started by ImageServers. */
-import { mkdir } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { openControlPipe } from "../agent/control-pipe.ts";
 import { createLog, type LogLevel } from "../base/log.ts";
 import { mountBackingFile } from "../host/block-mount.ts";
-import { createHostHelper } from "../host/host-helper.ts";
+import { createHostHelper, type HostHelper } from "../host/host-helper.ts";
 import { openVolume } from "../storage/volume/open-volume.ts";
 import type { ImageStartup } from "./image-startup.ts";
 import { imageLingerMs } from "./limits.ts";
@@ -18,6 +18,7 @@ try {
   const fuseDirectory = join(startup.runDirectory, "fuse");
   const mountDirectory = join(startup.runDirectory, "mnt");
   const helper = createHostHelper(log);
+  await clearMounts(helper, [mountDirectory, fuseDirectory]);
   await mkdir(fuseDirectory, { recursive: true });
   await mkdir(mountDirectory, { recursive: true });
   const volume = await openVolume({
@@ -51,4 +52,13 @@ try {
   const message = error instanceof Error ? error.message : String(error);
   pipe.say({ type: "failed", code: "start_failed", message: `serve the image: ${message}` });
   process.exit(1);
+}
+
+/** What an image server that was killed left mounted here answers nothing but errors, also to those who only look at it. */
+async function clearMounts(helper: HostHelper, targets: readonly string[]): Promise<void> {
+  const mounts = await readFile("/proc/self/mounts", "utf8");
+  for (const target of targets) {
+    const stale = mounts.split("\n").filter((line) => line.split(" ")[1] === target);
+    for (const _ of stale) await helper.run({ type: "unmount", target, lazy: true });
+  }
 }

@@ -3,6 +3,7 @@
  * nothing a test does can leave the machine even when the thing under test fails.
  */
 import { spawn, type ChildProcess } from "node:child_process";
+import { mkdir, rm, writeFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import { join } from "node:path";
 import { runCommand } from "../../src/host/command.ts";
@@ -26,17 +27,22 @@ export async function createInternet(): Promise<Internet> {
   const name = `osinternet-${process.pid}`;
   const ip = (...args: string[]): Promise<unknown> =>
     runCommand("ip", args, { deadlineMs: commandDeadlineMs });
+  const settingsDirectory = `/etc/netns/${name}`;
   await ip("netns", "add", name);
   let child: ChildProcess | null = null;
   const close = async (): Promise<void> => {
     child?.kill("SIGKILL");
     await ip("netns", "delete", name);
+    await rm(settingsDirectory, { recursive: true, force: true });
   };
   try {
     await ip("-n", name, "link", "set", "lo", "up");
     for (const address of [publicAddress, resolverAddress, metadataAddress]) {
       await ip("-n", name, "address", "add", `${address}/32`, "dev", "lo");
     }
+    // Where ip-netns(8) keeps what is the namespace's own; the server takes the resolver from there.
+    await mkdir(settingsDirectory, { recursive: true });
+    await writeFile(`${settingsDirectory}/resolv.conf`, `nameserver ${resolverAddress}\n`);
     child = spawn(
       "ip",
       ["netns", "exec", name, process.execPath, join(import.meta.dirname, "internet-process.ts")],

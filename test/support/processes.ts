@@ -5,9 +5,13 @@ import { waitUntil } from "../../src/base/wait.ts";
 import type { Places } from "../../src/worker/places.ts";
 
 /** The agents and image servers of a server, as its run directory names them. */
-export async function childrenOf(places: Places): Promise<ProcessIdentity[]> {
+export async function childrenOf(
+  places: Places,
+  kind: "sprite" | "image" | "any" = "any",
+): Promise<ProcessIdentity[]> {
   const directory = join(places.runDirectory, "processes");
-  const names = await readdir(directory).catch(() => []);
+  const all = await readdir(directory).catch(() => []);
+  const names = all.filter((name) => kind === "any" || name.startsWith(`${kind}-`));
   const texts = await Promise.all(names.map((name) => readFile(join(directory, name), "utf8")));
   return texts.map((text) => JSON.parse(text) as ProcessIdentity);
 }
