@@ -58,7 +58,8 @@ describe("sprite at a terminal", () => {
     assert.equal(await terminal.exited, 0);
 
     const again = open(...words.split(" ").slice(1));
-    await again.waitFor(/ready\r/);
+    // The replay is not mangled by a terminal that still adds carriage returns.
+    await again.waitFor(/ready\r\n/);
     again.type("echo $X-$((1+1))\r");
     await again.waitFor(/kept-2\r/);
     again.type("exit 4\r");
@@ -97,6 +98,19 @@ describe("sprite at a terminal", () => {
     assert.match(nothing.stderr, /runs no session/);
     const unknown = await bench.run(["attach", "99999999", "-s", "box"]);
     assert.match(unknown.stderr, /session not found: 99999999\n.*sessions list/);
+  });
+
+  test("a closed window leaves the shell running", async () => {
+    const terminal = open("console", "-s", "box");
+    terminal.type("X=kept; echo rea''dy\r");
+    await terminal.waitFor(/ready\r/);
+    terminal.hangUp();
+    await terminal.exited;
+    const again = open("attach", "-s", "box");
+    await again.waitFor(/ready\r\n/);
+    again.type("echo $X-$((1+1)); exit\r");
+    await again.waitFor(/kept-2\r/);
+    assert.equal(await again.exited, 0);
   });
 
   test("modes that a program left on are taken back on the way out", async () => {

@@ -11,6 +11,7 @@ import {
   terminalSize,
   type TerminalSize,
 } from "./terminal.ts";
+import { printable } from "./text.ts";
 
 export interface SessionRequest {
   path: string;
@@ -81,6 +82,8 @@ class RunningSession {
             spinner.stop();
             this.#sessionId = sessionId;
             this.#isTerminal = isTerminal;
+            // What is replayed to whoever attaches follows at once and needs the raw terminal.
+            this.#takeTerminal();
             // The first frames may come before `open` has returned; then it starts the input.
             if (this.#socket !== undefined) this.#startInput();
           },
@@ -160,10 +163,15 @@ class RunningSession {
     if (pipe.isFull) this.#socket?.pause();
   }
 
+  #takeTerminal(): void {
+    if (this.#leaveRawMode !== undefined) return;
+    if (this.#isTerminal && this.#cli.surroundings.isStdinTty) this.#leaveRawMode = enterRawMode();
+  }
+
   #startInput(): void {
     if (this.#isStdinStarted) return;
-    if (this.#isTerminal && this.#cli.surroundings.isStdinTty) {
-      this.#leaveRawMode = enterRawMode();
+    this.#takeTerminal();
+    if (this.#leaveRawMode !== undefined) {
       process.stdout.on("resize", this.#onResize);
       this.#onResize();
     }
@@ -173,7 +181,8 @@ class RunningSession {
     this.#isStdinStarted = true;
     let isEnded = false;
     const end = (): void => {
-      if (!isEnded) this.#socket?.sendStdinEnd();
+      // A terminal that ends was closed: its session goes on, and Ctrl+D would log it out.
+      if (!isEnded && this.#leaveRawMode === undefined) this.#socket?.sendStdinEnd();
       isEnded = true;
     };
     process.stdin.on("data", (chunk: Buffer) => this.#onInput(chunk));
@@ -210,12 +219,17 @@ function lostConnection(
     [execCloseCode.internalFailure]: "the server failed",
     [execCloseCode.tooSlow]: "this end read too slowly to follow the session",
   };
-  const reason = end.reason !== "" ? end.reason : reasons[end.closeCode];
-  const why = reason ?? `the connection was closed with code ${end.closeCode}`;
-  const isKnown = session.sessionId !== "";
+  const known = reasons[end.closeCode];
+  const reason = end.reason === "" ? undefined : printable(end.reason);
+  const why =
+    known === undefined
+      ? (reason ?? `the connection was closed with code ${end.closeCode}`)
+      : `${known}${reason === undefined ? "" : ` (${reason})`}`;
+  // A sprite that stopped has ended its commands; otherwise the session may have survived us.
+  const mayRun = session.sessionId !== "" && end.closeCode !== execCloseCode.goingAway;
   return new CliError(`the command's exit code is not known: ${why}`, {
     code: "connection_lost",
     details: { close_code: end.closeCode, session_id: session.sessionId },
-    ...(isKnown ? { hint: `If it still runs:  sprite attach ${session.sessionId}` } : {}),
+    ...(mayRun ? { hint: `If it still runs:  sprite attach ${session.sessionId}` } : {}),
   });
 }

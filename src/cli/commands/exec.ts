@@ -91,7 +91,7 @@ export function reportEnd(cli: Cli, ended: { end: SessionEnd; name: string }): n
   const isRunning = end.kind === "detached" || end.isTerminal;
   const again = `sprite attach -s ${shellQuote(name)} ${end.sessionId}`;
   if (isRunning && end.sessionId !== "") {
-    cli.note(`\r\nDetached; session ${end.sessionId} goes on.\r\nTo come back:  ${again}\r\n`);
+    cli.note(`\nDetached; session ${end.sessionId} goes on.\nTo come back:  ${again}\n`);
   }
   return end.kind === "detached" ? 0 : end.exitCode;
 }

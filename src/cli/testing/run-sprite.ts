@@ -130,6 +130,12 @@ export class TestTerminal {
     );
   }
 
+  /** Closes the window: the client's terminal is gone. */
+  hangUp(): void {
+    // The package has this method and leaves it out of its types.
+    (this.#terminal as unknown as { destroy(): void }).destroy();
+  }
+
   end(): void {
     this.#terminal.kill("SIGKILL");
   }
