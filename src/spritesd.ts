@@ -48,10 +48,10 @@ program
     process.env["SPRITES_DATA"] ?? dataDirectoryDefault,
   )
   .option("--description <text>", "what the token is for", "")
-  .action(async (values: { org: string; data: string; description: string }) => {
+  .action((values: { org: string; data: string; description: string }) => {
     try {
       const { org: orgSlug, data: dataDirectory, description } = values;
-      const token = await createToken({ dataDirectory, orgSlug, description });
+      const token = createToken({ dataDirectory, orgSlug, description });
       process.stdout.write(`${token}\n`);
     } catch (error) {
       process.stderr.write(`spritesd: ${error instanceof Error ? error.message : String(error)}\n`);

@@ -137,8 +137,15 @@ test("two sprites have different host ids", async () => {
 });
 
 test("a fork bomb and a memory hog stay inside their limits", async () => {
-  const bomb =
-    "import os,time\nn=0\ntry:\n  for n in range(2000):\n    if os.fork()==0: time.sleep(3); os._exit(0)\nexcept OSError: print('limited', n < 320)";
+  const bomb = `
+import os, time
+try:
+    for n in range(2000):
+        if os.fork() == 0:
+            time.sleep(3); os._exit(0)
+except OSError:
+    print("limited", n < 320)
+`;
   assert.equal(String((await one.execFile("python3", ["-c", bomb])).stdout), "limited True\n");
   const hog = one.execFile("python3", ["-c", "x = bytearray(700 * 2**20); print(len(x))"]);
   await assert.rejects(hog, { exitCode: 137 });

@@ -1,4 +1,4 @@
-import { SpriteError } from "../contract/errors.ts";
+import type { SpriteError } from "../contract/errors.ts";
 
 /**
  * Lets work through while the container runs, holds it while the container is being replaced, and refuses it once the agent stops.

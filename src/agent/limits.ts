@@ -2,8 +2,5 @@
 
 /** Checkpoints visible below /.sprite/checkpoints (contract.md section 5). Each one holds a loop device and two mounts. */
 export const checkpointViewsMax = 5;
-export const commentLengthMax = 4_096;
-/** Body of a JSON request to the agent. */
-export const jsonBodyBytesMax = 1024 * 1024;
 /** How old the bucket's state of a busy disk may get: what losing the machine costs at most, beside the upload. */
 export const syncIntervalMs = 1_000;

@@ -111,8 +111,8 @@ export class Sprite implements Launcher {
   }
 
   /**
-   * Replaces the disk by a checkpoint's, after keeping the state there is as an automatic checkpoint. Settles when the container runs again.
-   * When a step fails, the sprite goes on with what it had, and the error is thrown.
+   * Replaces the disk by a checkpoint's, after keeping the state there is as an automatic checkpoint. Settles when the
+   * container runs again. When a step fails, the sprite goes on with what it had, and the error is thrown.
    */
   async restore(id: string, progress: Progress): Promise<void> {
     await this.checkRestore(id);

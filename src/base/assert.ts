@@ -1,5 +1,5 @@
 /** Thrown when the program's own logic is wrong; nobody catches it to go on. */
-export class AssertionError extends Error {
+class AssertionError extends Error {
   override readonly name = "AssertionError";
 }
 

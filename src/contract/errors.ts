@@ -25,7 +25,11 @@ const statusByCode = {
 
 export type ErrorCode = keyof typeof statusByCode;
 
-const retryableCodes: ReadonlySet<ErrorCode> = new Set(["busy", "unavailable", "deadline_exceeded"]);
+const retryableCodes: ReadonlySet<ErrorCode> = new Set([
+  "busy",
+  "unavailable",
+  "deadline_exceeded",
+]);
 
 export interface SpriteErrorOptions {
   cause?: unknown;

@@ -25,6 +25,8 @@ export interface ListenerHandlers {
 export class Listener {
   readonly #server: Server;
   readonly #version: string;
+  /** Connections that were answered without a request, and only drain. */
+  readonly #refused = new WeakSet<Socket>();
   readonly #sockets = new Set<Socket>();
   readonly #responses = new WeakMap<Socket, ServerResponse>();
   #closed: Promise<void> | null = null;
@@ -105,6 +107,8 @@ export class Listener {
 
   /** What came is not HTTP, too large, or too slow; no request knows of it. */
   #onClientError(error: Error, socket: Socket): void {
+    // The parser goes on complaining about what still arrives; the answer is on its way, and a reset would overtake it.
+    if (this.#refused.has(socket)) return;
     const response = this.#responses.get(socket);
     const answering = response !== undefined && response.headersSent && !response.writableFinished;
     if (answering || !socket.writable || socket.destroyed) {
@@ -113,6 +117,7 @@ export class Listener {
     }
     const { status, body } = errorResponse(requestError("code" in error ? error.code : null));
     const added = { "sprite-version": this.#version, "x-request-id": randomRequestId() };
+    this.#refused.add(socket);
     answerRaw(socket, jsonAnswer(status, body, added));
   }
 }

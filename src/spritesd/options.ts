@@ -1,7 +1,10 @@
 import { imageNames, type ImageName } from "../../images/recipes.ts";
-import { Command, InvalidArgumentError, Option } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { runtimeNames, type RuntimeName } from "../host/runtime.ts";
 import { logLevels, type LogLevel } from "../base/log.ts";
 import type { SpriteLimits, Uplink } from "../agent/startup.ts";
+
+export const dataDirectoryDefault = "/var/lib/opensprites";
 
 /** The settings of `spritesd serve`; each flag is also an environment variable. */
 export interface ServeOptions {
@@ -11,7 +14,7 @@ export interface ServeOptions {
   bucket: string | null;
   image: ImageName;
   uplink: Uplink;
-  runtime: "runc" | "crun" | "runsc" | null;
+  runtime: RuntimeName | null;
   memoryBytesMax: number;
   cpuCoresMax: number;
   pidsMax: number;
@@ -25,78 +28,111 @@ export function limitsOf(options: ServeOptions): SpriteLimits {
   return { memoryBytesMax, cpuCoresMax, pidsMax };
 }
 
-export const dataDirectoryDefault = "/var/lib/opensprites";
+interface Setting {
+  flags: string;
+  variable: string;
+  text: string;
+  /** The default in the form a user would type. */
+  default?: string;
+  parse?: (text: string) => unknown;
+  choices?: readonly string[];
+}
+
+/** Each flag is also an environment variable; README lists them. */
+const serveSettings: readonly Setting[] = [
+  {
+    flags: "--data <dir>",
+    variable: "SPRITES_DATA",
+    text: "where everything is kept",
+    default: dataDirectoryDefault,
+  },
+  {
+    flags: "--listen <address>",
+    variable: "SPRITES_LISTEN",
+    text: "host:port to serve on",
+    default: "127.0.0.1:7777",
+    parse: parseListen,
+  },
+  {
+    flags: "--bucket <dir>",
+    variable: "SPRITES_BUCKET",
+    text: "the object store (default: bucket/ inside data)",
+  },
+  {
+    flags: "--image <name>",
+    variable: "SPRITES_IMAGE",
+    text: "image of new sprites",
+    default: "dev",
+    choices: imageNames,
+  },
+  {
+    flags: "--uplink <way>",
+    variable: "SPRITES_UPLINK",
+    text: "the sprites' way out: default, interface:NAME, netns:NAME, none",
+    default: "default",
+    parse: parseUplink,
+  },
+  {
+    flags: "--runtime <name>",
+    variable: "SPRITES_RUNTIME",
+    text: "OCI runtime (default: what fits the machine)",
+    choices: runtimeNames,
+  },
+  {
+    flags: "--memory-max <size>",
+    variable: "SPRITES_MEMORY_MAX",
+    text: "memory of one sprite",
+    default: "8G",
+    parse: parseSize,
+  },
+  {
+    flags: "--cpus-max <cores>",
+    variable: "SPRITES_CPUS_MAX",
+    text: "processor time of one sprite, in cores",
+    default: "8",
+    parse: parsePositive,
+  },
+  {
+    flags: "--pids-max <count>",
+    variable: "SPRITES_PIDS_MAX",
+    text: "processes of one sprite",
+    default: "8192",
+    parse: parsePositive,
+  },
+  {
+    flags: "--cache-max <size>",
+    variable: "SPRITES_CACHE_MAX",
+    text: "local cache of one sprite's disk",
+    default: "20G",
+    parse: parseSize,
+  },
+  {
+    flags: "--url-domain <domain>",
+    variable: "SPRITES_URL_DOMAIN",
+    text: "domain of the sprites' own URLs",
+    default: "sprites.localhost",
+  },
+  {
+    flags: "--log-level <level>",
+    variable: "SPRITES_LOG_LEVEL",
+    text: "how much is logged, to stderr",
+    default: "info",
+    choices: logLevels,
+  },
+];
 
 export function addServeOptions(command: Command): Command {
-  const option = (flags: string, text: string, variable: string): Option =>
-    new Option(flags, text).env(variable);
-  return command
-    .addOption(
-      option("--data <dir>", "where everything is kept", "SPRITES_DATA").default(
-        dataDirectoryDefault,
-      ),
-    )
-    .addOption(
-      option("--listen <address>", "host:port to serve on", "SPRITES_LISTEN")
-        .default(parseListen("127.0.0.1:7777"), "127.0.0.1:7777")
-        .argParser(parseListen),
-    )
-    .addOption(
-      option("--bucket <dir>", "the object store (default: bucket/ inside data)", "SPRITES_BUCKET"),
-    )
-    .addOption(
-      option("--image <name>", "image of new sprites", "SPRITES_IMAGE")
-        .choices([...imageNames])
-        .default("dev"),
-    )
-    .addOption(
-      option(
-        "--uplink <way>",
-        "the sprites' way out: default, interface:NAME, netns:NAME, none",
-        "SPRITES_UPLINK",
-      )
-        .default({ kind: "default-route" } satisfies Uplink, "default")
-        .argParser(parseUplink),
-    )
-    .addOption(
-      option(
-        "--runtime <name>",
-        "OCI runtime (default: what fits the machine)",
-        "SPRITES_RUNTIME",
-      ).choices(["runc", "crun", "runsc"]),
-    )
-    .addOption(
-      option("--memory-max <size>", "memory of one sprite", "SPRITES_MEMORY_MAX")
-        .default(parseSize("8G"), "8G")
-        .argParser(parseSize),
-    )
-    .addOption(
-      option("--cpus-max <cores>", "processor time of one sprite, in cores", "SPRITES_CPUS_MAX")
-        .default(8)
-        .argParser(parsePositive),
-    )
-    .addOption(
-      option("--pids-max <count>", "processes of one sprite", "SPRITES_PIDS_MAX")
-        .default(8192)
-        .argParser(parsePositive),
-    )
-    .addOption(
-      option("--cache-max <size>", "local cache of one sprite's disk", "SPRITES_CACHE_MAX")
-        .default(parseSize("20G"), "20G")
-        .argParser(parseSize),
-    )
-    .addOption(
-      option(
-        "--url-domain <domain>",
-        "domain of the sprites' own URLs",
-        "SPRITES_URL_DOMAIN",
-      ).default("sprites.localhost"),
-    )
-    .addOption(
-      option("--log-level <level>", "how much is logged, to stderr", "SPRITES_LOG_LEVEL")
-        .choices([...logLevels])
-        .default("info"),
-    );
+  for (const setting of serveSettings) command.addOption(optionOf(setting));
+  return command;
+}
+
+function optionOf(setting: Setting): Option {
+  const option = new Option(setting.flags, setting.text).env(setting.variable);
+  if (setting.choices !== undefined) option.choices([...setting.choices]);
+  const typed = setting.default;
+  if (setting.parse !== undefined) option.argParser(setting.parse);
+  if (typed !== undefined) option.default(setting.parse?.(typed) ?? typed, typed);
+  return option;
 }
 
 /** Commander's parsed values in our own shape. */

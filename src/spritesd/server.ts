@@ -4,8 +4,8 @@ import { ensureImage } from "../../images/build.ts";
 import type { Log } from "../base/log.ts";
 import { createControl } from "../control/control.ts";
 import { createHostHelper } from "../host/host-helper.ts";
-import { chooseRuntime } from "../host/runtime.ts";
-import { createGateway } from "../sandbox/gateway.ts";
+import { chooseRuntime, type RuntimeName } from "../host/runtime.ts";
+import { createGateway, type Gateway } from "../sandbox/gateway.ts";
 import { openObjectStore } from "../storage/object-store/open-object-store.ts";
 import { importImage } from "../storage/volume/image.ts";
 import { limitsOf, type ServeOptions } from "./options.ts";
@@ -14,7 +14,7 @@ import { ImageServers } from "../worker/image-servers.ts";
 import { clearCgroups, clearLeftovers } from "../worker/leftovers.ts";
 import { diskSizeBytesDefault } from "../worker/limits.ts";
 import { LocalWorker } from "../worker/local-worker.ts";
-import { imageCacheDirectory, networkDirectory, placesOf } from "../worker/places.ts";
+import { imageCacheDirectory, networkDirectory, placesOf, type Places } from "../worker/places.ts";
 import { takeServerLock } from "../worker/server-lock.ts";
 import { Slots } from "../worker/slots.ts";
 
@@ -25,101 +25,138 @@ export interface Server {
 
 /** Starts everything in order; `stop` undoes it in reverse. @throws whatever keeps the server from serving */
 export async function startServer(options: ServeOptions, log: Log): Promise<Server> {
-  const undo: Array<() => Promise<void>> = [];
-  const stop = async (): Promise<void> => {
-    for (const step of undo.splice(0).reverse()) {
-      try {
-        await step();
-      } catch (error) {
-        // The other steps still run: each one gives back something of its own.
-        log.error({ err: error }, "a step of the stop failed");
-      }
-    }
-  };
+  const startup = new Startup(options, log);
   try {
-    return { address: await start(options, log, undo), stop };
+    const address = await startup.run();
+    return { address, stop: () => startup.undo() };
   } catch (error) {
-    await stop();
+    await startup.undo();
     throw error;
   }
 }
 
-async function start(
-  options: ServeOptions,
-  log: Log,
-  undo: Array<() => Promise<void>>,
-): Promise<string> {
-  const places = placesOf(options.data);
-  const bucket =
-    options.bucket === null ? join(places.dataDirectory, "bucket") : resolve(options.bucket);
-  await mkdir(places.dataDirectory, { recursive: true, mode: 0o700 });
-  const lock = await takeServerLock(places.runDirectory);
-  undo.push(lock.release);
+class Startup {
+  readonly #options: ServeOptions;
+  readonly #log: Log;
+  readonly #places: Places;
+  readonly #bucket: string;
+  readonly #undoSteps: Array<() => Promise<void>> = [];
 
-  const runtime = await chooseRuntime(options.runtime);
-  await clearLeftovers(places, runtime, log);
-  await mkdir(places.runDirectory, { recursive: true, mode: 0o711 });
-  undo.push(async () => {
-    await clearCgroups(places);
-    await rm(places.runDirectory, { recursive: true, force: true });
-  });
+  constructor(options: ServeOptions, log: Log) {
+    this.#options = options;
+    this.#log = log;
+    this.#places = placesOf(options.data);
+    const { dataDirectory } = this.#places;
+    this.#bucket =
+      options.bucket === null ? join(dataDirectory, "bucket") : resolve(options.bucket);
+  }
 
-  const store = await openObjectStore(bucket);
-  const { path } = await ensureImage(options.image, { log });
-  const imageHash = await importImage({
-    bucket,
-    file: path,
-    cacheDirectory: (hash) => imageCacheDirectory(places, hash),
-  });
-  const helper = createHostHelper(log);
-  undo.push(() => helper.close());
-  const gateway = await createGateway(
-    {
-      directory: networkDirectory(places),
-      serverHash: places.serverHash,
-      uplink: options.uplink,
-      helper,
-    },
-    log,
-  );
-  undo.push(() => gateway.close());
+  /** The address that is served. */
+  async run(): Promise<string> {
+    const runtime = await this.#takeOver();
+    const image = await this.#provideImage();
+    const gateway = await this.#openGateway();
+    const worker = await this.#makeWorker({ runtime, gateway, ...image });
+    const { listen, urlDomain } = this.#options;
+    const { dataDirectory } = this.#places;
+    const control = createControl({
+      dataDirectory,
+      worker,
+      listen,
+      version,
+      urlDomain,
+      log: this.#log,
+    });
+    this.#undoSteps.push(() => control.stop());
+    await control.recover();
+    const { address } = await control.start();
+    return address;
+  }
 
-  const common = {
-    places,
-    bucket,
-    cacheSizeBytesMax: options.cacheSizeBytesMax,
-    logLevel: options.logLevel,
-    log,
-  };
-  const images = new ImageServers(common);
-  undo.push(() => images.stop());
-  // Mounted before the first sprite asks, so that a create does not wait for it.
-  await images.ensure(imageHash);
+  async undo(): Promise<void> {
+    for (const step of this.#undoSteps.splice(0).reverse()) {
+      try {
+        await step();
+      } catch (error) {
+        // The other steps still run: each one gives back something of its own.
+        this.#log.error({ err: error }, "a step of the stop failed");
+      }
+    }
+  }
 
-  const worker = new LocalWorker({
-    ...common,
-    store,
-    images,
-    defaultImageHash: imageHash,
-    slots: new Slots(places.serverHash),
-    networkOf: (slot) => gateway.networkOf(slot),
-    limits: limitsOf(options),
-    runtime,
-    diskSizeBytes: diskSizeBytesDefault,
-    version,
-  });
-  undo.push(() => worker.drain());
+  /** Makes sure that this is the only server of its data, and that nothing of the one before is left. */
+  async #takeOver(): Promise<RuntimeName> {
+    const { dataDirectory, runDirectory } = this.#places;
+    await mkdir(dataDirectory, { recursive: true, mode: 0o700 });
+    const lock = await takeServerLock(runDirectory);
+    this.#undoSteps.push(lock.release);
+    const runtime = await chooseRuntime(this.#options.runtime);
+    await clearLeftovers(this.#places, runtime, this.#log);
+    await mkdir(runDirectory, { recursive: true, mode: 0o711 });
+    this.#undoSteps.push(async () => {
+      await clearCgroups(this.#places);
+      await rm(runDirectory, { recursive: true, force: true });
+    });
+    return runtime;
+  }
 
-  const control = createControl({
-    dataDirectory: places.dataDirectory,
-    worker,
-    listen: options.listen,
-    version,
-    urlDomain: options.urlDomain,
-    log,
-  });
-  undo.push(() => control.stop());
-  await control.recover();
-  const { address } = await control.start();
-  return address;
+  /** Builds the image if this machine never did, puts it into the bucket if it is not there, and mounts it. */
+  async #provideImage(): Promise<{ images: ImageServers; imageHash: string }> {
+    const { path } = await ensureImage(this.#options.image, { log: this.#log });
+    const imageHash = await importImage({
+      bucket: this.#bucket,
+      file: path,
+      cacheDirectory: (hash) => imageCacheDirectory(this.#places, hash),
+    });
+    const images = new ImageServers(this.#common());
+    this.#undoSteps.push(() => images.stop());
+    // Mounted before the first sprite asks, so that a create does not wait for it.
+    await images.ensure(imageHash);
+    return { images, imageHash };
+  }
+
+  async #openGateway(): Promise<Gateway> {
+    const helper = createHostHelper(this.#log);
+    this.#undoSteps.push(() => helper.close());
+    const gateway = await createGateway(
+      {
+        directory: networkDirectory(this.#places),
+        serverHash: this.#places.serverHash,
+        uplink: this.#options.uplink,
+        helper,
+      },
+      this.#log,
+    );
+    this.#undoSteps.push(() => gateway.close());
+    return gateway;
+  }
+
+  async #makeWorker(parts: {
+    runtime: RuntimeName;
+    gateway: Gateway;
+    images: ImageServers;
+    imageHash: string;
+  }): Promise<LocalWorker> {
+    const { runtime, gateway, images, imageHash } = parts;
+    const worker = new LocalWorker({
+      ...this.#common(),
+      store: await openObjectStore(this.#bucket),
+      images,
+      defaultImageHash: imageHash,
+      slots: new Slots(this.#places.serverHash),
+      networkOf: (slot) => gateway.networkOf(slot),
+      limits: limitsOf(this.#options),
+      runtime,
+      diskSizeBytes: diskSizeBytesDefault,
+      version,
+    });
+    this.#undoSteps.push(() => worker.drain());
+    return worker;
+  }
+
+  #common(): ConstructorParameters<typeof ImageServers>[0] {
+    const { cacheSizeBytesMax, logLevel } = this.#options;
+    const [places, bucket, log] = [this.#places, this.#bucket, this.#log];
+    return { places, bucket, cacheSizeBytesMax, logLevel, log };
+  }
 }

@@ -16,7 +16,6 @@ export const hostIdBaseFirst = 1_000_000_000;
 /** Sprites that can run at once on one machine; bounded by the addresses of the sprite network. */
 export const slotsMax = 4_000;
 export const diskSizeBytesDefault = 100 * 2 ** 30;
-export const cacheSizeBytesMaxDefault = 20 * 2 ** 30;
 /** A line of an agent's status or log; a longer one is cut. */
 export const lineBytesMax = 64 * 1024;
 /** How long an image server outlives a server that was killed: its agents end their containers meanwhile. */

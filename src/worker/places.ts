@@ -28,7 +28,7 @@ export function placesOf(dataDirectory: string): Places {
 }
 
 /** Short and unique on this machine: the path of a Unix socket may hold 107 bytes. */
-export function shortSpriteId(spriteId: string): string {
+function shortSpriteId(spriteId: string): string {
   return createHash("sha256").update(spriteId).digest("hex").slice(0, 12);
 }
 

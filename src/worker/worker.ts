@@ -21,7 +21,10 @@ export interface Worker {
   readonly defaultImageHash: string;
   /** Makes the sprite's disk and starts it. @throws SpriteError start_failed, disk_full */
   create(spec: SpriteSpec): Promise<void>;
-  /** Starts the sprite unless it runs; concurrent calls share one start. Resolves with its agent's socket. @throws SpriteError start_failed */
+  /**
+   * Starts the sprite unless it runs; concurrent calls share one start. Resolves with its agent's socket.
+   * @throws SpriteError start_failed
+   */
   ensureRunning(spec: SpriteSpec, signal?: AbortSignal): Promise<{ socketPath: string }>;
   status(spriteId: string): SpriteStatus;
   /** Ends the sprite's processes and stores its disk. */

@@ -1,0 +1,39 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Command } from "commander";
+import { addServeOptions, parseListen, parseSize, parseUplink, serveOptionsOf } from "./options.ts";
+
+test("sizes have binary suffixes", () => {
+  assert.equal(parseSize("512M"), 512 * 2 ** 20);
+  assert.equal(parseSize("1.5G"), 1.5 * 2 ** 30);
+  assert.equal(parseSize("4096"), 4096);
+  for (const wrong of ["", "G", "-1G", "0", "1X", "1G1"]) assert.throws(() => parseSize(wrong));
+});
+
+test("addresses are host:port, IPv6 in brackets", () => {
+  assert.deepEqual(parseListen("127.0.0.1:7777"), { host: "127.0.0.1", port: 7777 });
+  assert.deepEqual(parseListen("[::1]:0"), { host: "::1", port: 0 });
+  for (const wrong of ["7777", "host", "host:", "host:99999", "::1:80"]) {
+    assert.throws(() => parseListen(wrong), wrong);
+  }
+});
+
+test("the way out is one of four kinds", () => {
+  assert.deepEqual(parseUplink("default"), { kind: "default-route" });
+  assert.deepEqual(parseUplink("none"), { kind: "none" });
+  assert.deepEqual(parseUplink("interface:eth1"), { kind: "interface", name: "eth1" });
+  assert.deepEqual(parseUplink("netns:lab"), { kind: "network-namespace", name: "lab" });
+  for (const wrong of ["", "eth0", "netns:", "netns:a b"]) assert.throws(() => parseUplink(wrong));
+});
+
+test("flags win over their defaults, and every default is valid", () => {
+  const command = addServeOptions(new Command().exitOverride());
+  command.parse(["--data", "/d", "--memory-max", "1G", "--runtime", "crun"], { from: "user" });
+  const options = serveOptionsOf(command.opts());
+  assert.equal(options.data, "/d");
+  assert.equal(options.memoryBytesMax, 2 ** 30);
+  assert.equal(options.runtime, "crun");
+  assert.deepEqual(options.listen, { host: "127.0.0.1", port: 7777 });
+  assert.equal(options.cpuCoresMax, 8);
+  assert.equal(options.bucket, null);
+});
