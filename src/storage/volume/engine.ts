@@ -332,6 +332,7 @@ export class VolumeEngine {
       cutIdle: async () => (await this.#acquireCut())(),
       makeCut: () => this.#makeCut(),
       publish: (signal) => this.#publisher.publish(signal),
+      evict: () => this.#eviction.run(),
       tidy: (signal) => this.#tidy(signal),
       onProblem: this.#options.onProblem,
       nowMs: this.#nowMs,
@@ -361,7 +362,6 @@ export class VolumeEngine {
   }
 
   async #tidy(signal: AbortSignal): Promise<void> {
-    this.#eviction.run();
     if (this.#options.readOnly) {
       // What was fetched stays believable after a reboot only once it is synced.
       await this.local.flush();

@@ -19,7 +19,9 @@ export interface StoreLoopOptions {
   cutIdle: () => Promise<void>;
   makeCut: () => Promise<void>;
   publish: (signal: AbortSignal) => Promise<void>;
-  /** Evicts, deletes garbage: what is due now and then. */
+  /** Keeps the local cache under its limit; quick when it is. */
+  evict: () => void;
+  /** Deletes garbage: what is due now and then. */
   tidy: (signal: AbortSignal) => Promise<void>;
   onProblem: (problem: Error | null) => void;
   nowMs: () => number;
@@ -112,6 +114,7 @@ export class StoreLoop {
     this.#settle();
     // Those who asked while a cut was running want another one.
     if (this.#waiters.length > 0) this.#isWanted = true;
+    this.#options.evict();
     const now = this.#options.nowMs();
     if (now - this.#tidiedAtMs >= garbageIntervalMs || now < this.#tidiedAtMs) {
       this.#tidiedAtMs = now;
