@@ -265,6 +265,72 @@ describe("a gateway onto a machine (a namespace in the machine's place)", () => 
   });
 });
 
+describe("a gateway through a named interface", () => {
+  let lab: NetworkLab;
+  let gateway: Gateway | null = null;
+  let machine: string;
+  let guest: { namespacePath: string; pid: number };
+  const slot = { index: 9, interfaceName: `td${process.pid}` };
+
+  before(async () => {
+    lab = new NetworkLab(helper);
+    machine = await lab.addNamespace("machine");
+    // Two worlds that both have the address; the routing table alone would choose the first.
+    for (const [index, name] of ["wan0", "tunnel0"].entries()) {
+      const world = await lab.addNamespace(`world-${name}`, [webAddress]);
+      await lab.configure(machine, [
+        `link add ${name} type veth peer name peer0 netns ${world}`,
+        `addr add 198.51.${100 + index}.2/24 dev ${name}`,
+        `link set ${name} up`,
+      ]);
+      await lab.configure(world, [
+        `addr add 198.51.${100 + index}.1/24 dev peer0`,
+        "link set peer0 up",
+      ]);
+      await lab.serve(world, [{ protocol: "tcp", address: webAddress, port: 80 }]);
+    }
+    await lab.configure(machine, ["route add default via 198.51.100.1"]);
+    gateway = await createGateway(
+      {
+        directory: join(lab.directory, "gateway"),
+        serverHash: "00000fed",
+        uplink: { kind: "interface", name: "tunnel0" },
+        machineNamespacePath: machine,
+        helper,
+        startResolver: async () => 5300,
+      },
+      log,
+    );
+    guest = await lab.addGuest("guest");
+    await connectNetwork(gateway.networkOf(slot), guest.pid);
+  });
+
+  after(async () => {
+    await gateway?.close();
+    await lab.dispose();
+  });
+
+  const ask = () =>
+    lab.ask(guest.namespacePath, { protocol: "tcp", address: webAddress, port: 80 });
+
+  test("leaves by it, and by no other when it is down", async () => {
+    assert.equal(await ask(), "from 198.51.101.2");
+    await lab.configure(machine, ["link set tunnel0 down"]);
+    assert.match(await ask(), refused);
+    assert.match(
+      await lab.ask(machine, { protocol: "tcp", address: webAddress, port: 80 }),
+      /^from/,
+    );
+  });
+
+  test("takes its routing rule along when it closes", async () => {
+    const rules = () => lab.run(machine, ["ip", "rule"]);
+    assert.match(await rules(), /iif osu00000fed/);
+    await gateway?.close();
+    assert.doesNotMatch(await rules(), /osu/);
+  });
+});
+
 test("without an uplink a sprite has no gateway and a name server that refuses", async () => {
   const gateway = await createGateway(
     { directory: "/nowhere", serverHash: "00000000", uplink: { kind: "none" }, helper },
