@@ -10,17 +10,23 @@ import {
 import type { SessionClient, SessionEnd } from "../sessions/session-client.ts";
 import { httpFrameGapMs, httpFrameSizeBytesMax, queuedFrameCostBytes } from "./limits.ts";
 
+interface Waiting {
+  stream: OutputStream;
+  parts: Buffer[];
+  sizeBytes: number;
+}
+
 /**
- * A response as a session's client: one frame a chunk, with a pause where the type of frame
- * changes, since clients tell frames apart by the reads in which they arrive (contract.md section
- * 3.8).
+ * A response as a session's client: one frame a chunk, with a pause before each, since clients tell
+ * frames apart by the reads in which they arrive (contract.md section 3.8). What gathers meanwhile
+ * becomes few large frames.
  */
 export class HttpClient implements SessionClient {
   readonly #response: ServerResponse;
   readonly #onDrained: () => void;
-  readonly #queue: Buffer[] = [];
+  readonly #queue: Waiting[] = [];
   #queuedBytes = 0;
-  #ending: "finish" | "break" | null = null;
+  #end: SessionEnd | null = null;
   #isPumping = false;
 
   /** `onDrained` is called whenever nothing waits any more. */
@@ -34,10 +40,15 @@ export class HttpClient implements SessionClient {
   }
 
   sendOutput(stream: OutputStream, bytes: Buffer): void {
-    for (let offset = 0; offset < bytes.length; offset += httpFrameSizeBytesMax) {
-      const part = bytes.subarray(offset, offset + httpFrameSizeBytesMax);
-      this.#enqueue(encodeOutputFrame(stream, part));
+    for (let offset = 0; offset < bytes.length;) {
+      const waiting = this.#waitingFor(stream);
+      const part = bytes.subarray(offset, offset + httpFrameSizeBytesMax - waiting.sizeBytes);
+      waiting.parts.push(part);
+      waiting.sizeBytes += part.length;
+      offset += part.length;
+      this.#queuedBytes += part.length + queuedFrameCostBytes;
     }
+    this.#pump();
   }
 
   /**
@@ -45,38 +56,42 @@ export class HttpClient implements SessionClient {
    * broken off.
    */
   sendEnd(end: SessionEnd): void {
-    if (end.kind === "exited") {
-      this.#enqueue(encodeExitFrame(end.code));
-      this.#ending = "finish";
-    } else {
+    this.#end = end;
+    if (end.kind !== "exited") {
       this.sendOutput(execStream.stderr, Buffer.from(`sprite: ${end.reason}\n`));
-      this.#ending = "break";
     }
+    this.#pump();
   }
 
-  #enqueue(frame: Buffer): void {
-    this.#queue.push(frame);
-    this.#queuedBytes += frame.length + queuedFrameCostBytes;
-    if (!this.#isPumping) void this.#pump();
+  #waitingFor(stream: OutputStream): Waiting {
+    const last = this.#queue.at(-1);
+    if (last?.stream === stream && last.sizeBytes < httpFrameSizeBytesMax) return last;
+    const waiting = { stream, parts: [], sizeBytes: 0 };
+    this.#queue.push(waiting);
+    return waiting;
   }
 
-  async #pump(): Promise<void> {
+  #pump(): void {
+    if (this.#isPumping) return;
     this.#isPumping = true;
-    let lastType: number | undefined;
-    // One turn later, so that the ending is known together with the last frame.
-    await Promise.resolve();
+    void this.#sendAll();
+  }
+
+  async #sendAll(): Promise<void> {
     for (;;) {
-      const frame = this.#queue.shift();
-      if (frame === undefined || this.#response.destroyed) break;
-      if (frame[0] !== lastType) await sleep(httpFrameGapMs);
-      lastType = frame[0];
-      if (!this.#response.write(frame)) await this.#drain();
-      this.#queuedBytes -= frame.length + queuedFrameCostBytes;
+      await sleep(httpFrameGapMs);
+      const waiting = this.#queue.shift();
+      if (waiting === undefined || this.#response.destroyed) break;
+      const { stream, parts, sizeBytes } = waiting;
+      const isTaken = this.#response.write(encodeOutputFrame(stream, Buffer.concat(parts)));
+      this.#queuedBytes -= sizeBytes + parts.length * queuedFrameCostBytes;
+      if (!isTaken && !this.#response.destroyed) await this.#drain();
     }
+    // From here to the end of the function nothing can come in between.
     this.#isPumping = false;
-    if (this.#ending === "finish") this.#response.end();
-    else if (this.#ending === "break") this.#response.destroy();
-    else this.#onDrained();
+    if (this.#end === null) this.#onDrained();
+    else if (this.#end.kind !== "exited") this.#response.destroy();
+    else this.#response.end(encodeExitFrame(this.#end.code));
   }
 
   #drain(): Promise<void> {

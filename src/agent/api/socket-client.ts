@@ -28,8 +28,8 @@ export class SocketClient implements SessionClient {
     this.#socket = socket;
     this.#connection = connection;
     this.#tty = options.tty;
-    this.#keepAlive = setTimeout(() => this.#sendKeepAlive(), keepAliveIntervalMs);
-    socket.once("close", () => clearTimeout(this.#keepAlive));
+    this.#keepAlive = setInterval(() => this.#sendKeepAlive(), keepAliveIntervalMs);
+    socket.once("close", () => clearInterval(this.#keepAlive));
   }
 
   get queuedBytes(): number {
@@ -45,7 +45,7 @@ export class SocketClient implements SessionClient {
   }
 
   sendEnd(end: SessionEnd): void {
-    clearTimeout(this.#keepAlive);
+    clearInterval(this.#keepAlive);
     if (end.kind === "exited") {
       if (!this.#tty) this.#send(encodeExitFrame(end.code));
       this.#send(encodeExitMessage(end.code));
@@ -73,7 +73,6 @@ export class SocketClient implements SessionClient {
   #sendKeepAlive(): void {
     // What is queued will arrive, and keeps the client as content as an empty frame.
     if (this.#connection.writableLength === 0) this.#send(keepAliveFrame);
-    else this.#keepAlive.refresh();
   }
 }
 
