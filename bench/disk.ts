@@ -1,5 +1,4 @@
 /** Runs the disk rows on a sprite and its peers in turn, so that all of them see the same machine. */
-import { join } from "node:path";
 import { runCommand } from "../src/host/command.ts";
 import { say } from "./cleanup.ts";
 import {
@@ -120,9 +119,4 @@ async function eachPlace(
     say(`preparing the disk rows: ${place.name}`);
     await prepare(place);
   }
-}
-
-/** The cache file of a sprite, whose id names its directory. */
-export function cacheFileOf(dataDirectory: string, spriteId: string): string {
-  return join(dataDirectory, "cache/sprites", spriteId, "blocks");
 }

@@ -1,9 +1,9 @@
 /** Rows about a whole sprite: start of the server, create, first output, exec, destroy, memory of the agent. */
 import { once } from "node:events";
-import { readFile } from "node:fs/promises";
 import type { Sprite } from "@fly/sprites";
+import { childrenOf } from "../test/support/processes.ts";
 import { openExec } from "../test/support/websocket.ts";
-import { backgroundPids, createSprite, nextSpriteName, podmanPeer, type Bench } from "./context.ts";
+import { createSprite, nextSpriteName, podmanPeer, type Bench } from "./context.ts";
 import { residentMegabytes } from "./machine.ts";
 import { failedRow, rowOf } from "./report.ts";
 import type { Unit } from "./statistics.ts";
@@ -110,9 +110,7 @@ export async function runMemory(bench: Bench, name: string): Promise<void> {
   await guarded(bench, [name], "MB", async () => {
     const samples: number[] = [];
     const owned: number[] = [];
-    for (const pid of await backgroundPids(bench)) {
-      const command = await readFile(`/proc/${pid}/cmdline`, "utf8");
-      if (!command.includes("/agent/")) continue;
+    for (const { pid } of await childrenOf(bench.server.places, "sprite")) {
       const memory = await residentMegabytes(pid);
       samples.push(memory.all);
       owned.push(memory.private);

@@ -12,11 +12,12 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { ensureImage } from "../images/build.ts";
 import { runCommand } from "../src/host/command.ts";
+import { spriteCacheDirectory } from "../src/worker/places.ts";
 import { TestServer } from "../test/support/server.ts";
 import { checkpointSizes, runCheckpoints } from "./checkpoints.ts";
 import { Cleanup, say } from "./cleanup.ts";
 import { backgroundPids, createSprite, type Bench } from "./context.ts";
-import { cacheFileOf, runDisk } from "./disk.ts";
+import { runDisk } from "./disk.ts";
 import { runCreate, runExec, runMemory, runServerStart } from "./life.ts";
 import { ensureMaterials } from "./materials.ts";
 import { ChrootPlace, mount, SpritePlace } from "./place.ts";
@@ -160,7 +161,7 @@ async function runDiskSuite(bench: Bench): Promise<void> {
       s3backer: await s3backerOrNull(bench),
       materials: await ensureMaterials(),
       agentPids: await backgroundPids(bench),
-      cacheFile: cacheFileOf(bench.server.dataDirectory, sprite.id ?? ""),
+      cacheFile: join(spriteCacheDirectory(bench.server.places, sprite.id ?? ""), "blocks"),
       directory,
       wants: bench.wants,
       emit: bench.emit,
