@@ -52,7 +52,7 @@ export async function openMap(options: OpenMapOptions): Promise<OpenedMap> {
   const { store, prefix, cacheDirectory } = options;
   mkdirSync(cacheDirectory, { recursive: true });
   const tagged = await store.getWithEtag(headKey(prefix));
-  const local = openLocal(cacheDirectory);
+  const local = openLocal(options);
   if (tagged === null) {
     if (local instanceof BlockMap) refuseWithoutBucket(local, prefix);
     if (options.readOnly) throw new SpriteError("not_found", `there is no volume ${prefix}`);
@@ -79,11 +79,11 @@ export async function openMap(options: OpenMapOptions): Promise<OpenedMap> {
   return { map, head, distrust, wasClean: false };
 }
 
-function openLocal(cacheDirectory: string): BlockMap | Error | null {
-  const path = join(cacheDirectory, mapName);
+function openLocal(options: OpenMapOptions): BlockMap | Error | null {
+  const path = join(options.cacheDirectory, mapName);
   if (!existsSync(path)) return null;
   try {
-    return BlockMap.open(path);
+    return BlockMap.open(path, { now: options.nowMs });
   } catch (error) {
     return error instanceof Error ? error : new Error(String(error));
   }
@@ -120,7 +120,7 @@ function createNew(options: OpenMapOptions): OpenedMap {
   for (const name of localNames(cacheDirectory)) {
     rmSync(join(cacheDirectory, name), { recursive: true, force: true });
   }
-  const map = BlockMap.create(join(cacheDirectory, mapName), { sizeBytes });
+  const map = BlockMap.create(join(cacheDirectory, mapName), { sizeBytes, now: options.nowMs });
   map.setAttribute(ownAttribute.cacheId, newNonce());
   return { map, head: null, distrust: null, wasClean: true };
 }
@@ -137,7 +137,7 @@ async function fetchMap(options: OpenMapOptions, head: Head): Promise<BlockMap> 
   rmSync(join(cacheDirectory, stagingName), { recursive: true, force: true });
   const path = join(cacheDirectory, mapName);
   await BlockMap.restoreFile(path, copy);
-  const map = BlockMap.open(path);
+  const map = BlockMap.open(path, { now: options.nowMs });
   // The order matters: without a nonce a half-prepared map is fetched again.
   map.setAttribute(ownAttribute.cacheId, newNonce());
   map.setAttribute(ownAttribute.pendingNonce, "");
