@@ -83,7 +83,10 @@ function hintFor(
       answer.target.tokenSource === "stored"
         ? `The token stored for ${answer.target.org ?? "this server"} was refused.`
         : "The token in SPRITE_TOKEN was refused.";
-    return `${used}\n${tokenHint}`;
+    const ignored = answer.target.isVariableIgnored
+      ? "SPRITE_TOKEN counts only where no token is stored: `sprite logout` forgets the stored ones.\n"
+      : "";
+    return `${used}\n${ignored}${tokenHint}`;
   }
   if (answer.status === 429 || answer.status === 503) {
     const seconds = Number(fields["retry_after_seconds"] ?? answer.headers["retry-after"]);

@@ -169,10 +169,10 @@ function parseObject(text: string, path: string): JsonObject {
 }
 
 function childObject(parent: JsonObject, key: string): JsonObject {
-  const existing = parent[key];
+  // An organization called `__proto__` must not reach into JavaScript's own objects.
+  const existing = Object.hasOwn(parent, key) ? parent[key] : undefined;
   if (isObject(existing)) return existing;
   const created: JsonObject = {};
-  // Plain assignment of "__proto__" would change the prototype instead of adding a key.
   Object.defineProperty(parent, key, {
     value: created,
     enumerable: true,

@@ -35,7 +35,7 @@ export async function runProgram(
 type Invoke = (load: () => Promise<Command>, command: CommanderCommand) => Promise<void>;
 
 /** The whole tree of commands; nothing of a command is loaded until it is invoked. */
-export function buildProgram(surroundings: CliSurroundings, invoke: Invoke): CommanderCommand {
+function buildProgram(surroundings: CliSurroundings, invoke: Invoke): CommanderCommand {
   const program = new CommanderCommand("sprite")
     .description("Durable, checkpointable Linux computers, from the command line.")
     .version(`sprite ${surroundings.version}`, "-V, --version", "print the version")

@@ -11,6 +11,8 @@ export interface Target {
   token: string;
   org: string | undefined;
   tokenSource: "stored" | "SPRITE_TOKEN";
+  /** SPRITE_TOKEN holds another token than the stored one, which outranks it. */
+  isVariableIgnored: boolean;
 }
 
 export interface TargetSources {
@@ -44,8 +46,11 @@ export function resolveTarget(sources: TargetSources): Target {
   const apiUrl = resolveApiUrl(sources.env, config);
   const org = resolveOrg(sources, config, apiUrl);
   const stored = org === undefined ? undefined : config.token(apiUrl, org);
-  if (stored !== undefined) return { apiUrl, token: stored, org, tokenSource: "stored" };
   const token = sources.env["SPRITE_TOKEN"];
+  if (stored !== undefined) {
+    const isVariableIgnored = token !== undefined && token !== "" && token !== stored;
+    return { apiUrl, token: stored, org, tokenSource: "stored", isVariableIgnored };
+  }
   if (token !== undefined && token !== "") {
     const tokenOrg = orgOfToken(token);
     if (sources.orgOption !== undefined && tokenOrg !== undefined && tokenOrg !== org) {
@@ -56,6 +61,7 @@ export function resolveTarget(sources: TargetSources): Target {
       token: checkedToken(token),
       org: tokenOrg ?? org,
       tokenSource: "SPRITE_TOKEN",
+      isVariableIgnored: false,
     };
   }
   throw noToken(apiUrl, org);

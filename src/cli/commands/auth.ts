@@ -68,6 +68,7 @@ async function askServer(
       token: candidate.token,
       org: orgOfToken(candidate.token),
       tokenSource: "stored",
+      isVariableIgnored: false,
     },
     cli.userAgent,
   );
