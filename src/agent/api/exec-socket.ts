@@ -89,8 +89,7 @@ function attachTo(parts: ExecSocketParts, context: UpgradeContext, id: string): 
 function failOpen(client: SocketClient, error: unknown, log: Log): void {
   log.error({ err: error }, "a command could not be started");
   const reason = error instanceof SpriteError ? error.message : "internal error";
-  const kind = error instanceof SpriteError && error.code === "unavailable" ? "stopped" : "lost";
-  client.sendEnd({ kind: kind, reason });
+  client.sendEnd({ kind: "lost", reason });
 }
 
 /** Carries what the client sends to the session, and notices when it leaves. */
@@ -120,8 +119,9 @@ function connectInput(options: {
     if (input.type === "end") attachment.endInput();
   });
   context.socket.on("drain", () => attachment.drained());
-  socket.once("close", () => attachment.detach());
-  socket.on("error", (error) => context.log.debug({ err: error }, "a client's socket failed"));
+  // The client may have left while its command was being started.
+  if (socket.readyState === socket.CLOSED) attachment.detach();
+  else socket.once("close", () => attachment.detach());
 
   function write(bytes: Buffer): void {
     waitingBytes += bytes.length;

@@ -29,6 +29,8 @@ export class SocketClient implements SessionClient {
     this.#connection = connection;
     this.#tty = options.tty;
     this.#keepAlive = setInterval(() => this.#sendKeepAlive(), keepAliveIntervalMs);
+    // Whatever goes wrong, the socket closes after it.
+    socket.on("error", () => undefined);
     socket.once("close", () => clearInterval(this.#keepAlive));
   }
 

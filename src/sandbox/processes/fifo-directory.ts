@@ -100,13 +100,25 @@ export class FifoDirectory {
     return openSync(this.path(slot, suffix), constants.O_WRONLY | constants.O_NONBLOCK);
   }
 
+  /**
+   * Opens and closes a writing end, so that a reader whose FIFO has no writer sees its end, even if
+   * it never had one. Without a reader there is nothing to tell.
+   */
+  showEnd(slot: number, suffix: Suffix): void {
+    try {
+      closeSync(this.openWriter(slot, suffix));
+    } catch (error) {
+      if (!hasCode(error, "ENXIO") && !hasCode(error, "ENOENT")) throw error;
+    }
+  }
+
   /** Removes the names; whoever has a FIFO open keeps it. */
   forget(slot: number, suffixList: readonly Suffix[] = [...suffixes, "start"]): void {
     for (const suffix of suffixList) {
       try {
         unlinkSync(this.path(slot, suffix));
       } catch (error) {
-        if (!isMissing(error)) throw error;
+        if (!hasCode(error, "ENOENT")) throw error;
       }
     }
   }
@@ -130,6 +142,6 @@ export class FifoDirectory {
   }
 }
 
-function isMissing(error: unknown): boolean {
-  return error instanceof Error && "code" in error && error.code === "ENOENT";
+function hasCode(error: unknown, code: string): boolean {
+  return error instanceof Error && "code" in error && error.code === code;
 }

@@ -337,3 +337,30 @@ test("commands work without a shell, and with a /dev/null that cannot be opened"
     await container.runAsRoot(["/.sprite/bin/busybox", "ln", "-s", "usr/bin", "/bin"]);
   }
 });
+
+test("a sprite that is out of processes says so, and recovers", async () => {
+  await using small = await startTestContainer({ pidsMax: 40 });
+  const launchSmall = (argv: readonly string[]) =>
+    small.launcher.launch(commandOf(argv), { stdin: false });
+  const bomb = await launchSmall([
+    "bash",
+    "-c",
+    "for i in $(seq 100); do sleep 100 & done 2>/dev/null; wait",
+  ]);
+  bomb.stdout.resume();
+  bomb.stderr.resume();
+  const isRefused = () =>
+    launchSmall(["true"]).then(
+      (process) => {
+        process.stdout.destroy();
+        process.stderr.destroy();
+        return false;
+      },
+      (error: { code?: string }) => error.code === "unavailable",
+    );
+  assert.ok(await waitUntil(isRefused, { timeoutMs: 10_000 }));
+  bomb.kill("SIGKILL");
+  assert.equal((await bomb.exited).kind, "exited");
+  const recovered = await collect(await launchSmall(["echo", "again"]));
+  assert.equal(recovered.stdout.toString(), "again\n");
+});

@@ -35,7 +35,6 @@ export async function launchPipeProcess(launch: PipeLaunch): Promise<PipeProcess
   const began = Promise.withResolvers<{ pid: number; index: number } | null>();
   const exited = Promise.withResolvers<ExitStatus>();
   let timedOut = false;
-  let givenUp = false;
   const status = readStatusLines(ends.status, {
     onLine: (line) => {
       if (line.type === "started") began.resolve(line);
@@ -50,6 +49,8 @@ export async function launchPipeProcess(launch: PipeLaunch): Promise<PipeProcess
   const timer = setTimeout(() => {
     timedOut = true;
     giveUp();
+    // A spawner that the guest has stopped would keep every later command waiting too.
+    spawner.stop();
   }, launchTimeoutMs);
   spawner.requestStart(slot, { stdin: launch.stdin });
 
@@ -78,22 +79,13 @@ export async function launchPipeProcess(launch: PipeLaunch): Promise<PipeProcess
   });
 
   /**
-   * With its names gone nobody can begin the command any more; if nobody has, our last writing
-   * end's closing says so.
+   * With its start file gone nobody can begin the command any more. If nobody has, the status FIFO shows its end now; if
+   * somebody has, he holds it open.
    */
   function giveUp(): void {
-    if (givenUp) return;
-    givenUp = true;
-    const writer = fifos.openWriter(slot, "status");
-    fifos.forget(slot);
-    closeSync(writer);
+    fifos.forget(slot, ["start"]);
+    fifos.showEnd(slot, "status");
   }
-}
-
-interface Streams {
-  stdin: Writable | null;
-  stdout: Readable;
-  stderr: Readable;
 }
 
 interface Ends {

@@ -139,7 +139,7 @@ export class Zygote {
    */
   #endStatus(): void {
     this.#gone = true;
-    if (!this.#forgotten) closeSync(this.#parts.fifos.openWriter(this.#slot, "status"));
+    if (!this.#forgotten) this.#parts.fifos.showEnd(this.#slot, "status");
   }
 
   #onStatus(line: StatusLine): void {
