@@ -85,7 +85,7 @@ export function openNdjson(response: ServerResponse): NdjsonStream {
 }
 
 /** Reads a whole body. @throws SpriteError payload_too_large */
-export async function readBody(
+async function readBody(
   request: IncomingMessage,
   sizeBytesMax: number = jsonBodySizeBytesMax,
 ): Promise<Buffer> {

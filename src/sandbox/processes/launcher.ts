@@ -91,9 +91,14 @@ class ProcessLauncher implements ContainerLauncher {
   }
 
   async launchTerminal(command: Command, size: TerminalSize): Promise<TerminalProcess> {
-    const ready = await this.#takeZygote();
     try {
-      return await ready.become(command, size);
+      for (let attempt = 0; attempt < launchAttemptsMax; attempt++) {
+        const zygote = await this.#takeZygote();
+        const launched = await zygote.become(command, size);
+        if (launched !== null) return launched;
+        this.#log.warn({ attempt }, "a command did not begin: its terminal is gone");
+      }
+      throw new SpriteError("unavailable", "the sprite cannot open terminals now");
     } finally {
       this.#prepareZygote(zygoteRefillDelayMs);
     }

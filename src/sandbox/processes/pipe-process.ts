@@ -79,8 +79,8 @@ export async function launchPipeProcess(launch: PipeLaunch): Promise<PipeProcess
   });
 
   /**
-   * With its start file gone nobody can begin the command any more. If nobody has, the status FIFO shows its end now; if
-   * somebody has, he holds it open.
+   * With its start file gone nobody can begin the command any more. If nobody has, the status FIFO
+   * shows its end now; if somebody has, he holds it open.
    */
   function giveUp(): void {
     fifos.forget(slot, ["start"]);

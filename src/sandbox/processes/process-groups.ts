@@ -45,7 +45,7 @@ export class ProcessGroups {
 }
 
 /** The host's id of a process, by the id it has in its own process-id namespace. */
-export function findHostProcess(namespace: string, pid: number): number | null {
+function findHostProcess(namespace: string, pid: number): number | null {
   for (const name of readdirSync("/proc")) {
     if (!/^[0-9]+$/.test(name)) continue;
     try {

@@ -144,3 +144,17 @@ test("a signal ends the command, and a killed one says 128 + n", async () => {
   process.kill("SIGKILL");
   assert.equal((await result).code, 137);
 });
+
+test("a waiting terminal that the guest kills is replaced", async () => {
+  await finish(await launch(["true"]));
+  // The one started ahead of its use is killed together with all else that runs as this user.
+  const killer = await launch(["bash", "-c", "sleep 0.3; kill -KILL -1"]);
+  await finish(killer);
+  const results = await Promise.all(
+    [1, 2, 3].map(async (n) => finish(await launch(["echo", String(n)]))),
+  );
+  assert.deepEqual(
+    results.map(({ output }) => output),
+    ["1\r\n", "2\r\n", "3\r\n"],
+  );
+});

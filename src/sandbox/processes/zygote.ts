@@ -35,7 +35,8 @@ export class Zygote {
   readonly #goFd: number;
   readonly #status: { close: () => void };
   readonly #ready = Promise.withResolvers<void>();
-  readonly #started = Promise.withResolvers<{ pid: number; index: number }>();
+  /** Null when the process ended before it had become a command, which it then never will. */
+  readonly #started = Promise.withResolvers<{ pid: number; index: number } | null>();
   #hostPid = 0;
   #gone = false;
   #forgotten = false;
@@ -50,7 +51,7 @@ export class Zygote {
       onLine: (line) => this.#onStatus(line),
       onEnd: () => this.#fail("the terminal's process ended at once"),
     });
-    for (const { promise } of [this.#ready, this.#started]) promise.catch(() => undefined);
+    this.#ready.promise.catch(() => undefined);
     this.#terminal = new PseudoTerminal({
       file: runtime.file,
       args: runtime.executeArguments("zygote", slot, { terminal: true, pidFile: this.#pidFile }),
@@ -87,29 +88,34 @@ export class Zygote {
     return this.#gone;
   }
 
-  /** Becomes the command. @throws SpriteError unavailable, invalid_request */
-  async become(command: Command, size: TerminalSize): Promise<TerminalProcess> {
+  /**
+   * Becomes the command; null if it was gone before. @throws SpriteError deadline_exceeded,
+   * invalid_request
+   */
+  async become(command: Command, size: TerminalSize): Promise<TerminalProcess | null> {
     const { fifos, groups } = this.#parts;
-    fifos.writeStart(this.#slot, terminalStartFile(command, size));
-    this.#terminal.resize(size);
+    const startText = terminalStartFile(command, size);
+    let process: TerminalProcess | null = null;
     try {
+      fifos.writeStart(this.#slot, startText);
+      this.#terminal.resize(size);
       writeSync(this.#goFd, `${this.#slot}\n`);
-      const { pid, index } = await withDeadline(this.#started.promise, {
+      const started = await withDeadline(this.#started.promise, {
         timeoutMs: launchTimeoutMs,
-        onTimeout: () => new Error("the command did not begin in time"),
+        onTimeout: () => new SpriteError("deadline_exceeded", "the command did not begin in time"),
       });
-      return new RuntimeTerminalProcess({
-        pid,
+      if (started === null) return null;
+      process = new RuntimeTerminalProcess({
+        pid: started.pid,
         hostPid: this.#hostPid,
-        executable: executableCandidates(command)[index] ?? null,
+        executable: executableCandidates(command)[started.index] ?? null,
         terminal: this.#terminal,
         groups,
       });
-    } catch (cause) {
-      this.stop();
-      throw new SpriteError("unavailable", "the sprite's terminal is gone", { cause });
+      return process;
     } finally {
-      this.#forget();
+      if (process === null) this.stop();
+      else this.#forget();
     }
   }
 
@@ -150,7 +156,7 @@ export class Zygote {
   #fail(reason: string): void {
     this.#gone = true;
     this.#ready.reject(new Error(reason));
-    this.#started.reject(new Error(reason));
+    this.#started.resolve(null);
   }
 
   #forget(): void {
