@@ -6,7 +6,8 @@ import { after, afterEach, before, describe, test } from "node:test";
 import { collect, SpriteBench, waitUntil } from "./testing/run-sprite.ts";
 
 const blockBytes = randomBytes(1024 * 1024);
-const memoryBytesMax = 160 * 1024 * 1024;
+/** Node alone takes 50 MiB, and lets about 100 MiB of used buffers lie before it collects them. */
+const memoryBytesMax = 200 * 1024 * 1024;
 
 describe("sprite exec", () => {
   let bench: SpriteBench;
