@@ -10,7 +10,9 @@ import { FakeServer, fakeToken } from "./fake-server.ts";
 
 const spritePath = fileURLToPath(new URL("../../../bin/sprite", import.meta.url));
 /** Shared by all runs: compiling the client anew for each would make the tests slow. */
-const compileCachePath = join(tmpdir(), "opensprites-test-compile-cache");
+const compileCachePath = fileURLToPath(
+  new URL("../../../node_modules/.cache/sprite-test", import.meta.url),
+);
 const waitMsMax = 10_000;
 
 export interface RunResult {
