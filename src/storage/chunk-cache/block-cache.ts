@@ -169,10 +169,14 @@ export class BlockCache {
     const end = offset + length;
     const first = Math.floor(offset / unitSizeBytes);
     const last = Math.floor((end - 1) / unitSizeBytes);
+    const isFull = state.control[control.diskFull] !== 0;
     for (let unit = first; unit <= last; unit++) {
+      const mask = rangeMask(unit, offset, end);
+      // What is free is kept for the cut that will make the rest free.
+      if (isFull && (state.dirty(unit) & mask) !== mask) throw diskFullError();
       this.#preserve(unit);
       const valid = this.#validBeforeWrite(unit);
-      const dirty = state.dirty(unit) | rangeMask(unit, offset, end);
+      const dirty = state.dirty(unit) | mask;
       if (valid !== state.valid(unit) || dirty !== state.dirty(unit)) {
         log.add(recordType.unit, unit, valid, dirty);
       }
@@ -284,6 +288,10 @@ export class BlockCache {
       "whole blocks",
     );
   }
+}
+
+function diskFullError(): Error {
+  return Object.assign(new Error("the cache's disk is full"), { code: "ENOSPC", errno: -28 });
 }
 
 /** The blocks of a unit that the byte range touches. */

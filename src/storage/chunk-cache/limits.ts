@@ -22,5 +22,7 @@ export const evictionScanUnits = 16_384;
 /** Units that one hold of the image lock trims: one leaf's worth. */
 export const punchBatchUnits = 256;
 
+/** Space kept back for the map's own commit when the disk is full. */
+export const reserveSizeBytes = 2 * 1024 * 1024;
 /** Caches set aside because they could not be trusted; older ones are deleted. */
 export const orphansMax = 2;

@@ -16,11 +16,14 @@ import {
   readSync,
   renameSync,
   rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
 import { blockSizeBytes, blocksPerUnit, unitSizeBytes } from "../block-map/geometry.ts";
 import { BlockCache, runEnd, type CacheFiles } from "./block-cache.ts";
-import { logRecordsMax, logReserveRecords, orphansMax } from "./limits.ts";
+import { logRecordsMax, logReserveRecords, orphansMax, reserveSizeBytes } from "./limits.ts";
 import type { PunchHole } from "./punch-hole.ts";
 import { replayLog } from "./replay.ts";
 import {
@@ -50,6 +53,7 @@ export interface LocalCacheOptions {
 const blocksName = "blocks";
 const asideName = "aside";
 const logName = "residency.log";
+const reserveName = "reserve";
 
 export class LocalCache {
   readonly cache: BlockCache;
@@ -76,6 +80,7 @@ export class LocalCache {
     this.#logDescriptor = -1;
     fdatasyncSync(opened.blocks);
     this.#replaceLog();
+    if (!options.readOnly) this.restoreReserve();
   }
 
   static open(options: LocalCacheOptions): LocalCache {
@@ -91,6 +96,33 @@ export class LocalCache {
   /** Ends the aside file's content: the cut that needed it is over. */
   clearAside(): void {
     ftruncateSync(this.#files.aside, 0);
+  }
+
+  get isFull(): boolean {
+    return this.cache.state.control[control.diskFull] !== 0;
+  }
+
+  /** The disk is full: gives the reserve to the cut that must be made, and holds the guest off from it. */
+  releaseReserve(): void {
+    this.cache.state.control[control.diskFull] = 1;
+    truncateSync(this.#reservePath, 0);
+  }
+
+  /** Takes the reserve back; when the disk is still too full for it, the guest goes on being held off. */
+  restoreReserve(): void {
+    if (existsSync(this.#reservePath) && statSync(this.#reservePath).size === reserveSizeBytes)
+      return;
+    try {
+      writeFileSync(this.#reservePath, Buffer.alloc(reserveSizeBytes));
+      this.cache.state.control[control.diskFull] = 0;
+    } catch (error) {
+      truncateSync(this.#reservePath, 0);
+      if ((error as NodeJS.ErrnoException).code !== "ENOSPC") throw error;
+    }
+  }
+
+  get #reservePath(): string {
+    return join(this.#directory, reserveName);
   }
 
   /** Rewrites the log when it has grown long. Not while a cut runs. */

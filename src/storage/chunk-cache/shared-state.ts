@@ -31,6 +31,8 @@ export const control = {
   cutRunning: 7,
   /** Counts the times that blocks of a mapped unit became valid: their bytes must be synced before a record says so. */
   validGains: 8,
+  /** Not 0 while the disk is full: the guest may then only write where it has written since the last cut. */
+  diskFull: 9,
   wordCount: 16,
 } as const;
 

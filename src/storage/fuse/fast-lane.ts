@@ -108,6 +108,8 @@ class FastLane {
     try {
       this.#cache.write(offset, this.#request, writeDataOffsetBytes, size);
     } catch (error) {
+      // The slow lane can make room by eviction.
+      if ((error as NodeJS.ErrnoException).code === "ENOSPC") return false;
       this.#respond(0, errorNumber(error));
       return true;
     }

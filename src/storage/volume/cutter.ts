@@ -24,6 +24,8 @@ export interface CutterOptions {
   reader: SegmentReader;
   staging: Staging;
   eviction: Eviction;
+  /** Stores a segment in the bucket at once. */
+  putSegment: (id: number, bytes: Uint8Array) => Promise<void>;
 }
 
 export interface CheckpointRequest {
@@ -38,9 +40,11 @@ export interface BegunCut {
   units: Int32Array;
 }
 
-interface Captured {
-  changes: Map<number, Slice | null>;
-  segments: { id: number; sizeBytes: number }[];
+interface NewSegment {
+  id: number;
+  sizeBytes: number;
+  /** False when it went to the bucket directly. */
+  isStaged: boolean;
 }
 
 export class Cutter {
@@ -66,14 +70,15 @@ export class Cutter {
     checkpoint: CheckpointRequest | null,
   ): Promise<CheckpointRecord | null> {
     const { map, local, staging, eviction } = this.#options;
-    const segments: Captured["segments"] = [];
+    const segments: NewSegment[] = [];
     let record: CheckpointRecord | null;
     try {
       const changes = await this.#capture(begun, segments);
       if (segments.length > 0) await staging.syncNames();
       // What the map will say must also be what this machine has after a reboot (ARCHITECTURE.md section 4).
       await local.flush();
-      const cut = { cut: begun.cut, changes, segments };
+      const made = segments.map(({ id, sizeBytes }) => ({ id, sizeBytes }));
+      const cut = { cut: begun.cut, changes, segments: made };
       record = map.commitCut(checkpoint === null ? cut : { ...cut, checkpoint });
       finishCut(
         local.cache,
@@ -85,22 +90,24 @@ export class Cutter {
       abortCut(local.cache, begun.units);
       staging.discard(segments.map(({ id }) => id));
       if (isDiskFull(error)) {
+        local.releaseReserve();
         eviction.makeRoom(roomForWriteBytes);
         throw new SpriteError("disk_full", "store a cut: the local disk is full", { cause: error });
       }
       throw error;
     }
-    staging.commit(segments.map(({ id }) => id));
+    staging.commit(segments.filter(({ isStaged }) => isStaged).map(({ id }) => id));
     local.clearAside();
+    if (local.isFull) {
+      eviction.makeRoom(roomForWriteBytes);
+      local.restoreReserve();
+    }
     reserveLog(local);
     await local.compactIfLong();
     return record;
   }
 
-  async #capture(
-    begun: BegunCut,
-    segments: Captured["segments"],
-  ): Promise<Map<number, Slice | null>> {
+  async #capture(begun: BegunCut, segments: NewSegment[]): Promise<Map<number, Slice | null>> {
     const changes = new Map<number, Slice | null>();
     let open: { id: number; writer: SegmentWriter } | null = null;
     for (const [index, unit] of begun.units.entries()) {
@@ -138,13 +145,25 @@ export class Cutter {
     return capture === "zeros" ? this.#unit.subarray(0, 0) : storedPart(this.#unit);
   }
 
-  async #seal(
-    open: { id: number; writer: SegmentWriter },
-    segments: Captured["segments"],
-  ): Promise<void> {
+  async #seal(open: { id: number; writer: SegmentWriter }, segments: NewSegment[]): Promise<void> {
     const bytes = open.writer.finish();
-    segments.push({ id: open.id, sizeBytes: bytes.length });
-    await this.#options.staging.write(open.id, bytes);
+    const isStaged = await this.#stage(open.id, bytes);
+    // A disk that is full of dirty data gets free only by storing it, so this segment takes the direct way.
+    if (!isStaged) await this.#options.putSegment(open.id, bytes);
+    segments.push({ id: open.id, sizeBytes: bytes.length, isStaged });
+  }
+
+  async #stage(id: number, bytes: Uint8Array): Promise<boolean> {
+    // What was kept back for a full disk is for the map's commit.
+    if (this.#options.local.isFull) return false;
+    try {
+      await this.#options.staging.write(id, bytes);
+      return true;
+    } catch (error) {
+      if (!isDiskFull(error)) throw error;
+      this.#options.staging.discard([id]);
+      return false;
+    }
   }
 }
 

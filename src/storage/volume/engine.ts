@@ -100,7 +100,12 @@ export class VolumeEngine {
       readOnly,
       openFlags: options.openFlags ?? 0,
     });
-    this.#cutter = new Cutter({ ...shared, staging: this.#staging, eviction: this.#eviction });
+    this.#cutter = new Cutter({
+      ...shared,
+      staging: this.#staging,
+      eviction: this.#eviction,
+      putSegment: (id, bytes) => store.put(`${prefix}/${this.#map.segmentKey(id)}`, bytes),
+    });
     this.#publisher = new Publisher({
       ...parts,
       head: opened.head,
