@@ -9,7 +9,6 @@ import { errno, inHeaderSizeBytes, liveNode, opcode, rootNode } from "./protocol
 /** A file that remembers what was asked of it. */
 class RecordingFile implements BlockFile {
   readonly sizeBytes = 65_536;
-  readonly openFlags = 0;
   readonly isWritable: boolean;
   readonly calls: string[] = [];
 

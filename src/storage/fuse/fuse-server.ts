@@ -21,6 +21,7 @@ import {
   liveNode,
   type NodeAttributes,
   opcode,
+  openFlags,
   type RequestHeader,
   rootNode,
   writeDataOffsetBytes,
@@ -30,8 +31,6 @@ import {
 export interface BlockFile {
   readonly sizeBytes: number;
   readonly isWritable: boolean;
-  /** FOPEN_ flags of the reply to OPEN. */
-  readonly openFlags: number;
   read(offsetBytes: number, lengthBytes: number): Promise<Uint8Array>;
   write(offsetBytes: number, bytes: Uint8Array): Promise<void>;
   punch(offsetBytes: number, lengthBytes: number): Promise<void>;
@@ -144,7 +143,8 @@ export class FuseServer {
       case opcode.getattr:
         return encodeAttributesReply(this.#attributes(header.node));
       case opcode.open:
-        return encodeOpen(this.#file(header.node).openFlags);
+        this.#file(header.node);
+        return encodeOpen(openFlags);
       case opcode.readdir:
         return this.#readDirectory(view);
       case opcode.opendir:

@@ -52,10 +52,11 @@ export const writeDataOffsetBytes = inHeaderSizeBytes + 40;
 export const rootNode = 1;
 export const liveNode = 2;
 
-/** FOPEN_DIRECT_IO: reads and writes pass the page cache by, whatever flags the file was opened with. */
-export const openDirectIo = 1;
-/** FOPEN_KEEP_CACHE */
-export const openKeepCache = 2;
+/**
+ * The reply to OPEN: FOPEN_DIRECT_IO (reads and writes pass the page cache by) and FOPEN_PARALLEL_DIRECT_WRITES (else the
+ * kernel lets one write at a time through: less than half the random writes at depth 32).
+ */
+export const openFlags = (1 << 0) | (1 << 6);
 
 /** FALLOC_FL_KEEP_SIZE with PUNCH_HOLE, and with ZERO_RANGE. */
 export const fallocateModes = { punchHole: 3, zeroRange: 17 } as const;

@@ -13,13 +13,11 @@ export interface CheckpointFileOptions {
   cache: BlockCache;
   reader: SegmentReader;
   checkpointId: string;
-  openFlags: number;
 }
 
 export class CheckpointFile implements BlockFile {
   readonly isWritable = false;
   readonly sizeBytes: number;
-  readonly openFlags: number;
   readonly #options: CheckpointFileOptions;
   readonly #fileId: number;
   /** Least recently used first. */
@@ -31,7 +29,6 @@ export class CheckpointFile implements BlockFile {
     this.#options = options;
     this.#fileId = options.map.checkpointFileId(options.checkpointId);
     this.sizeBytes = options.cache.sizeBytes;
-    this.openFlags = options.openFlags;
   }
 
   /** After this every read fails: the map may forget the checkpoint, and what it forgets must not read as zeros. */

@@ -28,8 +28,6 @@ import type { CheckpointRecord, VolumeOptions, VolumeStatistics } from "./volume
 export interface EngineOptions extends Omit<VolumeOptions, "bucket"> {
   store: ObjectStore;
   onProblem: (problem: Error | null) => void;
-  /** Flags of the reply to OPEN, for the front end. */
-  openFlags?: number;
   nowMs?: () => number;
   random?: () => number;
   bootId?: string;
@@ -98,7 +96,6 @@ export class VolumeEngine {
       eviction: this.#eviction,
       punchHole,
       readOnly,
-      openFlags: options.openFlags ?? 0,
     });
     this.#cutter = new Cutter({
       ...shared,
@@ -255,7 +252,6 @@ export class VolumeEngine {
       cache: this.local.cache,
       reader: this.#reader,
       checkpointId: id,
-      openFlags: this.#options.openFlags ?? 0,
     });
     this.#shown.set(id, file);
     return file;

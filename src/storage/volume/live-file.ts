@@ -19,13 +19,11 @@ export interface LiveFileOptions {
   eviction: Eviction;
   punchHole: PunchHole;
   readOnly: boolean;
-  openFlags: number;
 }
 
 export class LiveFile implements BlockFile {
   readonly sizeBytes: number;
   readonly isWritable: boolean;
-  readonly openFlags: number;
   readonly #cache: BlockCache;
   readonly #options: LiveFileOptions;
   /** Units being fetched, so that nobody fetches one twice at a time. */
@@ -38,7 +36,6 @@ export class LiveFile implements BlockFile {
     this.#cache = options.local.cache;
     this.sizeBytes = this.#cache.sizeBytes;
     this.isWritable = !options.readOnly;
-    this.openFlags = options.openFlags;
   }
 
   async read(offsetBytes: number, lengthBytes: number): Promise<Uint8Array> {
