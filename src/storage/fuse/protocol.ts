@@ -54,7 +54,7 @@ export const liveNode = 2;
 
 /**
  * The reply to OPEN: FOPEN_DIRECT_IO (reads and writes pass the page cache by) and FOPEN_PARALLEL_DIRECT_WRITES (else the
- * kernel lets one write at a time through: less than half the random writes at depth 32).
+ * kernel lets one write at a time through). What that gains is not settled (docs/formats/fuse.md).
  */
 export const openFlags = (1 << 0) | (1 << 6);
 
