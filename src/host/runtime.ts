@@ -3,7 +3,7 @@ import { SpriteError } from "../contract/errors.ts";
 import { cgroupMode, type CgroupMode } from "./cgroups.ts";
 import { HostError, runCommand } from "./command.ts";
 
-const runtimeNames = ["runc", "crun", "runsc"] as const;
+export const runtimeNames = ["runc", "crun", "runsc"] as const;
 export type RuntimeName = (typeof runtimeNames)[number];
 
 export interface RuntimeProbe {
