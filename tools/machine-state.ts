@@ -35,8 +35,8 @@ export async function readMachineState(): Promise<MachineState> {
     readCgroups(),
     list("/run/opensprites"),
     list("/run/netns"),
-    list("/sys/class/net"),
-    readTables(),
+    list("/sys/class/net").then((names) => names.filter((name) => name.startsWith("os"))),
+    readTables().then((tables) => tables.filter((table) => table.includes("opensprites"))),
   ]);
   return {
     mount: new Set(mounts),
@@ -69,7 +69,9 @@ async function readMounts(): Promise<string[]> {
 async function readLoops(): Promise<string[]> {
   const command = ["losetup", "--list", "--json", "--output", "NAME,BACK-FILE"];
   const rows = await readTable<{ name: string; "back-file": string }>(command, "loopdevices");
-  return rows.map((row) => `${row.name} (${row["back-file"]})`);
+  return rows
+    .filter((row) => /opensprites|\/ost-/.test(row["back-file"]))
+    .map((row) => `${row.name} (${row["back-file"]})`);
 }
 
 async function readTables(): Promise<string[]> {
@@ -107,8 +109,9 @@ async function readCgroups(directory = "/sys/fs/cgroup", depth = 0): Promise<str
   const children = entries
     .filter((entry) => entry.isDirectory())
     .map((entry) => join(directory, entry.name));
+  // Other people's cgroups come and go on any machine; ours all have our name at their root.
   const below = await Promise.all(children.map((child) => readCgroups(child, depth + 1)));
-  return [...children, ...below.flat()];
+  return [...children, ...below.flat()].filter((path) => path.includes("/opensprites"));
 }
 
 async function list(directory: string): Promise<string[]> {

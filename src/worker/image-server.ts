@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { openControlPipe } from "../agent/control-pipe.ts";
 import { createLog, type LogLevel } from "../base/log.ts";
+import { keepCompiledCode } from "../base/node-process.ts";
 import { mountBackingFile } from "../host/block-mount.ts";
 import { createHostHelper, type HostHelper } from "../host/host-helper.ts";
 import { openVolume } from "../storage/volume/open-volume.ts";
@@ -39,6 +40,7 @@ try {
     fileSystem: "erofs",
   });
   pipe.say({ type: "ready", socketPath: "", bootMs: Math.round(performance.now()) });
+  keepCompiledCode();
 
   const command = await pipe.stop;
   // When the server was killed, its agents still end their containers: they read the image until then.

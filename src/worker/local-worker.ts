@@ -65,7 +65,7 @@ export class LocalWorker implements Worker {
       if (this.#draining) throw new SpriteError("unavailable", "the server is stopping");
       const running = this.#sprites.get(spec.id);
       if (running === undefined) return await this.#start(spec);
-      if (!running.process.stopping) return await running.process.ready();
+      if (!running.process.ending) return await running.process.ready();
       await running.process.ended;
     }
   }

@@ -33,8 +33,9 @@ export class SpriteProcess {
     this.#ready.catch(() => undefined);
   }
 
-  get stopping(): boolean {
-    return this.#stopAsked;
+  /** True when no request can be served by it any more. */
+  get ending(): boolean {
+    return this.#stopAsked || this.#child?.alive === false;
   }
 
   /** @throws SpriteError start_failed, disk_full */

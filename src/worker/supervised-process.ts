@@ -3,6 +3,7 @@ import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { readJsonLines } from "../base/json-lines.ts";
 import type { Log } from "../base/log.ts";
+import { nodeProcess } from "../base/node-process.ts";
 import { identifyProcess, type ProcessIdentity } from "../base/process-identity.ts";
 import { withDeadline } from "../base/wait.ts";
 import { SpriteError } from "../contract/errors.ts";
@@ -76,6 +77,13 @@ export class SupervisedProcess {
     return this.#synced;
   }
 
+  /** False from the moment that the process has ended, which is before `exited` can tell. */
+  get alive(): boolean {
+    const { pid, exitCode, signalCode } = this.#child;
+    if (pid === undefined || exitCode !== null || signalCode !== null) return false;
+    return identifyProcess(pid) !== null;
+  }
+
   kill(): void {
     this.#child.kill("SIGKILL");
   }
@@ -111,14 +119,14 @@ export class SupervisedProcess {
 }
 
 function spawnChild(options: SupervisedOptions): ChildProcess {
-  const nodeArguments = ["--disable-warning=ExperimentalWarning", options.modulePath];
+  const { file, args, environment } = nodeProcess(options.modulePath);
   const stdio = ["pipe", "pipe", "pipe"] as const;
   // A session of its own, so that a terminal's Ctrl+C reaches only the server, which then stops its children in order.
-  const common = { stdio: [...stdio], detached: true };
-  if (!options.ownMountNamespace) return spawn(process.execPath, nodeArguments, common);
+  const common = { stdio: [...stdio], detached: true, env: { ...process.env, ...environment } };
+  if (!options.ownMountNamespace) return spawn(file, args, common);
   // unshare(1) replaces itself by the child, so the child keeps the process id that we see.
-  const unshareArguments = ["--mount", "--propagation", "private", "--", process.execPath];
-  return spawn("unshare", [...unshareArguments, ...nodeArguments], common);
+  const unshareArguments = ["--mount", "--propagation", "private", "--", file];
+  return spawn("unshare", [...unshareArguments, ...args], common);
 }
 
 function rememberIdentity(file: string, pid: number | undefined): void {

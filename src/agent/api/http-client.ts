@@ -8,7 +8,12 @@ import {
   type OutputStream,
 } from "../../contract/exec-frames.ts";
 import type { SessionClient, SessionEnd } from "../sessions/session-client.ts";
-import { httpFrameGapMs, httpFrameSizeBytesMax, queuedFrameCostBytes } from "./limits.ts";
+import {
+  httpExitGapMs,
+  httpFrameGapMs,
+  httpFrameSizeBytesMax,
+  queuedFrameCostBytes,
+} from "./limits.ts";
 
 interface Waiting {
   stream: OutputStream;
@@ -80,6 +85,7 @@ export class HttpClient implements SessionClient {
   async #sendAll(): Promise<void> {
     for (;;) {
       await sleep(httpFrameGapMs);
+      if (this.#queue.length === 0 && this.#end !== null) await sleep(httpExitGapMs);
       const waiting = this.#queue.shift();
       if (waiting === undefined || this.#response.destroyed) break;
       const { stream, parts, sizeBytes } = waiting;

@@ -51,6 +51,11 @@ export const httpFrameSizeBytesMax = 16 * 1024 - 9;
  * given time to be read alone. That bounds HTTP exec to some 3 MB/s; WebSockets have no such need.
  */
 export const httpFrameGapMs = 4;
+/**
+ * Before the exit frame: it decides whether the command's end is believed at all, and comes once, so
+ * even a client on a busy machine is given the time to have read what came before.
+ */
+export const httpExitGapMs = 25;
 
 export const killTimeoutMsDefault = 10_000;
 export const killTimeoutMsMax = 24 * 3_600_000;

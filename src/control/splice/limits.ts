@@ -6,6 +6,10 @@ export const heldFrameSizeBytesMax = 256 * 1024;
 export const wholeChunkSizeBytesMax = 64 * 1024;
 /** Between the chunks of an HTTP exec; the agent leaves at least as much. */
 export const execChunkGapMs = 3;
+/** Before a chunk that can be an exit frame, which the client believes only when it arrives alone. */
+export const exitChunkGapMs = 25;
+/** An exit frame is its id and one byte (contract.md section 3.8). */
+export const exitChunkSizeBytes = 2;
 export const responseHeadSizeBytesMax = 256 * 1024;
 /** What a client may send before its upgrade is answered. */
 export const earlyDataSizeBytesMax = 64 * 1024;

@@ -1,4 +1,5 @@
 import { assert } from "../../base/assert.ts";
+import { exitChunkGapMs, exitChunkSizeBytes } from "./limits.ts";
 
 /** What the writer needs of a response. */
 export interface ChunkSink {
@@ -16,7 +17,7 @@ export class PacedWriter implements ChunkSink {
   readonly #queue: Buffer[] = [];
   readonly #onIdle: () => void;
   #timer: NodeJS.Timeout | null = null;
-  #nextWriteMs = 0;
+  #lastWriteMs = -Infinity;
   #ending = false;
 
   /** @param onIdle called when everything was written after `write` had returned false */
@@ -29,7 +30,7 @@ export class PacedWriter implements ChunkSink {
   /** False asks the caller to wait until `onIdle`. */
   write(bytes: Buffer): boolean {
     assert(!this.#ending, "nothing is written after the end");
-    if (this.#queue.length > 0 || performance.now() < this.#nextWriteMs) {
+    if (this.#queue.length > 0 || performance.now() < this.#dueMs(bytes)) {
       this.#queue.push(bytes);
       this.#schedule();
       return false;
@@ -50,15 +51,21 @@ export class PacedWriter implements ChunkSink {
   }
 
   #writeNow(bytes: Buffer): boolean {
-    this.#nextWriteMs = performance.now() + this.#gapMs;
+    this.#lastWriteMs = performance.now();
     return this.#sink.write(bytes);
   }
 
+  #dueMs(bytes: Buffer): number {
+    if (this.#gapMs === 0) return 0;
+    const gapMs = bytes.length <= exitChunkSizeBytes ? exitChunkGapMs : this.#gapMs;
+    return this.#lastWriteMs + gapMs;
+  }
+
   #schedule(): void {
-    this.#timer ??= setTimeout(
-      () => this.#writeQueued(),
-      Math.ceil(this.#nextWriteMs - performance.now()),
-    );
+    const next = this.#queue[0];
+    if (next === undefined) return;
+    const waitMs = Math.max(0, Math.ceil(this.#dueMs(next) - performance.now()));
+    this.#timer ??= setTimeout(() => this.#writeQueued(), waitMs);
   }
 
   #writeQueued(): void {
@@ -66,7 +73,7 @@ export class PacedWriter implements ChunkSink {
     const next = this.#queue[0];
     if (next === undefined) return;
     // Timers may fire a little early.
-    if (performance.now() >= this.#nextWriteMs) {
+    if (performance.now() >= this.#dueMs(next)) {
       this.#queue.shift();
       this.#writeNow(next);
     }
