@@ -1,6 +1,7 @@
 /** The server: wires worker and control together on one machine. Run through bin/spritesd. */
 import { Command } from "commander";
 import { createLog } from "./base/log.ts";
+import { keepCompiledCode } from "./base/node-process.ts";
 import { createToken } from "./control/tokens.ts";
 import { startServer } from "./spritesd/server.ts";
 import { addServeOptions, dataDirectoryDefault, serveOptionsOf } from "./spritesd/options.ts";
@@ -22,6 +23,7 @@ addServeOptions(program.command("serve"))
     try {
       const server = await startServer(options, log);
       process.stdout.write(`ready http://${server.address}\n`);
+      keepCompiledCode();
       await stopSignal();
       setTimeout(() => {
         log.fatal("the stop took too long");

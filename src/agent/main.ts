@@ -1,12 +1,15 @@
 /** The outer world of one sprite: the process that a worker starts for it (startup.ts). */
 import { createLog, type LogLevel } from "../base/log.ts";
+import { keepCompiledCode } from "../base/node-process.ts";
 import { SpriteError } from "../contract/errors.ts";
 import { bootAgent } from "./boot.ts";
 import { openControlPipe } from "./control-pipe.ts";
 import type { AgentStartup } from "./startup.ts";
 
 const pipe = openControlPipe<AgentStartup>();
-const startup = await pipe.startup;
+const startup = await pipe.startup.catch(() => null);
+// Also how the server has the agent's code compiled ahead of its first sprite (worker/warm-up.ts).
+if (startup === null) process.exit(0);
 const log = createLog({ level: startup.logLevel as LogLevel, room: "agent" }).child({
   spriteId: startup.spriteId,
 });
@@ -16,6 +19,7 @@ try {
   const agent = await bootAgent(startup, log);
   const bootMs = Math.round(performance.now());
   pipe.say({ type: "ready", socketPath: agent.socketPath, bootMs });
+  keepCompiledCode();
   const { discard } = await pipe.stop;
   await agent.stop({ discard });
   pipe.say({ type: "stopped", synced: !discard });

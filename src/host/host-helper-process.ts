@@ -6,12 +6,14 @@
 import { writeSync } from "node:fs";
 
 import { readJsonLines } from "../base/json-lines.ts";
+import { keepCompiledCode } from "../base/node-process.ts";
 import { HelperOperations } from "./helper-operations.ts";
 import type { HelperReply, HelperRequest } from "./helper-protocol.ts";
 import { helperLineBytesMax } from "./limits.ts";
 import { keepCapabilities, SystemCallError } from "./system-calls.ts";
 
 keepCapabilities();
+keepCompiledCode();
 const operations = new HelperOperations();
 let last: Promise<void> = Promise.resolve();
 

@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { must } from "../base/assert.ts";
 import { readJsonLines } from "../base/json-lines.ts";
 import type { Log } from "../base/log.ts";
+import { nodeProcess } from "../base/node-process.ts";
 import { waitUntil } from "../base/wait.ts";
 import { HostError, plainEnvironment } from "./command.ts";
 import type { HelperOperation, HelperReply, HelperValue } from "./helper-protocol.ts";
@@ -220,9 +221,10 @@ class HelperProcess {
     this.#log = log;
     this.#onEnd = onEnd;
     // A session of its own: a signal to the server's whole group must not end the one that has to thaw a file system.
-    this.#child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", program], {
+    const { file, args, environment } = nodeProcess(program);
+    this.#child = spawn(file, args, {
       stdio: ["pipe", "pipe", "pipe"],
-      env: { ...plainEnvironment },
+      env: { ...plainEnvironment, ...environment },
       detached: true,
     });
     this.#child.on("error", (error) => this.#end(`cannot start: ${error.message}`));

@@ -17,6 +17,7 @@ import { LocalWorker } from "../worker/local-worker.ts";
 import { imageCacheDirectory, networkDirectory, placesOf, type Places } from "../worker/places.ts";
 import { takeServerLock } from "../worker/server-lock.ts";
 import { Slots } from "../worker/slots.ts";
+import { warmUpAgent } from "../worker/warm-up.ts";
 
 export interface Server {
   address: string;
@@ -111,7 +112,7 @@ class Startup {
     const images = new ImageServers(this.#common());
     this.#undoSteps.push(() => images.stop());
     // Mounted before the first sprite asks, so that a create does not wait for it.
-    await images.ensure(imageHash);
+    await Promise.all([images.ensure(imageHash), warmUpAgent(this.#log)]);
     return { images, imageHash };
   }
 

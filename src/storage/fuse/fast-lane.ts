@@ -6,6 +6,7 @@
 import { readSync, writeSync } from "node:fs";
 import { parentPort, workerData, type MessagePort } from "node:worker_threads";
 import { must } from "../../base/assert.ts";
+import { keepCompiledCode } from "../../base/node-process.ts";
 import { BlockCache, type CacheFiles } from "../chunk-cache/block-cache.ts";
 import { SharedState, type SharedBuffers } from "../chunk-cache/shared-state.ts";
 import { blockSizeBytes } from "../block-map/geometry.ts";
@@ -144,6 +145,7 @@ function errorNumber(error: unknown): number {
 }
 
 const data = workerData as FastLaneData;
+keepCompiledCode();
 new FastLane(data).run();
 // An explicit word, since a thread also ends when it crashes.
 must(parentPort, "the fast lane is a worker thread").postMessage("unmounted");

@@ -1,6 +1,7 @@
 /** The slow lane's thread: the engine behind messages, and the FUSE requests that the fast lane forwards. */
 import { parentPort, type MessagePort } from "node:worker_threads";
 import { assert, must } from "../../base/assert.ts";
+import { keepCompiledCode } from "../../base/node-process.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import { FuseServer } from "../fuse/fuse-server.ts";
 import { openObjectStore } from "../object-store/open-object-store.ts";
@@ -31,7 +32,11 @@ class SlowLane {
 
   constructor(port: MessagePort) {
     this.#port = port;
-    port.on("message", (message: CallMessage) => void this.#answer(message));
+  }
+
+  /** Answers calls from now on. */
+  listen(): void {
+    this.#port.on("message", (message: CallMessage) => void this.#answer(message));
   }
 
   async #answer({ id, name, args }: CallMessage): Promise<void> {
@@ -76,6 +81,7 @@ class SlowLane {
       });
       this.#server = server;
       this.#fastLane = fastLane;
+      keepCompiledCode();
       fastLane.on("message", (request: Uint8Array) => void server.handle(request));
     },
     stopServing: () => {
@@ -131,4 +137,4 @@ class SlowLane {
   }
 }
 
-export const slowLane = new SlowLane(must(parentPort, "the slow lane is a worker thread"));
+new SlowLane(must(parentPort, "the slow lane is a worker thread")).listen();
