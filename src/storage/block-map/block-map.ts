@@ -1,8 +1,9 @@
-import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync } from "node:fs";
+import { existsSync, renameSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import { assert } from "../../base/assert.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import { Database, sidecarPaths } from "../database.ts";
+import { syncDirectoryNow } from "../local-files.ts";
 import type { CheckpointRecord } from "../volume/volume.ts";
 import { Attributes } from "./attributes.ts";
 import { Checkpoints, type NewCheckpoint } from "./checkpoints.ts";
@@ -19,6 +20,9 @@ import {
   type SparseSegment,
 } from "./segments.ts";
 import type { Slice } from "./types.ts";
+
+/** Units of the map that are looked at together, to bound the memory that it takes. */
+const scanUnits = 65_536;
 
 export interface BlockMapOptions {
   readOnly?: boolean;
@@ -108,7 +112,7 @@ export class BlockMap {
       database.close();
     }
     renameSync(draft, path);
-    syncDirectory(dirname(path));
+    syncDirectoryNow(dirname(path));
     return BlockMap.open(path, options);
   }
 
@@ -139,6 +143,16 @@ export class BlockMap {
     return this.#database.read("look up units", () =>
       this.#tree.lookupRange(fileId, firstUnit, count),
     );
+  }
+
+  /** Calls back with every unit that the live file maps, ascending. */
+  forEachLiveUnit(visit: (unit: number) => void): void {
+    const unitCount = this.sizeBytes / unitSizeBytes;
+    for (let first = 0; first < unitCount; first += scanUnits) {
+      const count = Math.min(scanUnits, unitCount - first);
+      const slices = this.lookupRange(liveFileId, first, count);
+      for (const [index, slice] of slices.entries()) if (slice !== null) visit(first + index);
+    }
   }
 
   /** Records a cut; returns the checkpoint if one was asked for. */
@@ -291,14 +305,5 @@ export class BlockMap {
       this.#segments.settle(references, { inserted: [], cut, nowMs: this.#now() });
       return result;
     });
-  }
-}
-
-function syncDirectory(path: string): void {
-  const descriptor = openSync(path, "r");
-  try {
-    fsyncSync(descriptor);
-  } finally {
-    closeSync(descriptor);
   }
 }

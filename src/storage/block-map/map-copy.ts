@@ -5,6 +5,7 @@ import { promisify } from "node:util";
 import { constants, zstdCompress, zstdDecompress } from "node:zlib";
 import { SpriteError } from "../../contract/errors.ts";
 import { sidecarPaths } from "../database.ts";
+import { syncDirectory } from "../local-files.ts";
 import { mapSizeBytesMax } from "./limits.ts";
 
 /**
@@ -65,12 +66,7 @@ export async function decodeMapCopy(path: string, copy: Uint8Array): Promise<voi
   await rm(path, { force: true });
   for (const stale of sidecarPaths(path)) await rm(stale, { force: true });
   await rename(draft, path);
-  const directory = await open(dirname(path), "r");
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
+  await syncDirectory(dirname(path));
 }
 
 async function verifiedDatabase(copy: Buffer): Promise<Uint8Array> {

@@ -114,16 +114,3 @@ export function abortCut(cache: BlockCache, units: Int32Array): void {
     state.control[control.cutRunning] = 0;
   });
 }
-
-/** The number of blocks to store of a unit: what follows is zeros. 0 when the unit is all zeros. */
-export function storedBlocks(content: Buffer): number {
-  let count = blocksPerUnit;
-  while (count > 0) {
-    const start = (count - 1) * blockSizeBytes;
-    if (content.compare(zeroBlock, 0, blockSizeBytes, start, start + blockSizeBytes) !== 0) break;
-    count--;
-  }
-  return count;
-}
-
-const zeroBlock = Buffer.alloc(blockSizeBytes);

@@ -9,7 +9,6 @@ import {
   fdatasyncSync,
   fstatSync,
   ftruncateSync,
-  fsyncSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -22,6 +21,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { blockSizeBytes, blocksPerUnit, unitSizeBytes } from "../block-map/geometry.ts";
+import { syncDirectoryNow } from "../local-files.ts";
 import { BlockCache, runEnd, type CacheFiles } from "./block-cache.ts";
 import { logRecordsMax, logReserveRecords, orphansMax, reserveSizeBytes } from "./limits.ts";
 import type { PunchHole } from "./punch-hole.ts";
@@ -229,7 +229,7 @@ export class LocalCache {
       }
     });
     renameSync(`${path}.new`, path);
-    syncDirectory(this.#directory);
+    syncDirectoryNow(this.#directory);
     if (this.#logDescriptor >= 0) closeSync(this.#logDescriptor);
     this.#logDescriptor = descriptor;
     state.control[control.logDescriptor] = descriptor;
@@ -363,13 +363,4 @@ function syncData(descriptor: number): Promise<void> {
   return new Promise((resolve, reject) => {
     fdatasync(descriptor, (error) => (error === null ? resolve() : reject(error)));
   });
-}
-
-function syncDirectory(directory: string): void {
-  const descriptor = openSync(directory, "r");
-  try {
-    fsyncSync(descriptor);
-  } finally {
-    closeSync(descriptor);
-  }
 }

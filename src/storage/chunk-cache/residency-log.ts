@@ -202,7 +202,7 @@ export function writeFully(
 const crcTable = makeCrcTable();
 
 /** CRC-32 (IEEE) of a few bytes: quicker here than a call into zlib. */
-export function crc32(bytes: Uint8Array, start: number, end: number, seed: number): number {
+function crc32(bytes: Uint8Array, start: number, end: number, seed: number): number {
   let value = ~seed;
   for (let i = start; i < end; i++) {
     value = (crcTable[(value ^ (bytes[i] as number)) & 0xff] as number) ^ (value >>> 8);

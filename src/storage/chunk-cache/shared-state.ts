@@ -131,7 +131,7 @@ export function blockMask(first: number, end: number): number {
   return ((1 << (end - first)) - 1) << first;
 }
 
-export function countBits(mask: number): number {
+function countBits(mask: number): number {
   let count = 0;
   for (let rest = mask; rest !== 0; rest &= rest - 1) count++;
   return count;

@@ -14,9 +14,10 @@ import {
 import { dirname, join, resolve } from "node:path";
 import { assert } from "../../base/assert.ts";
 import { SpriteError } from "../../contract/errors.ts";
+import { readUpTo, syncDirectory } from "../local-files.ts";
 import { lockDirectory } from "./directory-lock.ts";
 import { Drafts } from "./drafts.ts";
-import { DurableDirectories, syncDirectory } from "./durable-directories.ts";
+import { DurableDirectories } from "./durable-directories.ts";
 import { deleteConcurrencyMax, directoryAttemptsMax } from "./limits.ts";
 import { checkKey, checkPrefix, isObjectName } from "./object-key.ts";
 import type {
@@ -90,9 +91,10 @@ export class DirectoryObjectStore implements ObjectStore {
       const file = await this.#openObject(key);
       if (file === null) return null;
       try {
-        const bytes = await readFully(file, offsetBytes, lengthBytes);
-        this.#readBytes += bytes.length;
-        return bytes;
+        const bytes = Buffer.allocUnsafe(lengthBytes);
+        const filled = await readUpTo(file, bytes, offsetBytes);
+        this.#readBytes += filled;
+        return bytes.subarray(0, filled);
       } finally {
         await file.close();
       }
@@ -390,26 +392,6 @@ function etagOf(bytes: Uint8Array): string {
 
 function directoryOf(key: string): string {
   return key.slice(0, Math.max(0, key.lastIndexOf("/")));
-}
-
-async function readFully(
-  file: FileHandle,
-  offsetBytes: number,
-  lengthBytes: number,
-): Promise<Uint8Array> {
-  const bytes = Buffer.allocUnsafe(lengthBytes);
-  let filled = 0;
-  while (filled < lengthBytes) {
-    const { bytesRead } = await file.read(
-      bytes,
-      filled,
-      lengthBytes - filled,
-      offsetBytes + filled,
-    );
-    if (bytesRead === 0) break;
-    filled += bytesRead;
-  }
-  return bytes.subarray(0, filled);
 }
 
 async function readDirectory(path: string): Promise<{ name: string; isDirectory(): boolean }[]> {

@@ -1,16 +1,8 @@
-import { mkdir, open } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { syncDirectory } from "../local-files.ts";
 import { syncedDirectoriesMax } from "./limits.ts";
-
-/** Syncs a directory's entries. */
-export async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, "r");
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
-}
+import { errorCode } from "./store-error.ts";
 
 /**
  * Makes directories below a root so that they survive a power cut. A directory that was found may have been made by
@@ -30,7 +22,7 @@ export class DurableDirectories {
     if (relative === "" || this.#synced.has(relative)) return path;
     await this.ensure(parentOf(relative));
     await mkdir(path, { mode: 0o700 }).catch((error: unknown) => {
-      if (!(error instanceof Error && "code" in error && error.code === "EEXIST")) throw error;
+      if (errorCode(error) !== "EEXIST") throw error;
     });
     await syncDirectory(dirname(path));
     if (this.#synced.size >= syncedDirectoriesMax) this.#synced.clear();

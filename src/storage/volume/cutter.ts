@@ -6,8 +6,10 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { must } from "../../base/assert.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import type { BlockMap } from "../block-map/block-map.ts";
+import type { NewCheckpoint } from "../block-map/checkpoints.ts";
 import { unitSizeBytes } from "../block-map/geometry.ts";
 import { segmentSizeBytesMax, SegmentWriter, storedPart } from "../block-map/segment.ts";
+import type { NewSegment } from "../block-map/segments.ts";
 import type { Slice } from "../block-map/types.ts";
 import { abortCut, beginCut, captureUnit, finishCut } from "../chunk-cache/cut.ts";
 import type { Eviction } from "../chunk-cache/eviction.ts";
@@ -28,21 +30,13 @@ export interface CutterOptions {
   putSegment: (id: number, bytes: Uint8Array) => Promise<void>;
 }
 
-export interface CheckpointRequest {
-  comment: string;
-  isAuto: boolean;
-  createTimeMs: number;
-}
-
 /** A cut that has begun: the guest's later writes are not in it. */
 export interface BegunCut {
   cut: number;
   units: Int32Array;
 }
 
-interface NewSegment {
-  id: number;
-  sizeBytes: number;
+interface CutSegment extends NewSegment {
   /** False when it went to the bucket directly. */
   isStaged: boolean;
 }
@@ -67,10 +61,10 @@ export class Cutter {
   /** Captures and commits. When that fails the cut is taken back, and its blocks are dirty again. */
   async finish(
     begun: BegunCut,
-    checkpoint: CheckpointRequest | null,
+    checkpoint: NewCheckpoint | null,
   ): Promise<CheckpointRecord | null> {
     const { map, local, staging, eviction } = this.#options;
-    const segments: NewSegment[] = [];
+    const segments: CutSegment[] = [];
     let record: CheckpointRecord | null;
     try {
       const changes = await this.#capture(begun, segments);
@@ -107,7 +101,7 @@ export class Cutter {
     return record;
   }
 
-  async #capture(begun: BegunCut, segments: NewSegment[]): Promise<Map<number, Slice | null>> {
+  async #capture(begun: BegunCut, segments: CutSegment[]): Promise<Map<number, Slice | null>> {
     const changes = new Map<number, Slice | null>();
     let open: { id: number; writer: SegmentWriter } | null = null;
     for (const [index, unit] of begun.units.entries()) {
@@ -145,7 +139,7 @@ export class Cutter {
     return capture === "zeros" ? this.#unit.subarray(0, 0) : storedPart(this.#unit);
   }
 
-  async #seal(open: { id: number; writer: SegmentWriter }, segments: NewSegment[]): Promise<void> {
+  async #seal(open: { id: number; writer: SegmentWriter }, segments: CutSegment[]): Promise<void> {
     const bytes = open.writer.finish();
     const isStaged = await this.#stage(open.id, bytes);
     // A disk that is full of dirty data gets free only by storing it, so this segment takes the direct way.
@@ -176,7 +170,7 @@ function reserveLog(local: LocalCache): void {
   }
 }
 
-export function isDiskFull(error: unknown): boolean {
+function isDiskFull(error: unknown): boolean {
   if (error instanceof SpriteError) return error.code === "disk_full";
   return (error as NodeJS.ErrnoException).code === "ENOSPC";
 }

@@ -4,7 +4,8 @@
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { assert, must } from "../../base/assert.ts";
+import { must } from "../../base/assert.ts";
+import { withDeadline } from "../../base/wait.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import type { BlockMap } from "../block-map/block-map.ts";
 import { blockSizeBytes } from "../block-map/geometry.ts";
@@ -82,7 +83,7 @@ export class VolumeEngine {
       bootId: options.bootId ?? readFileSync("/proc/sys/kernel/random/boot_id", "latin1").trim(),
       readOnly,
       lastCut: this.#map.lastCut,
-      forEachMapped: (visit) => forEachMapped(this.#map, visit),
+      forEachMapped: (visit) => this.#map.forEachLiveUnit(visit),
       punchHole,
       nowMs: this.#nowMs,
     });
@@ -295,7 +296,11 @@ export class VolumeEngine {
     let failure: unknown = null;
     if (!options.discard && !this.#options.readOnly) {
       const timeoutMs = this.#options.closeTimeoutMs ?? closeTimeoutMs;
-      await withTimeout(this.#loop.sync(), timeoutMs).catch((error: unknown) => (failure = error));
+      const onTimeout = (): Error =>
+        new SpriteError("deadline_exceeded", `the bucket took more than ${timeoutMs} ms`);
+      await withDeadline(this.#loop.sync(), { timeoutMs, onTimeout }).catch(
+        (error: unknown) => (failure = error),
+      );
     }
     await this.#loop.stop();
     const release = await this.#acquireCut();
@@ -389,31 +394,5 @@ export class VolumeEngine {
 
   #refuseReadOnly(): void {
     if (this.#options.readOnly) throw new SpriteError("conflict", "the volume is read-only");
-  }
-}
-
-/** Pieces of the map that are looked at together. */
-const scanUnits = 65_536;
-
-function forEachMapped(map: BlockMap, visit: (unit: number) => void): void {
-  const unitCount = map.sizeBytes / (blockSizeBytes * 16);
-  assert(Number.isInteger(unitCount), "a volume is whole units");
-  for (let first = 0; first < unitCount; first += scanUnits) {
-    const slices = map.lookupRange(map.liveFileId, first, Math.min(scanUnits, unitCount - first));
-    for (const [index, slice] of slices.entries()) if (slice !== null) visit(first + index);
-  }
-}
-
-async function withTimeout(work: Promise<void>, timeoutMs: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const timeout = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      reject(new SpriteError("deadline_exceeded", `the bucket took more than ${timeoutMs} ms`));
-    }, timeoutMs);
-  });
-  try {
-    await Promise.race([work, timeout]);
-  } finally {
-    clearTimeout(timer);
   }
 }

@@ -4,6 +4,7 @@ import { open, stat } from "node:fs/promises";
 import { createReadStream } from "node:fs";
 import { SpriteError } from "../../contract/errors.ts";
 import { blockSizeBytes, unitSizeBytes } from "../block-map/geometry.ts";
+import { readUpTo } from "../local-files.ts";
 import { openObjectStore } from "../object-store/open-object-store.ts";
 import { VolumeEngine } from "./engine.ts";
 import { decodeHead, headKey } from "./head.ts";
@@ -63,17 +64,7 @@ async function writeFile(engine: VolumeEngine, path: string): Promise<void> {
   try {
     for (let offset = 0; ; offset += importPieceBytes) {
       const piece = Buffer.alloc(importPieceBytes);
-      let filled = 0;
-      while (filled < importPieceBytes) {
-        const { bytesRead } = await file.read(
-          piece,
-          filled,
-          importPieceBytes - filled,
-          offset + filled,
-        );
-        if (bytesRead === 0) break;
-        filled += bytesRead;
-      }
+      const filled = await readUpTo(file, piece, offset);
       // The rest of the last block stays zero.
       const blocks = Math.ceil(filled / blockSizeBytes);
       if (blocks > 0) await engine.live.write(offset, piece.subarray(0, blocks * blockSizeBytes));

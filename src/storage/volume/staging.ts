@@ -3,6 +3,7 @@ import { mkdirSync, readdirSync, rmSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import type { BlockMap } from "../block-map/block-map.ts";
+import { syncDirectory } from "../local-files.ts";
 
 export class Staging {
   readonly #directory: string;
@@ -43,12 +44,7 @@ export class Staging {
 
   /** Makes the files' names durable, before the map names them. */
   async syncNames(): Promise<void> {
-    const directory = await open(this.#directory, "r");
-    try {
-      await directory.sync();
-    } finally {
-      await directory.close();
-    }
+    await syncDirectory(this.#directory);
   }
 
   commit(segments: readonly number[]): void {
