@@ -1,13 +1,12 @@
 import {
-  checkpointCreateSchema,
   checkpointEvent,
   checkpointList,
   checkpointObject,
   currentCheckpointId,
+  parseCheckpointCreate,
   parseCheckpointListQuery,
 } from "../contract/checkpoint.ts";
 import { errorResponse, SpriteError } from "../contract/errors.ts";
-import { validate } from "../contract/validate.ts";
 import type { CheckpointRecord } from "../storage/volume/volume.ts";
 import {
   openNdjson,
@@ -32,7 +31,7 @@ export function checkpointRoutes(sprite: Sprite): Route[] {
 }
 
 async function create(sprite: Sprite, { request, response, log }: RequestContext): Promise<void> {
-  const { comment } = validate(checkpointCreateSchema, await readJson(request));
+  const { comment } = parseCheckpointCreate(await readJson(request));
   const stream = openNdjson(response);
   await narrate(stream, log, async (progress) => {
     progress("Creating checkpoint...");

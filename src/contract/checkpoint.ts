@@ -1,7 +1,6 @@
 /** Checkpoints on the wire (contract.md section 5). */
 
-import { z } from "zod";
-
+import { SpriteError } from "./errors.ts";
 import { checkpointCommentLengthMax } from "./limits.ts";
 import { formatTimestamp } from "./timestamp.ts";
 
@@ -83,16 +82,24 @@ function compareIds(a: string, b: string): number {
   return a.localeCompare(b, "en", { numeric: true });
 }
 
-const createBodySchema = z.object({
-  comment: z
-    .string("expected a string")
-    .max(checkpointCommentLengthMax, `at most ${checkpointCommentLengthMax} characters`)
-    .nullish()
-    .transform((comment) => comment ?? ""),
-});
-
-/** Use with `validate(checkpointCreateSchema, parseJsonBody(bytes))`; an empty body is fine. */
-export const checkpointCreateSchema: z.ZodType<{ comment: string }> = createBodySchema;
+/**
+ * The body of a create; an empty one is fine. By hand, since a schema library would cost every agent more memory than a thread does.
+ * @throws SpriteError invalid_request
+ */
+export function parseCheckpointCreate(body: unknown): { comment: string } {
+  if (typeof body !== "object" || body === null || Array.isArray(body)) {
+    throw new SpriteError("invalid_request", "expected an object");
+  }
+  const comment = "comment" in body ? (body.comment ?? "") : "";
+  if (typeof comment !== "string") {
+    throw new SpriteError("invalid_request", "comment: expected a string");
+  }
+  if (comment.length > checkpointCommentLengthMax) {
+    const message = `comment: at most ${checkpointCommentLengthMax} characters`;
+    throw new SpriteError("invalid_request", message);
+  }
+  return { comment };
+}
 
 /** Lines of the create and restore streams; the last one is `complete` or `error`. */
 export type CheckpointStreamEvent =
