@@ -1,5 +1,13 @@
 /** The largest things that the API takes; each is checked where the value enters. */
 
+/**
+ * The request line with its headers: commands and their environment travel in the query (contract.md
+ * section 0.1). The front door and the agent behind it take the same.
+ */
+export const headerSizeBytesMax = 1024 * 1024;
+/** JSON bodies: a create call with the largest environment fits. */
+export const jsonBodySizeBytesMax = 1024 * 1024;
+
 /** A DNS label (RFC 1035): the sprite's URL begins with `<name>-<org short id>`. */
 export const dnsLabelLengthMax = 63;
 export const organizationSlugLengthMax = 40;

@@ -4,11 +4,12 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 
 import type { Log } from "../base/log.ts";
+import { rawJsonResponse } from "../base/raw-response.ts";
 import { SpriteError } from "../contract/errors.ts";
 import type { AddedHeaders } from "./splice/http-heads.ts";
 import type { OpenSplices } from "./splice/open-splices.ts";
 import { dropRestOfBody, PlainSplice } from "./splice/plain-splice.ts";
-import { answerRaw, jsonAnswer } from "./splice/raw-answer.ts";
+import { endGently } from "./splice/gentle-end.ts";
 import { UpgradeSplice } from "./splice/upgrade-splice.ts";
 import { assertMethodAllowed, handleApi, mintToken, type ApiResult } from "./api.ts";
 import { Exchange } from "./exchange.ts";
@@ -223,7 +224,7 @@ export class FrontDoor {
         return;
       }
       const { status, body, headers } = exchange.describeError(error);
-      answerRaw(socket, jsonAnswer(status, body, headers));
+      endGently(socket, rawJsonResponse(status, body, headers));
       exchange.done(status);
     }
   }

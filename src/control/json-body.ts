@@ -1,8 +1,9 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 
 import { SpriteError } from "../contract/errors.ts";
+import { jsonBodySizeBytesMax } from "../contract/limits.ts";
 import { parseJsonBody } from "../contract/validate.ts";
-import { jsonBodySizeBytesMax, jsonBodyTimeoutMs } from "./limits.ts";
+import { jsonBodyTimeoutMs } from "./limits.ts";
 
 /** @throws SpriteError payload_too_large, invalid_request */
 export async function readJsonBody(

@@ -1,9 +1,6 @@
 /** The front door's maxima. */
 
-/** Commands and their environment travel in the query string (contract section 0.1). */
-export const headerSizeBytesMax = 1024 * 1024;
-/** JSON bodies: a create call with the largest environment fits. */
-export const jsonBodySizeBytesMax = 1024 * 1024;
+/** From a JSON body's first byte to its last. */
 export const jsonBodyTimeoutMs = 30_000;
 export const headersTimeoutMs = 30_000;
 /** Longer than the idle time of usual proxies and client pools, so that they close first. */

@@ -4,12 +4,13 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { Socket, type AddressInfo } from "node:net";
 
 import { assert } from "../base/assert.ts";
+import { rawJsonResponse } from "../base/raw-response.ts";
 import { SpriteError, errorResponse } from "../contract/errors.ts";
-import { answerRaw, jsonAnswer } from "./splice/raw-answer.ts";
+import { headerSizeBytesMax } from "../contract/limits.ts";
+import { endGently } from "./splice/gentle-end.ts";
 import {
   connectionsMax,
   headersTimeoutMs,
-  headerSizeBytesMax,
   keepAliveTimeoutMs,
   tcpKeepAliveDelayMs,
 } from "./limits.ts";
@@ -118,7 +119,7 @@ export class Listener {
     const { status, body } = errorResponse(requestError("code" in error ? error.code : null));
     const added = { "sprite-version": this.#version, "x-request-id": randomRequestId() };
     this.#refused.add(socket);
-    answerRaw(socket, jsonAnswer(status, body, added));
+    endGently(socket, rawJsonResponse(status, body, added));
   }
 }
 

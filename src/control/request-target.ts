@@ -1,9 +1,7 @@
-/**
- * Routing on the raw path: split on `/`, then decode each segment (contract.md section 0), so that an encoded slash never makes a
- * segment of its own and nothing is resolved or normalised.
- */
+/** Which endpoint a request is for, by its raw path. */
 
 import { SpriteError } from "../contract/errors.ts";
+import { splitPath } from "../contract/path.ts";
 
 export interface RequestTarget {
   /** Path and query as they came: what an agent gets. */
@@ -32,7 +30,7 @@ export type Route =
 
 /** @throws SpriteError invalid_request, not_found */
 export function parseRoute(rawPath: string): Route {
-  const [root, version, collection, name, ...rest] = decodeSegments(rawPath);
+  const [root, version, collection, name, ...rest] = plainSegments(rawPath);
   if (root !== "" || version !== "v1" || name === "") throw noSuchEndpoint();
   if (collection === "organizations" && name !== undefined) {
     if (rest.length === 1 && rest[0] === "tokens")
@@ -51,19 +49,12 @@ export function parseRoute(rawPath: string): Route {
   return { kind: "agent", name, rest };
 }
 
-function decodeSegments(rawPath: string): string[] {
-  return rawPath.split("/").map((segment) => {
-    let text: string;
-    try {
-      text = decodeURIComponent(segment);
-    } catch (cause) {
-      throw new SpriteError("invalid_request", "the path is not valid percent-encoding", { cause });
-    }
-    if (text === "." || text === ".." || text.includes("\0")) {
-      throw new SpriteError("invalid_request", "the path has a segment that names nothing");
-    }
-    return text;
-  });
+function plainSegments(rawPath: string): string[] {
+  const segments = splitPath(rawPath);
+  if (segments.some((text) => text === "." || text === ".." || text.includes("\0"))) {
+    throw new SpriteError("invalid_request", "the path has a segment that names nothing");
+  }
+  return segments;
 }
 
 function noSuchEndpoint(): SpriteError {

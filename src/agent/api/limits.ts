@@ -1,7 +1,5 @@
 /** Every bound of the agent's server, with its reason. */
 
-/** Commands travel in the query, and large tokens in a header (contract.md section 0.1). */
-export const headerSizeBytesMax = 1024 * 1024;
 /** From the first byte of a request to the end of its headers. */
 export const headersTimeoutMs = 60_000;
 /** A connection without a request is kept this long for the next one. */
@@ -13,7 +11,6 @@ export const idleConnectionTimeoutMs = 60_000;
 export const refusedDrainMs = 2_000;
 export const refusedDrainBytesMax = 64 * 1024 * 1024;
 
-export const jsonBodySizeBytesMax = 1024 * 1024;
 /** Query parameters of one request, and the bytes that they hold once decoded. */
 export const queryParametersMax = 20_000;
 

@@ -1,11 +1,11 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
-import { STATUS_CODES } from "node:http";
 
+import { rawJsonResponse } from "../../base/raw-response.ts";
 import { errorResponse, SpriteError } from "../../contract/errors.ts";
+import { jsonBodySizeBytesMax } from "../../contract/limits.ts";
 import { encodeNdjsonLine, ndjsonContentType } from "../../contract/ndjson.ts";
 import { parseJsonBody } from "../../contract/validate.ts";
-import { jsonBodySizeBytesMax } from "./limits.ts";
 
 const jsonContentType = "application/json";
 export const versionHeader = "Sprite-Version";
@@ -47,15 +47,7 @@ export function writeRawError(
 ): void {
   if (!socket.writable) return;
   const { status, body } = errorResponse(error);
-  const text = JSON.stringify(body);
-  const lines = Object.entries({
-    ...headers,
-    "Content-Type": jsonContentType,
-    "Content-Length": String(Buffer.byteLength(text)),
-    Connection: "close",
-  }).map(([name, value]) => `${name}: ${value}\r\n`);
-  const statusLine = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? "Error"}\r\n`;
-  socket.end(`${statusLine}${lines.join("")}\r\n${text}`);
+  socket.end(rawJsonResponse(status, body, headers));
 }
 
 export interface NdjsonStream {
@@ -85,17 +77,14 @@ export function openNdjson(response: ServerResponse): NdjsonStream {
 }
 
 /** Reads a whole body. @throws SpriteError payload_too_large */
-async function readBody(
-  request: IncomingMessage,
-  sizeBytesMax: number = jsonBodySizeBytesMax,
-): Promise<Buffer> {
+async function readBody(request: IncomingMessage): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let sizeBytes = 0;
   for await (const chunk of request as AsyncIterable<Buffer>) {
     sizeBytes += chunk.length;
-    if (sizeBytes > sizeBytesMax) {
+    if (sizeBytes > jsonBodySizeBytesMax) {
       throw new SpriteError("payload_too_large", "the request's body is too large", {
-        details: { limit: sizeBytesMax },
+        details: { limit: jsonBodySizeBytesMax },
       });
     }
     chunks.push(chunk);

@@ -1,12 +1,9 @@
-/**
- * Routes on the raw path: split at `/` first, decoded afterwards, so that names may hold any
- * character (contract.md section 0).
- */
+/** The agent's endpoints, and which of them a path means. */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 
 import type { Log } from "../../base/log.ts";
-import { SpriteError } from "../../contract/errors.ts";
+import { splitPath } from "../../contract/path.ts";
 import type { Query } from "./query.ts";
 
 export interface RequestContext {
@@ -53,12 +50,11 @@ export type PathPrefix = "public" | "inside";
  * SpriteError invalid_request
  */
 export function pathSegments(rawPath: string, prefix: PathPrefix): string[] | null {
-  const segments = rawPath.split("/").slice(1);
+  const segments = splitPath(rawPath).slice(1);
   if (segments.at(-1) === "") segments.pop();
-  const decoded = segments.map(decodeSegment);
-  if (decoded[0] !== "v1") return null;
-  if (prefix === "inside") return decoded.slice(1);
-  return decoded[1] === "sprites" && decoded.length >= 3 ? decoded.slice(3) : null;
+  if (segments[0] !== "v1") return null;
+  if (prefix === "inside") return segments.slice(1);
+  return segments[1] === "sprites" && segments.length >= 3 ? segments.slice(3) : null;
 }
 
 /** The values of the pattern's names if the segments fit it. */
@@ -97,14 +93,4 @@ export function findRoute(
   if (found !== undefined) return { kind: "found", ...found };
   if (fitting.length === 0) return { kind: "none" };
   return { kind: "wrong_method", allowed: [...new Set(fitting.map(({ route }) => route.method))] };
-}
-
-function decodeSegment(segment: string): string {
-  try {
-    return decodeURIComponent(segment);
-  } catch (cause) {
-    throw new SpriteError("invalid_request", "the path is not valid percent-encoded text", {
-      cause,
-    });
-  }
 }

@@ -4,8 +4,8 @@ import type { Duplex } from "node:stream";
 
 import type { Log } from "../../base/log.ts";
 import { SpriteError } from "../../contract/errors.ts";
+import { headerSizeBytesMax } from "../../contract/limits.ts";
 import {
-  headerSizeBytesMax,
   headersTimeoutMs,
   idleConnectionTimeoutMs,
   refusedDrainBytesMax,

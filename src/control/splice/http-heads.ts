@@ -2,6 +2,7 @@
 
 import type { IncomingMessage } from "node:http";
 
+import { headerLines } from "../../base/raw-response.ts";
 import { headerValue, type ResponseHead } from "./http-response.ts";
 
 const hopByHop: ReadonlySet<string> = new Set([
@@ -70,14 +71,6 @@ export function upgradeResponseHead(head: ResponseHead, added: AddedHeaders): st
   const headers = responseHeaders(head, added);
   headers.push("Connection", "Upgrade", "Upgrade", "websocket");
   return `HTTP/1.1 101 Switching Protocols\r\n${headerLines(headers)}\r\n`;
-}
-
-export function headerLines(headers: readonly string[]): string {
-  let text = "";
-  for (let index = 0; index + 1 < headers.length; index += 2) {
-    text += `${headers[index]}: ${headers[index + 1]}\r\n`;
-  }
-  return text;
 }
 
 /** Without hop-by-hop headers, those that `Connection` names included. */

@@ -3,6 +3,7 @@
 import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 
+import { encodeRawResponse } from "../../base/raw-response.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import { abortReason } from "./abort-reason.ts";
 import { connectAgent, type StartAgent } from "./agent-connection.ts";
@@ -15,7 +16,7 @@ import {
 import { ResponseReader, type ResponseHead } from "./http-response.ts";
 import { earlyDataSizeBytesMax, refusalSizeBytesMax, upgradeAnswerTimeoutMs } from "./limits.ts";
 import type { Splice, SpliceEnd } from "./open-splices.ts";
-import { answerRaw, endGently } from "./raw-answer.ts";
+import { endGently } from "./gentle-end.ts";
 import { closeFrame, FrameGate } from "./websocket-frames.ts";
 
 export interface UpgradeOptions {
@@ -174,7 +175,7 @@ export class UpgradeSplice implements Splice {
     upstream.destroy();
     const { head, bytes } = answer;
     const headers = withoutLength(responseHeaders(head, this.#options.added));
-    answerRaw(this.#client, { status: head.status, headers, body: bytes });
+    endGently(this.#client, encodeRawResponse({ status: head.status, headers, body: bytes }));
   }
 }
 
