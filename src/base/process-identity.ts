@@ -9,18 +9,27 @@ export interface ProcessIdentity {
 
 /** Null when there is no such process, or only its zombie. */
 export function identifyProcess(pid: number): ProcessIdentity | null {
-  let stat: string;
+  const fields = readStat(pid);
+  const state = fields?.[0];
+  const startTime = fields?.[19];
+  if (state === "Z" || state === "X" || startTime === undefined) return null;
+  return { pid, startTime };
+}
+
+/** The process group that a process is in; null when there is no such process. */
+export function processGroupOf(pid: number): number | null {
+  const group = readStat(pid)?.[2];
+  return group === undefined ? null : Number(group);
+}
+
+/** Fields 3 and on of /proc/PID/stat: behind the command's name, which may hold spaces and parentheses. */
+function readStat(pid: number): string[] | null {
   try {
-    stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+    return stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   } catch {
     return null;
   }
-  // The command name, field 2, may hold spaces and parentheses; what follows its last parenthesis is regular.
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  const state = fields[0];
-  const startTime = fields[19];
-  if (state === "Z" || state === "X" || startTime === undefined) return null;
-  return { pid, startTime };
 }
 
 export function isAlive(identity: ProcessIdentity): boolean {

@@ -13,6 +13,19 @@ export async function waitUntil(
   }
 }
 
+/** True when the promise has resolved in time. What it rejects with is thrown; past the time nobody looks any more. */
+export async function settlesWithin(work: Promise<unknown>, timeoutMs: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const timeout = new Promise<false>((resolve) => {
+    timer = setTimeout(() => resolve(false), timeoutMs);
+  });
+  try {
+    return await Promise.race([work.then(() => true), timeout]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /** Rejects with the error that `onTimeout` makes when the promise has not settled in time. The work itself goes on. */
 export async function withDeadline<T>(
   work: Promise<T>,

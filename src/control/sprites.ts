@@ -16,6 +16,7 @@ import {
 import { mergeUrlSettings, urlSettingsDefault } from "../contract/sprite-config.ts";
 import { formatOptionalTimestamp, formatTimestamp } from "../contract/timestamp.ts";
 import type { Log } from "../base/log.ts";
+import { settlesWithin } from "../base/wait.ts";
 import type { OpenSplices, SpliceEnd } from "./splice/open-splices.ts";
 import type { Worker, WorkerStatusEvent } from "../worker/worker.ts";
 import { askAgentHealth } from "./agent-health.ts";
@@ -165,10 +166,7 @@ export class Sprites {
     const error = new SpriteError("not_found", "the sprite was deleted");
     this.#options.splices.endSprite(sprite.id, { code: 1001, reason: "sprite deleted", error });
     const removed = this.#forget(organization, sprite.id);
-    const { promise: timedOut, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, destroyWaitMsMax);
-    await Promise.race([removed, timedOut]);
-    clearTimeout(timer);
+    await settlesWithin(removed, destroyWaitMsMax);
   }
 
   /** A cold boot: processes end, the disk stays. @throws SpriteError not_found, start_failed */

@@ -6,6 +6,7 @@ import { existsSync } from "node:fs";
 import { mkdir, readFile, rm } from "node:fs/promises";
 import { isAbsolute, join } from "node:path";
 
+import { errorCode } from "../base/error-code.ts";
 import type { Log } from "../base/log.ts";
 import { SpriteError } from "../contract/errors.ts";
 import { runCommand } from "../host/command.ts";
@@ -97,7 +98,7 @@ export async function removeGatewayLeftovers(directory: string, log: Log): Promi
   try {
     await rm(file, { force: true });
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EBUSY") throw error;
+    if (errorCode(error) !== "EBUSY") throw error;
     // Usually the handle's mount ended with the server's mount namespace; here it did not.
     await runCommand("umount", ["--lazy", file], { deadlineMs: networkCallMsMax });
     await rm(file, { force: true });

@@ -1,5 +1,6 @@
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { errorCode } from "../base/error-code.ts";
 import { identifyProcess, isAlive, type ProcessIdentity } from "../base/process-identity.ts";
 import { must } from "../base/assert.ts";
 import { SpriteError } from "../contract/errors.ts";
@@ -21,7 +22,7 @@ export async function takeServerLock(
       await writeFile(file, JSON.stringify(mine), { flag: "wx", mode: 0o600 });
       return { release: () => rm(file, { force: true }) };
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+      if (errorCode(error) !== "EEXIST") throw error;
     }
     const holder = await readHolder(file);
     if (holder !== null && isAlive(holder)) {

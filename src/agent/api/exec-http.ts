@@ -1,6 +1,7 @@
 /** HTTP exec (contract.md section 3.8), the list of sessions (3.6) and kill (3.7). */
 import type { IncomingMessage } from "node:http";
 
+import { settlesWithin } from "../../base/wait.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import { parseSignal } from "../../contract/signals.ts";
 import { formatTimestamp } from "../../contract/timestamp.ts";
@@ -118,13 +119,13 @@ async function kill(sessions: Sessions, context: RequestContext): Promise<void> 
 }
 
 async function followEnd(session: Session, stream: NdjsonStream, timeoutMs: number): Promise<void> {
-  if (await hasExitedWithin(session, timeoutMs)) {
+  if (await settlesWithin(session.exited, timeoutMs)) {
     stream.send({ type: "exited", message: "Process exited" });
   } else {
     const message = "Process did not exit in time; sending SIGKILL";
     stream.send({ type: "timeout", message });
     session.signal("SIGKILL");
-    if (!(await hasExitedWithin(session, killedWaitMs))) {
+    if (!(await settlesWithin(session.exited, killedWaitMs))) {
       stream.send({ type: "error", message: "Process did not exit after SIGKILL" });
       stream.send({ type: "complete" });
       return;
@@ -137,14 +138,4 @@ async function followEnd(session: Session, stream: NdjsonStream, timeoutMs: numb
     stream.send({ type: "error", message: status.reason });
     stream.send({ type: "complete" });
   }
-}
-
-async function hasExitedWithin(session: Session, timeoutMs: number): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const timeout = new Promise<false>((resolve) => {
-    timer = setTimeout(() => resolve(false), timeoutMs);
-  });
-  const result = await Promise.race([session.exited.then(() => true as const), timeout]);
-  clearTimeout(timer);
-  return result;
 }

@@ -1,6 +1,7 @@
 import { connect, type Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 
+import { errorCode } from "../../base/error-code.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import { abortReason } from "./abort-reason.ts";
 import {
@@ -28,7 +29,7 @@ export async function connectAgent(start: StartAgent, signal: AbortSignal): Prom
       return await connectWithBacklog(socketPath, signal);
     } catch (error) {
       signal.throwIfAborted();
-      if (!goneCodes.has(errorCode(error))) throw unavailable(error);
+      if (!goneCodes.has(errorCode(error) ?? "")) throw unavailable(error);
       lastError = error;
     }
     await delay(connectRetryDelayMs * attempt, undefined, { signal });
@@ -48,11 +49,6 @@ function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> 
 
 function unavailable(cause: unknown): SpriteError {
   return new SpriteError("unavailable", "the sprite's agent does not answer; try again", { cause });
-}
-
-function errorCode(error: unknown): string {
-  const code = error instanceof Error && "code" in error ? error.code : "";
-  return typeof code === "string" ? code : "";
 }
 
 async function connectWithBacklog(path: string, signal: AbortSignal): Promise<Socket> {

@@ -13,6 +13,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 
+import { errorCode } from "../../base/error-code.ts";
 import { runCommand } from "../../host/command.ts";
 import { fifoBatchSize, fifoBatchTimeoutMs, fifoReserveMin } from "./limits.ts";
 import { programs } from "./shell-text.ts";
@@ -108,7 +109,8 @@ export class FifoDirectory {
     try {
       closeSync(this.openWriter(slot, suffix));
     } catch (error) {
-      if (!hasCode(error, "ENXIO") && !hasCode(error, "ENOENT")) throw error;
+      const code = errorCode(error);
+      if (code !== "ENXIO" && code !== "ENOENT") throw error;
     }
   }
 
@@ -118,7 +120,7 @@ export class FifoDirectory {
       try {
         unlinkSync(this.path(slot, suffix));
       } catch (error) {
-        if (!hasCode(error, "ENOENT")) throw error;
+        if (errorCode(error) !== "ENOENT") throw error;
       }
     }
   }
@@ -140,8 +142,4 @@ export class FifoDirectory {
     await runCommand("mkfifo", ["-m", "600", "--", ...paths], { deadlineMs: fifoBatchTimeoutMs });
     for (const path of paths) lchownSync(path, this.#owner.uid, this.#owner.gid);
   }
-}
-
-function hasCode(error: unknown, code: string): boolean {
-  return error instanceof Error && "code" in error && error.code === code;
 }

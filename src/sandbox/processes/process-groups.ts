@@ -1,7 +1,9 @@
 import { readFileSync, readdirSync, readlinkSync } from "node:fs";
 
 import { assert } from "../../base/assert.ts";
+import { errorCode } from "../../base/error-code.ts";
 import type { Log } from "../../base/log.ts";
+import { processGroupOf } from "../../base/process-identity.ts";
 import type { Runtime } from "./runtime.ts";
 
 /**
@@ -37,9 +39,11 @@ export class ProcessGroups {
     const hostPid = findHostProcess(this.#namespace, pid);
     if (hostPid === null) return;
     try {
-      process.kill(readGroup(hostPid) === hostPid ? -hostPid : hostPid, signal);
+      process.kill(processGroupOf(hostPid) === hostPid ? -hostPid : hostPid, signal);
     } catch (error) {
-      if (!isGone(error)) this.#log.warn({ err: error, signal }, "cannot signal a command");
+      // ESRCH: it has ended since.
+      if (errorCode(error) === "ESRCH") return;
+      this.#log.warn({ err: error, signal }, "cannot signal a command");
     }
   }
 }
@@ -64,23 +68,4 @@ function innermostId(status: string): number | null {
   const line = /^NSpid:\s*(.+)$/m.exec(status);
   const last = line?.[1]?.trim().split(/\s+/).at(-1);
   return last === undefined ? null : Number(last);
-}
-
-/** The fields after the name, which is in parentheses and may hold anything. */
-export function readProcessStat(hostPid: number): string[] | null {
-  try {
-    const stat = readFileSync(`/proc/${hostPid}/stat`, "latin1");
-    return stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  } catch {
-    return null;
-  }
-}
-
-function readGroup(hostPid: number): number | null {
-  const group = readProcessStat(hostPid)?.[2];
-  return group === undefined ? null : Number(group);
-}
-
-function isGone(error: unknown): boolean {
-  return error instanceof Error && "code" in error && error.code === "ESRCH";
 }

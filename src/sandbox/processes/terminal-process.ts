@@ -1,11 +1,10 @@
 import type { Readable } from "node:stream";
 
+import { identifyProcess, isAlive } from "../../base/process-identity.ts";
 import type { ExitStatus, TerminalProcess, TerminalSize } from "../process.ts";
 import { terminalHeldGraceMs, terminalPollMs } from "./limits.ts";
-import { type ProcessGroups, readProcessStat } from "./process-groups.ts";
+import type { ProcessGroups } from "./process-groups.ts";
 import type { PseudoTerminal } from "./pseudo-terminal.ts";
-
-const startTimeField = 19;
 
 /** A command on a terminal, behind the runtime that relays it. */
 export class RuntimeTerminalProcess implements TerminalProcess {
@@ -60,11 +59,10 @@ export class RuntimeTerminalProcess implements TerminalProcess {
  * hanging up makes it exit, with the command's code.
  */
 function closeWhenHeldByOthers(terminal: PseudoTerminal, hostPid: number): NodeJS.Timeout {
-  const startTime = readProcessStat(hostPid)?.[startTimeField];
+  const process = identifyProcess(hostPid);
   let goneAtMs: number | null = null;
   const timer = setInterval(() => {
-    const stat = readProcessStat(hostPid);
-    if (stat?.[startTimeField] === startTime && stat?.[0] !== "Z") return;
+    if (process !== null && isAlive(process)) return;
     const nowMs = performance.now();
     goneAtMs ??= nowMs;
     const isHeldBack = terminal.output.readableLength > 0;
