@@ -20,7 +20,7 @@ import {
 } from "./sprite-config.ts";
 
 /** `running` = active now; `warm` = suspended with its memory; `cold` = no process. */
-export type SpriteObjectStatus = "cold" | "warm" | "running";
+export type SpriteStatus = "cold" | "warm" | "running";
 
 export interface SpriteObject {
   id: string;
@@ -30,7 +30,7 @@ export interface SpriteObject {
   org_slug: string;
   url: string;
   url_settings: UrlSettings;
-  status: SpriteObjectStatus;
+  status: SpriteStatus;
   config: SpriteConfig;
   environment: Record<string, string>;
   labels: string[];
@@ -59,7 +59,7 @@ export interface SpriteListObject extends OrganizationCounters {
 export interface SpriteWatchLine {
   type?: "heartbeat";
   name?: string;
-  status?: SpriteObjectStatus;
+  status?: SpriteStatus;
   running_version?: string;
   last_running_at?: string | null;
   last_warming_at?: string | null;

@@ -1,4 +1,4 @@
-import type { SpriteObject, SpriteObjectStatus } from "../contract/sprite.ts";
+import type { SpriteObject, SpriteStatus } from "../contract/sprite.ts";
 import type { SpriteConfig, UrlSettings } from "../contract/sprite-config.ts";
 import { spriteUrl } from "../contract/names.ts";
 import { formatOptionalTimestamp, formatTimestamp } from "../contract/timestamp.ts";
@@ -83,7 +83,7 @@ export function spriteSpec(sprite: SpriteRecord): SpriteSpec {
 
 export interface SpriteObjectContext {
   organization: OrganizationRecord;
-  status: SpriteObjectStatus;
+  status: SpriteStatus;
   urlDomain: string;
   version: string;
 }

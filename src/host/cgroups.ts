@@ -17,6 +17,11 @@ export function canLimitSwap(mounts = readFileSync("/proc/self/mounts", "utf8"))
   return memory !== undefined && existsSync(`${memory.directory}/memory.memsw.limit_in_bytes`);
 }
 
+/** Where the hierarchies are mounted, the empty one included. */
+export function cgroupDirectories(mounts = readFileSync("/proc/self/mounts", "utf8")): string[] {
+  return cgroupMounts(mounts).map(({ directory }) => directory);
+}
+
 function cgroupMounts(
   mounts: string,
 ): Array<{ type: string; directory: string; options: string[] }> {

@@ -1,5 +1,8 @@
 /** Every bound of this room. */
 
+/** Host ids of one sprite: its whole 16-bit id space. */
+export const hostIdsPerSprite = 65_536;
+
 /** Output that a command may return; what comes after is dropped and the command is reported as failed. */
 export const commandOutputBytesMax = 16 * 1024 * 1024;
 

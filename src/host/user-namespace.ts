@@ -5,16 +5,17 @@ import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { assert } from "../base/assert.ts";
-
-/** Ids in the range of one guest. */
-const idRangeSize = 65_536;
+import { hostIdsPerSprite } from "./limits.ts";
 
 const enterTimeMsMax = 5_000;
 const enterPollMs = 1;
 
 /** Resolves with a descriptor of the namespace. A process is needed to make one, and gone when this resolves. */
 export async function openMappedUserNamespace(hostIdBase: number): Promise<number> {
-  assert(Number.isInteger(hostIdBase) && hostIdBase >= idRangeSize, "a range above the host's own");
+  assert(
+    Number.isInteger(hostIdBase) && hostIdBase >= hostIdsPerSprite,
+    "a range above the host's own",
+  );
   const own = readlinkSync("/proc/self/ns/user");
   // `cat` waits on its standard input, so that it also ends when this process does.
   const child = spawn("unshare", ["--user", "cat"], { stdio: ["pipe", "ignore", "ignore"] });
@@ -29,7 +30,7 @@ export async function openMappedUserNamespace(hostIdBase: number): Promise<numbe
       if (performance.now() > deadline) throw new Error("unshare --user takes too long");
       await Promise.race([failed, sleep(enterPollMs)]);
     }
-    const map = `0 ${hostIdBase} ${idRangeSize}\n`;
+    const map = `0 ${hostIdBase} ${hostIdsPerSprite}\n`;
     writeFileSync(`/proc/${child.pid}/uid_map`, map);
     writeFileSync(`/proc/${child.pid}/gid_map`, map);
     return openSync(`/proc/${child.pid}/ns/user`, "r");

@@ -1,4 +1,5 @@
 /** The container as the OCI runtime reads it: options in, `config.json` out. Pure. */
+import { hostIdsPerSprite } from "../host/limits.ts";
 import { containerCapabilities } from "./capabilities.ts";
 import { busyboxPath, initArguments } from "./init-script.ts";
 import { runFileSystemBytesMax, sharedMemoryBytesMax } from "./limits.ts";
@@ -35,9 +36,6 @@ export interface OciConfig {
   mounts: readonly OciMount[];
   linux: Record<string, unknown>;
 }
-
-/** Ids in the range of one sprite. */
-const idRangeSize = 65_536;
 
 /** Period of the processor quota: the kernel's default, in microseconds. */
 const cpuPeriodUs = 100_000;
@@ -76,8 +74,8 @@ export function ociConfig(options: OciConfigOptions): OciConfig {
       namespaces: ["user", "pid", "mount", "uts", "ipc", "cgroup", "network"].map((type) => ({
         type,
       })),
-      uidMappings: [{ containerID: 0, hostID: options.hostIdBase, size: idRangeSize }],
-      gidMappings: [{ containerID: 0, hostID: options.hostIdBase, size: idRangeSize }],
+      uidMappings: [{ containerID: 0, hostID: options.hostIdBase, size: hostIdsPerSprite }],
+      gidMappings: [{ containerID: 0, hostID: options.hostIdBase, size: hostIdsPerSprite }],
       cgroupsPath: `/${options.cgroupPath.replace(/^\/+/, "")}`,
       resources: resources(options),
       sysctl: sysctls,
@@ -94,7 +92,7 @@ const sysctls: Readonly<Record<string, string>> = {
   // Ports below 1024 are special on a machine with many users; this one has one.
   "net.ipv4.ip_unprivileged_port_start": "0",
   // `ping` needs neither a capability nor a set-uid bit. Only ids that exist inside may be named.
-  "net.ipv4.ping_group_range": `0 ${idRangeSize - 1}`,
+  "net.ipv4.ping_group_range": `0 ${hostIdsPerSprite - 1}`,
   "net.ipv6.conf.all.disable_ipv6": "1",
   "net.ipv6.conf.default.disable_ipv6": "1",
 };

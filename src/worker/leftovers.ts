@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { Log } from "../base/log.ts";
 import { isAlive, signalProcess, type ProcessIdentity } from "../base/process-identity.ts";
 import { waitUntil } from "../base/wait.ts";
+import { cgroupDirectories } from "../host/cgroups.ts";
 import { runCommand } from "../host/command.ts";
 import { removeGatewayLeftovers } from "../sandbox/gateway.ts";
 import { commandTimeoutMs, staleAgentTimeoutMs } from "./limits.ts";
@@ -54,17 +55,7 @@ async function clearContainers(places: Places, runtime: string, log: Log): Promi
 /** Removes our own cgroups: ends what still lives in them, then removes the directories from the leaves up. */
 export async function clearCgroups(places: Places): Promise<void> {
   const name = places.cgroupParent.slice(1);
-  for (const root of await cgroupRoots()) await removeCgroup(join(root, name));
-}
-
-async function cgroupRoots(): Promise<string[]> {
-  const mounts = await readFile("/proc/self/mounts", "utf8");
-  return mounts
-    .split("\n")
-    .map((line) => line.split(" "))
-    .filter(([, , type]) => type === "cgroup" || type === "cgroup2")
-    .map(([, directory]) => directory ?? "")
-    .filter((directory) => directory !== "");
+  for (const root of cgroupDirectories()) await removeCgroup(join(root, name));
 }
 
 async function removeCgroup(directory: string): Promise<void> {

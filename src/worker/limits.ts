@@ -9,8 +9,6 @@ export const staleAgentTimeoutMs = 8_000;
 export const commandTimeoutMs = 10_000;
 /** Sprites that stop or start at once: more only makes each one slower on a small machine. */
 export const parallelStopsMax = 8;
-/** Host ids given to one sprite: its whole 16-bit id space. */
-export const hostIdsPerSprite = 65_536;
 /** The first id of slot 0. High, so that no account of the machine or of another container tool is there. */
 export const hostIdBaseFirst = 1_000_000_000;
 /** Sprites that can run at once on one machine; bounded by the addresses of the sprite network. */

@@ -2,6 +2,7 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Log } from "../base/log.ts";
 import { SpriteError } from "../contract/errors.ts";
+import type { SpriteStatus } from "../contract/sprite.ts";
 import type { AgentNetwork, AgentStartup, SpriteLimits } from "../agent/startup.ts";
 import type { ObjectStore } from "../storage/object-store/object-store.ts";
 import type { ImageServers } from "./image-servers.ts";
@@ -9,7 +10,7 @@ import { parallelStopsMax } from "./limits.ts";
 import { spriteCacheDirectory, spriteRunDirectory, type Places } from "./places.ts";
 import { goneError, SpriteProcess } from "./sprite-process.ts";
 import type { Slot, Slots } from "./slots.ts";
-import type { SpriteSpec, SpriteStatus, Worker, WorkerStatusEvent } from "./worker.ts";
+import type { SpriteSpec, Worker, WorkerStatusEvent } from "./worker.ts";
 
 export interface LocalWorkerOptions {
   places: Places;

@@ -1,5 +1,6 @@
 import { SpriteError } from "../contract/errors.ts";
-import { hostIdBaseFirst, hostIdsPerSprite, slotsMax } from "./limits.ts";
+import { hostIdsPerSprite } from "../host/limits.ts";
+import { hostIdBaseFirst, slotsMax } from "./limits.ts";
 
 /** What a running sprite has to itself on this machine. Nothing of it is stored: the next start may get another slot. */
 export interface Slot {

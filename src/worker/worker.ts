@@ -1,6 +1,6 @@
 /** What control and edge know of a worker. The implementation may be in this process or, later, on another machine. */
 
-export type SpriteStatus = "cold" | "warm" | "running";
+import type { SpriteStatus } from "../contract/sprite.ts";
 
 /** All that a worker needs to open a sprite; control keeps it in the registry. */
 export interface SpriteSpec {

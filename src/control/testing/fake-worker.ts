@@ -3,7 +3,8 @@
 import { join } from "node:path";
 
 import { SpriteError } from "../../contract/errors.ts";
-import type { SpriteSpec, SpriteStatus, Worker, WorkerStatusEvent } from "../../worker/worker.ts";
+import type { SpriteStatus } from "../../contract/sprite.ts";
+import type { SpriteSpec, Worker, WorkerStatusEvent } from "../../worker/worker.ts";
 import { FakeAgent } from "./fake-agent.ts";
 
 export class FakeWorker implements Worker {
