@@ -143,8 +143,8 @@ export class BlockCache {
       }
       const dirty = this.state.dirty(unit);
       this.#countGain();
-      this.log.add(recordType.unit, unit, allBlocks, dirty);
-      this.log.append();
+      this.#logUnit(unit, allBlocks, dirty);
+      this.#appendLog();
       this.state.setMasks(unit, allBlocks, dirty);
     });
   }
@@ -165,7 +165,7 @@ export class BlockCache {
   }
 
   #writeLocked(offset: number, from: Uint8Array, fromOffset: number, length: number): void {
-    const { state, log } = this;
+    const { state } = this;
     const end = offset + length;
     const first = Math.floor(offset / unitSizeBytes);
     const last = Math.floor((end - 1) / unitSizeBytes);
@@ -177,11 +177,12 @@ export class BlockCache {
       this.#preserve(unit);
       const valid = this.#validBeforeWrite(unit);
       const dirty = state.dirty(unit) | mask;
-      if (valid !== state.valid(unit) || dirty !== state.dirty(unit)) {
-        log.add(recordType.unit, unit, valid, dirty);
+      if (valid !== state.valid(unit) || !this.#isLogged(unit, dirty)) {
+        // Of a unit that is all here the log may say more than is true: then its next writes need no record.
+        this.#logUnit(unit, valid, valid === allBlocks ? allBlocks : dirty);
       }
     }
-    log.append();
+    this.#appendLog();
     let gains = false;
     for (let unit = first; unit <= last; unit++) {
       const valid = this.#validBeforeWrite(unit);
@@ -199,22 +200,42 @@ export class BlockCache {
     return this.state.isMapped(unit) ? this.state.valid(unit) : allBlocks;
   }
 
+  /** Whether a replay of the log would call these blocks dirty. */
+  #isLogged(unit: number, dirty: number): boolean {
+    return (dirty & ~(this.state.loggedDirty[unit] as number)) === 0;
+  }
+
+  #logUnit(unit: number, valid: number, dirty: number): void {
+    this.log.add(recordType.unit, unit, valid, dirty);
+    this.state.loggedDirty[unit] = dirty;
+  }
+
+  #appendLog(): void {
+    try {
+      this.log.append();
+    } catch (error) {
+      // What was taken for logged is not.
+      this.state.forgetLogged();
+      throw error;
+    }
+  }
+
   #countGain(): void {
     const words = this.state.control;
     words[control.validGains] = ((words[control.validGains] as number) + 1) | 0;
   }
 
   #gainValid(offset: number, end: number): void {
-    const { state, log } = this;
+    const { state } = this;
     this.#countGain();
     const first = Math.floor(offset / unitSizeBytes);
     const last = Math.floor((end - 1) / unitSizeBytes);
     for (let unit = first; unit <= last; unit++) {
       const mask = rangeMask(unit, offset, end);
       if ((mask & ~state.valid(unit)) === 0) continue;
-      log.add(recordType.unit, unit, state.valid(unit) | mask, state.dirty(unit) | mask);
+      this.#logUnit(unit, state.valid(unit) | mask, state.dirty(unit) | mask);
     }
-    log.append();
+    this.#appendLog();
     for (let unit = first; unit <= last; unit++) {
       const mask = rangeMask(unit, offset, end);
       state.setMasks(unit, state.valid(unit) | mask, state.dirty(unit) | mask);
@@ -233,7 +254,7 @@ export class BlockCache {
   }
 
   #punchLocked(offset: number, end: number, punchHole: PunchHole): void {
-    const { state, log } = this;
+    const { state } = this;
     const first = Math.floor(offset / unitSizeBytes);
     const last = Math.floor((end - 1) / unitSizeBytes);
     let changes = false;
@@ -242,12 +263,10 @@ export class BlockCache {
       changes = true;
       this.#preserve(unit);
       const dirty = state.dirty(unit) | rangeMask(unit, offset, end);
-      if (dirty !== state.dirty(unit)) {
-        log.add(recordType.unit, unit, this.#validBeforeWrite(unit), dirty);
-      }
+      if (!this.#isLogged(unit, dirty)) this.#logUnit(unit, this.#validBeforeWrite(unit), dirty);
     }
     if (!changes) return;
-    log.append();
+    this.#appendLog();
     for (let unit = first; unit <= last; unit++) {
       if (this.#isKnownZero(unit)) continue;
       const valid = this.#validBeforeWrite(unit);
@@ -261,9 +280,9 @@ export class BlockCache {
       const mask = rangeMask(unit, offset, end);
       const valid = state.valid(unit) | mask;
       const dirty = state.dirty(unit) | mask;
-      if (valid !== state.valid(unit)) log.add(recordType.unit, unit, valid, dirty);
+      if (valid !== state.valid(unit)) this.#logUnit(unit, valid, dirty);
     }
-    log.append();
+    this.#appendLog();
     for (let unit = first; unit <= last; unit++) {
       if (this.#isKnownZero(unit)) continue;
       const mask = rangeMask(unit, offset, end);

@@ -38,6 +38,7 @@ export function beginCut(cache: BlockCache, cut: number): Int32Array {
       state.cuts[unit] = word & ~unitFlag.zeroed;
       // The list still holds the unit's place, so the dirty mask is taken off directly.
       state.masks[unit] = (state.masks[unit] as number) & 0xffff;
+      state.loggedDirty[unit] = 0;
     }
     state.control[control.dirtyUnits] = 0;
     state.control[control.dirtyBlocks] = 0;
@@ -46,36 +47,59 @@ export function beginCut(cache: BlockCache, cut: number): Int32Array {
   });
 }
 
-/** Reads a unit as it was when the cut began; afterwards writers need not preserve it any more. */
+/**
+ * Reads a unit as it was when the cut began; afterwards writers need not preserve it any more. The bytes are read without the lock, so
+ * that the guest does not wait for them: a writer that comes meanwhile preserves the unit first, and then it is read from there.
+ */
 export function captureUnit(
   cache: BlockCache,
   unit: number,
   into: Uint8Array,
   base: Uint8Array | null,
 ): Capture {
-  const { state } = cache;
-  return cache.locked(() => {
-    const word = state.cuts[unit] as number;
-    assert((word & allBlocks) !== 0, "the unit belongs to the cut");
-    if ((word & unitFlag.cutZeroed) !== 0) {
-      state.cuts[unit] = word | unitFlag.captured;
-      return "zeros";
-    }
-    const isPreserved = (word & unitFlag.preserved) !== 0;
-    const here = isPreserved
-      ? (state.asideValid[unit] as number)
-      : allBlocks & ~cache.missingBlocks(unit);
-    if (here !== allBlocks && base === null) return "incomplete";
-    const file = isPreserved ? cache.files.aside : cache.files.blocks;
-    readFully(file, into, 0, unitSizeBytes, unit * unitSizeBytes);
+  for (;;) {
+    const source = cache.locked(() => findSource(cache, unit));
+    if (source === "zeros") return "zeros";
+    if (source.here !== allBlocks && base === null) return "incomplete";
+    readFully(source.file, into, 0, unitSizeBytes, unit * unitSizeBytes);
+    if (!cache.locked(() => confirmSource(cache, unit, source))) continue;
     for (let block = 0; block < blocksPerUnit && base !== null; block++) {
-      if ((here & (1 << block)) !== 0) continue;
+      if ((source.here & (1 << block)) !== 0) continue;
       const at = block * blockSizeBytes;
       into.set(base.subarray(at, at + blockSizeBytes), at);
     }
-    state.cuts[unit] = word | unitFlag.captured;
     return "content";
-  });
+  }
+}
+
+interface CaptureSource {
+  file: number;
+  isPreserved: boolean;
+  /** Blocks that the file has as they were when the cut began. */
+  here: number;
+}
+
+function findSource(cache: BlockCache, unit: number): CaptureSource | "zeros" {
+  const { state, files } = cache;
+  const word = state.cuts[unit] as number;
+  assert((word & allBlocks) !== 0, "the unit belongs to the cut");
+  if ((word & unitFlag.cutZeroed) !== 0) {
+    state.cuts[unit] = word | unitFlag.captured;
+    return "zeros";
+  }
+  if ((word & unitFlag.preserved) !== 0) {
+    return { file: files.aside, isPreserved: true, here: state.asideValid[unit] as number };
+  }
+  const here = allBlocks & ~cache.missingBlocks(unit);
+  return { file: files.blocks, isPreserved: false, here };
+}
+
+/** Marks the unit as captured, unless it was preserved after its source was found. */
+function confirmSource(cache: BlockCache, unit: number, source: CaptureSource): boolean {
+  const word = cache.state.cuts[unit] as number;
+  if (!source.isPreserved && (word & unitFlag.preserved) !== 0) return false;
+  cache.state.cuts[unit] = word | unitFlag.captured;
+  return true;
 }
 
 /** Ends a cut that the map has committed; `isMapped` tells what the map now says of each of its units. */

@@ -7,6 +7,9 @@
  */
 import { assert } from "../../base/assert.ts";
 
+/** How often a lane looks before it sleeps: most holders are done in the time that a sleep and a wake-up would take. */
+const looksBeforeSleep = 200;
+
 export type Lane = "fast" | "slow";
 
 const free = 0;
@@ -55,6 +58,10 @@ export class ImageLock {
   }
 
   #wait(): void {
+    for (let look = 0; look < looksBeforeSleep; look++) {
+      if (Atomics.compareExchange(this.#words, this.#state, free, held) === free) return;
+      Atomics.pause();
+    }
     Atomics.add(this.#words, this.#waiters, 1);
     for (;;) {
       const state = Atomics.load(this.#words, this.#state);

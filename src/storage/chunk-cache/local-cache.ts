@@ -235,6 +235,8 @@ export class LocalCache {
     state.control[control.logDescriptor] = descriptor;
     state.control[control.logRecords] = records;
     state.control[control.logReserved] = records;
+    // The new log states just what is dirty.
+    state.forgetLogged();
     this.#flushedRecords = records;
     this.cache.log.reserve(logReserveRecords);
   }

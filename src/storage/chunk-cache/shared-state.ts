@@ -13,6 +13,7 @@ export interface SharedBuffers {
   cuts: SharedArrayBuffer;
   asideValid: SharedArrayBuffer;
   dirtyList: SharedArrayBuffer;
+  loggedDirty: SharedArrayBuffer;
 }
 
 /** Words of `control`. */
@@ -68,6 +69,8 @@ export class SharedState {
   readonly asideValid: Uint16Array;
   /** Units that got dirty since the last cut, each once. */
   readonly dirtyList: Int32Array;
+  /** What the log says is dirty since the last cut: as much as is, or more. A write inside of it needs no record. */
+  readonly loggedDirty: Uint16Array;
 
   constructor(buffers: SharedBuffers) {
     this.buffers = buffers;
@@ -77,6 +80,7 @@ export class SharedState {
     this.cuts = new Int32Array(buffers.cuts);
     this.asideValid = new Uint16Array(buffers.asideValid);
     this.dirtyList = new Int32Array(buffers.dirtyList);
+    this.loggedDirty = new Uint16Array(buffers.loggedDirty);
   }
 
   static allocate(sizeBytes: number): SharedState {
@@ -89,6 +93,7 @@ export class SharedState {
       cuts: new SharedArrayBuffer(unitCount * 4),
       asideValid: new SharedArrayBuffer(unitCount * 2),
       dirtyList: new SharedArrayBuffer(unitCount * 4),
+      loggedDirty: new SharedArrayBuffer(unitCount * 2),
     });
   }
 
@@ -104,6 +109,7 @@ export class SharedState {
   setMasks(unit: number, valid: number, dirty: number): void {
     const before = (this.masks[unit] as number) >>> 16;
     this.masks[unit] = valid | (dirty << 16);
+    if (dirty === 0) this.loggedDirty[unit] = 0;
     if (before === dirty) return;
     this.control[control.dirtyBlocks] =
       (this.control[control.dirtyBlocks] as number) + (countBits(dirty) - countBits(before));
@@ -113,6 +119,12 @@ export class SharedState {
       this.dirtyList[count] = unit;
       this.control[control.dirtyUnits] = count + 1;
     }
+  }
+
+  /** Forgets what the log says is dirty: the next write of a unit is logged again. */
+  forgetLogged(): void {
+    const count = this.control[control.dirtyUnits] as number;
+    for (let i = 0; i < count; i++) this.loggedDirty[this.dirtyList[i] as number] = 0;
   }
 
   isMapped(unit: number): boolean {
