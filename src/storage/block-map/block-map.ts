@@ -21,9 +21,6 @@ import {
 } from "./segments.ts";
 import type { Slice } from "./types.ts";
 
-/** Units of the map that are looked at together, to bound the memory that it takes. */
-const scanUnits = 65_536;
-
 export interface BlockMapOptions {
   readOnly?: boolean;
   /** The clock, ms since the epoch: when garbage was queued. */
@@ -147,12 +144,7 @@ export class BlockMap {
 
   /** Calls back with every unit that the live file maps, ascending. */
   forEachLiveUnit(visit: (unit: number) => void): void {
-    const unitCount = this.sizeBytes / unitSizeBytes;
-    for (let first = 0; first < unitCount; first += scanUnits) {
-      const count = Math.min(scanUnits, unitCount - first);
-      const slices = this.lookupRange(liveFileId, first, count);
-      for (const [index, slice] of slices.entries()) if (slice !== null) visit(first + index);
-    }
+    this.#database.read("look up all units", () => this.#tree.forEachUnit(liveFileId, visit));
   }
 
   /** Records a cut; returns the checkpoint if one was asked for. */

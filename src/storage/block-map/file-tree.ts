@@ -108,6 +108,17 @@ export class FileTree {
     return slices;
   }
 
+  /** Calls back with every unit that the file maps, ascending; what it does not map costs nothing. */
+  forEachUnit(fileId: number, visit: (unit: number) => void): void {
+    const everyLeaf = Number.MAX_SAFE_INTEGER;
+    for (const { leaf_index, data } of this.#range.iterate(fileId, 0, everyLeaf)) {
+      const leaf = decodeLeaf(data);
+      for (let index = 0; index < unitsPerLeaf; index++) {
+        if (segmentAt(leaf, index) !== 0) visit(leaf_index * unitsPerLeaf + index);
+      }
+    }
+  }
+
   /** Points units of the live file to other slices, or to none. */
   change(changes: ReadonlyMap<number, Slice | null>, references: ReferenceChanges): void {
     const units = Float64Array.from(changes.keys()).sort();
