@@ -21,25 +21,26 @@ export const arrows: Readonly<Record<string, readonly string[]>> = {
   // Of the programs inside it knows which files to put there.
   agent: ["contract", "base", "host", "storage", "sandbox", "env-cli/files"],
   worker: [
-    "contract",
-    "base",
-    "host",
-    // What it says to an agent, and what the image server, which is no agent, speaks too.
-    ...["agent/startup", "agent/control-pipe"],
-    ...["storage/object-store", "storage/volume/image*", "storage/volume/open-volume"],
-    // The names by which it finds and removes what a dead server left.
-    ...["sandbox/container", "sandbox/gateway"],
+    ...["contract", "base", "host"],
+    // It deletes a destroyed sprite's objects, and its image server opens an image's volume.
+    ...["storage/object-store/object-store", "storage/volume/open-volume"],
+    // The name by which it finds the container that a dead agent left.
+    "sandbox/container-id",
   ],
   control: ["contract", "base", "worker/worker"],
-  edge: ["contract", "base", "worker/worker", "control"],
   cli: ["contract"],
   "env-cli": ["contract"],
   // Helpers of tests; a test file may import them whatever its room.
   testing: ["contract", "base", "host", "storage", "sandbox", "agent", "worker", "control"],
   // The wiring, `spritesd.ts` and `spritesd/`: it chooses implementations, so it sees the rooms that have some.
   spritesd: [
-    ...["contract", "base", "host", "worker", "control", "edge", "agent/startup"],
-    ...["storage/object-store", "storage/volume/image*", "sandbox/gateway*"],
+    ...["contract", "base", "host", "worker", "control"],
+    ...[
+      "storage/object-store",
+      "storage/volume/image",
+      "sandbox/gateway",
+      "sandbox/gateway-uplink",
+    ],
   ],
 };
 

@@ -6,7 +6,7 @@
  */
 import { parseArgs } from "node:util";
 
-import type { RuntimeName } from "../src/host/runtime.ts";
+import type { RuntimeName } from "../src/contract/agent-startup.ts";
 import type { Finding, Level } from "./doctor/finding.ts";
 import { checkKernel } from "./doctor/kernel-checks.ts";
 import { checkMachine } from "./doctor/machine-checks.ts";

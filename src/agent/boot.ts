@@ -1,6 +1,7 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Log } from "../base/log.ts";
+import type { AgentStartup } from "../contract/agent-startup.ts";
 import { createHostHelper } from "../host/host-helper.ts";
 import { createSandbox } from "../sandbox/container.ts";
 import { openVolume } from "../storage/volume/open-volume.ts";
@@ -13,7 +14,6 @@ import { writeInsideFiles } from "./inside-files.ts";
 import { syncIntervalMs } from "./limits.ts";
 import { Sessions } from "./sessions/sessions.ts";
 import { Sprite } from "./sprite.ts";
-import type { AgentStartup } from "./startup.ts";
 
 export interface Agent {
   socketPath: string;

@@ -1,10 +1,10 @@
-/** The outer world of one sprite: the process that a worker starts for it (startup.ts). */
+/** The outer world of one sprite: the process that a worker starts for it (contract/agent-startup.ts). */
+import { openControlPipe } from "../base/control-pipe.ts";
 import { createLog, type LogLevel } from "../base/log.ts";
 import { keepCompiledCode } from "../base/node-process.ts";
+import type { AgentStartup } from "../contract/agent-startup.ts";
 import { SpriteError } from "../contract/errors.ts";
 import { bootAgent } from "./boot.ts";
-import { openControlPipe } from "./control-pipe.ts";
-import type { AgentStartup } from "./startup.ts";
 
 const pipe = openControlPipe<AgentStartup>();
 const startup = await pipe.startup.catch(() => null);

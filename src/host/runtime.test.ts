@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { cgroupMode, type CgroupMode } from "./cgroups.ts";
-import { chooseRuntime, type RuntimeName } from "./runtime.ts";
+import type { RuntimeName } from "../contract/agent-startup.ts";
+import { chooseRuntime } from "./runtime.ts";
 
 const choose = (requested: string | null, cgroups: CgroupMode, installed: readonly RuntimeName[]) =>
   chooseRuntime(requested, { cgroups, isInstalled: async (name) => installed.includes(name) });

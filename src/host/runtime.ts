@@ -1,10 +1,11 @@
-/** Which OCI runtime this machine's containers get. What is wrong with its version is `make doctor`'s business. */
+/**
+ * Which OCI runtime this machine's containers get, and the one call of it that others than a container's own agent make.
+ * What is wrong with its version is `make doctor`'s business.
+ */
+import { runtimeNames, type RuntimeName } from "../contract/agent-startup.ts";
 import { SpriteError } from "../contract/errors.ts";
 import { cgroupMode, type CgroupMode } from "./cgroups.ts";
 import { HostError, runCommand } from "./command.ts";
-
-export const runtimeNames = ["runc", "crun", "runsc"] as const;
-export type RuntimeName = (typeof runtimeNames)[number];
 
 export interface RuntimeProbe {
   cgroups: CgroupMode;
@@ -39,6 +40,18 @@ export async function chooseRuntime(
   if (await probe.isInstalled("runc")) return "runc";
   if (probe.cgroups === "v2" && (await probe.isInstalled("crun"))) return "crun";
   throw new SpriteError("unavailable", "no OCI runtime is installed; run: apt-get install runc");
+}
+
+/** Ends every process of a container and forgets it. Does nothing to one that does not exist. @throws HostError */
+export async function deleteContainer(options: {
+  runtime: RuntimeName;
+  /** The runtime's state directory. */
+  root: string;
+  containerId: string;
+  deadlineMs: number;
+}): Promise<void> {
+  const { runtime, root, containerId, deadlineMs } = options;
+  await runCommand(runtime, ["--root", root, "delete", "--force", containerId], { deadlineMs });
 }
 
 function machineProbe(): RuntimeProbe {

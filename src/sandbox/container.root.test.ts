@@ -23,7 +23,8 @@ import { runCommand } from "../host/command.ts";
 import { createHostHelper } from "../host/host-helper.ts";
 import { makeTinyDisk, type TinyDisk } from "../testing/tiny-disk.ts";
 import { makeTinyImage, type TinyImage } from "../testing/tiny-image.ts";
-import { containerId, createSandbox } from "./container.ts";
+import { containerId } from "./container-id.ts";
+import { createSandbox } from "./container.ts";
 import type { ExitStatus } from "./process.ts";
 import type { Sandbox, SandboxOptions } from "./sandbox.ts";
 

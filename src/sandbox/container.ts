@@ -1,15 +1,20 @@
 /** A sprite's sandbox: root file system, container, network and launcher brought up and taken down in order. */
-import { createHash } from "node:crypto";
 import { chmod, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 
 import { assert, must } from "../base/assert.ts";
 import type { Log } from "../base/log.ts";
-import { identifyProcess, signalProcess, type ProcessIdentity } from "../base/process-identity.ts";
+import {
+  identifyProcess,
+  isAlive,
+  signalProcess,
+  type ProcessIdentity,
+} from "../base/process-identity.ts";
 import { waitUntil } from "../base/wait.ts";
 import { SpriteError } from "../contract/errors.ts";
 import { canLimitSwap } from "../host/cgroups.ts";
 import { createHostHelper, type HostHelper } from "../host/host-helper.ts";
+import { containerId } from "./container-id.ts";
 import { createLifeline, type Lifeline } from "./lifeline.ts";
 import { busyboxPath, readyLine } from "./init-script.ts";
 import { bootMsMax, killMsMax, openFilesHard, openFilesSoft } from "./limits.ts";
@@ -18,7 +23,7 @@ import { connectNetwork, disconnectNetwork } from "./network.ts";
 import { createLauncher, type ContainerLauncher } from "./processes/launcher.ts";
 import type { Command, PipeProcess, TerminalProcess, TerminalSize } from "./process.ts";
 import { Rootfs } from "./rootfs.ts";
-import { OciContainer, type StartedContainer } from "./runtime.ts";
+import { OciContainer, type StartedContainer } from "./oci-container.ts";
 import { seccompProfile } from "./seccomp.ts";
 import type { Sandbox, SandboxOptions } from "./sandbox.ts";
 
@@ -42,11 +47,6 @@ export function createSandbox(
   parts: SandboxParts = {},
 ): Sandbox {
   return new ContainerSandbox(options, log, parts);
-}
-
-/** The runtime's name for a sprite's container; the worker derives the same one to clear up after a dead agent. */
-export function containerId(spriteId: string): string {
-  return `os-${createHash("sha256").update(spriteId).digest("hex").slice(0, 12)}`;
 }
 
 class ContainerSandbox implements Sandbox {
@@ -256,7 +256,7 @@ class ContainerSandbox implements Sandbox {
     const first = this.#first;
     if (first === null) return;
     signalProcess(first, "SIGKILL");
-    const gone = await waitUntil(() => identifyProcess(first.pid)?.startTime !== first.startTime, {
+    const gone = await waitUntil(() => !isAlive(first), {
       timeoutMs: killMsMax,
       intervalMs: 2,
     });

@@ -23,6 +23,7 @@ import {
   type NamespacePath,
 } from "./network-namespace.ts";
 
+/** How the sprites' packets leave the machine. */
 export type Uplink =
   | { kind: "default-route" }
   | { kind: "interface"; name: string }

@@ -8,6 +8,7 @@ import { isAbsolute, join } from "node:path";
 
 import { errorCode } from "../base/error-code.ts";
 import type { Log } from "../base/log.ts";
+import type { AgentNetwork } from "../contract/agent-startup.ts";
 import { SpriteError } from "../contract/errors.ts";
 import { runCommand } from "../host/command.ts";
 import type { HostHelper } from "../host/host-helper.ts";
@@ -27,7 +28,6 @@ import { gatewayRules, type ResolverTarget } from "./gateway-rules.ts";
 import { attachUplink, removeUplink, type AttachedUplink, type Uplink } from "./gateway-uplink.ts";
 import { networkCallMsMax } from "./limits.ts";
 import { applyRules, configureInterfaces, type NamespacePath } from "./network-namespace.ts";
-import type { SandboxOptions } from "./sandbox.ts";
 
 export interface GatewayOptions {
   /** On tmpfs, the server's own: holds the namespace's handle and the record of what to undo. */
@@ -50,7 +50,7 @@ export interface Gateway {
   /** Null when the uplink is `none`. */
   readonly namespacePath: string | null;
   /** The network settings of the sprite in that slot. */
-  networkOf(slot: { index: number; interfaceName: string }): SandboxOptions["network"];
+  networkOf(slot: { index: number; interfaceName: string }): AgentNetwork;
   /** How many sprites can be addressed at once. */
   readonly spritesMax: number;
   close(): Promise<void>;
@@ -244,7 +244,7 @@ class NamespaceGateway implements Gateway {
     this.spritesMax = guestCountMax(options.range);
   }
 
-  networkOf(slot: { index: number; interfaceName: string }): SandboxOptions["network"] {
+  networkOf(slot: { index: number; interfaceName: string }): AgentNetwork {
     const gateway = gatewayAddress(this.#range);
     return {
       gatewayNamespacePath: this.namespacePath,

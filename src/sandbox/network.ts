@@ -1,14 +1,11 @@
 /** A sprite's own network: the cable from the gateway to the container's namespace, and its addresses. */
 import type { Log } from "../base/log.ts";
+import type { AgentNetwork } from "../contract/agent-startup.ts";
 import { HostError } from "../host/command.ts";
 import { configureInterfaces, runInNamespace } from "./network-namespace.ts";
-import type { SandboxOptions } from "./sandbox.ts";
 
 /** Connects the container whose first process is given; with no gateway it has only its loopback. @throws HostError */
-export async function connectNetwork(
-  network: SandboxOptions["network"],
-  firstProcessId: number,
-): Promise<void> {
+export async function connectNetwork(network: AgentNetwork, firstProcessId: number): Promise<void> {
   const { gatewayNamespacePath: gateway, interfaceName, address, gatewayAddress } = network;
   if (gateway === null) return;
   const commands = [
@@ -34,10 +31,7 @@ export async function connectNetwork(
 }
 
 /** Pulls the cable at once; without this the kernel does it some time after the container has ended. */
-export async function disconnectNetwork(
-  network: SandboxOptions["network"],
-  log: Log,
-): Promise<void> {
+export async function disconnectNetwork(network: AgentNetwork, log: Log): Promise<void> {
   const { gatewayNamespacePath, interfaceName } = network;
   if (gatewayNamespacePath === null) return;
   try {

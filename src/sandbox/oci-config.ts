@@ -1,4 +1,5 @@
 /** The container as the OCI runtime reads it: options in, `config.json` out. Pure. */
+import type { SpriteLimits } from "../contract/agent-startup.ts";
 import { hostIdsPerSprite } from "../host/limits.ts";
 import { containerCapabilities } from "./capabilities.ts";
 import { busyboxPath, initArguments } from "./init-script.ts";
@@ -13,7 +14,7 @@ export interface OciConfigOptions {
   /** A statically linked BusyBox of the host. */
   busyboxFile: string;
   hostIdBase: number;
-  limits: { memoryBytesMax: number; cpuCoresMax: number; pidsMax: number };
+  limits: SpriteLimits;
   /** False where the kernel does not account for swap: asking for a limit would fail. */
   limitSwap: boolean;
   openFiles: { soft: number; hard: number };

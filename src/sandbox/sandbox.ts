@@ -1,4 +1,5 @@
 /** The inner container of one sprite, as the agent sees it. */
+import type { AgentNetwork, RuntimeName, SpriteLimits } from "../contract/agent-startup.ts";
 import type { Launcher } from "./process.ts";
 
 export interface SandboxOptions {
@@ -11,19 +12,15 @@ export interface SandboxOptions {
   imageDirectory: string;
   /** On tmpfs, private to this sprite: mount points, FIFOs, OCI bundle. */
   runDirectory: string;
-  /** Bound to `/.sprite` inside; the agent puts its socket, documents and policy there. Checkpoint mounts made below
-   * `checkpoints/` while the container runs appear inside. */
+  /**
+   * Bound to `/.sprite` inside; the agent puts its socket and documents there. What is mounted below `checkpoints/`
+   * while the container runs appears inside.
+   */
   dotSpriteDirectory: string;
   hostIdBase: number;
-  limits: { memoryBytesMax: number; cpuCoresMax: number; pidsMax: number };
-  network: {
-    gatewayNamespacePath: string | null;
-    interfaceName: string;
-    address: string;
-    gatewayAddress: string;
-    nameserver: string;
-  };
-  runtime: "runc" | "crun" | "runsc";
+  limits: SpriteLimits;
+  network: AgentNetwork;
+  runtime: RuntimeName;
   runtimeRoot: string;
   cgroupPath: string;
 }

@@ -1,8 +1,8 @@
 import { imageNames, type ImageName } from "../../images/recipes.ts";
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { runtimeNames, type RuntimeName } from "../host/runtime.ts";
 import { logLevels, type LogLevel } from "../base/log.ts";
-import type { SpriteLimits, Uplink } from "../agent/startup.ts";
+import { runtimeNames, type RuntimeName, type SpriteLimits } from "../contract/agent-startup.ts";
+import type { Uplink } from "../sandbox/gateway-uplink.ts";
 
 export const dataDirectoryDefault = "/var/lib/opensprites";
 

@@ -2,10 +2,11 @@ import { mkdir, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { ensureImage } from "../../images/build.ts";
 import type { Log } from "../base/log.ts";
+import type { RuntimeName } from "../contract/agent-startup.ts";
 import { createControl } from "../control/control.ts";
 import { createHostHelper } from "../host/host-helper.ts";
-import { chooseRuntime, type RuntimeName } from "../host/runtime.ts";
-import { createGateway, type Gateway } from "../sandbox/gateway.ts";
+import { chooseRuntime } from "../host/runtime.ts";
+import { createGateway, removeGatewayLeftovers, type Gateway } from "../sandbox/gateway.ts";
 import { openObjectStore } from "../storage/object-store/open-object-store.ts";
 import { importImage } from "../storage/volume/image.ts";
 import { limitsOf, type ServeOptions } from "./options.ts";
@@ -92,7 +93,12 @@ class Startup {
     const lock = await takeServerLock(runDirectory);
     this.#undoSteps.push(lock.release);
     const runtime = await chooseRuntime(this.#options.runtime);
-    await clearLeftovers(this.#places, runtime, this.#log);
+    await clearLeftovers({
+      places: this.#places,
+      runtime,
+      clearNetwork: () => removeGatewayLeftovers(networkDirectory(this.#places), this.#log),
+      log: this.#log,
+    });
     await mkdir(runDirectory, { recursive: true, mode: 0o711 });
     this.#undoSteps.push(async () => {
       await clearCgroups(this.#places);

@@ -2,7 +2,7 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { openControlPipe } from "../agent/control-pipe.ts";
+import { openControlPipe } from "../base/control-pipe.ts";
 import { createLog, type LogLevel } from "../base/log.ts";
 import { keepCompiledCode } from "../base/node-process.ts";
 import { mountBackingFile } from "../host/block-mount.ts";

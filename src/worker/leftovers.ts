@@ -1,20 +1,27 @@
 import { readdir, readFile, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Log } from "../base/log.ts";
+import type { RuntimeName } from "../contract/agent-startup.ts";
 import { isAlive, signalProcess, type ProcessIdentity } from "../base/process-identity.ts";
 import { waitUntil } from "../base/wait.ts";
 import { cgroupDirectories } from "../host/cgroups.ts";
-import { runCommand } from "../host/command.ts";
-import { removeGatewayLeftovers } from "../sandbox/gateway.ts";
+import { deleteContainer } from "../host/runtime.ts";
 import { commandTimeoutMs, staleAgentTimeoutMs } from "./limits.ts";
-import { networkDirectory, type Places } from "./places.ts";
+import type { Places } from "./places.ts";
 
 /**
  * Clears what a server that was killed left behind: its children, the containers, cgroups, the run directory. Mounts, loop devices and
  * network namespaces need nothing: they belong to namespaces that end with the processes.
  * A child that lost its server stores its disk and ends by itself; it is given time for that before it is killed.
  */
-export async function clearLeftovers(places: Places, runtime: string, log: Log): Promise<void> {
+export async function clearLeftovers(options: {
+  places: Places;
+  runtime: RuntimeName;
+  /** Undoes what the server before changed in the machine's network; its records are in the run directory. */
+  clearNetwork: () => Promise<void>;
+  log: Log;
+}): Promise<void> {
+  const { places, runtime, clearNetwork, log } = options;
   const children = await readIdentities(join(places.runDirectory, "processes"));
   const alive = children.filter(isAlive);
   if (alive.length > 0) {
@@ -25,26 +32,15 @@ export async function clearLeftovers(places: Places, runtime: string, log: Log):
   }
   await clearContainers(places, runtime, log);
   await clearCgroups(places);
-  await removeGatewayLeftovers(networkDirectory(places), log);
+  await clearNetwork();
   await rm(places.runDirectory, { recursive: true, force: true });
 }
 
-/** Ends one container that has lost its agent, with every process in it. */
-export async function clearContainer(options: {
-  runtime: string;
-  runtimeRoot: string;
-  containerId: string;
-}): Promise<void> {
-  const { runtime, runtimeRoot, containerId } = options;
-  await runCommand(runtime, ["--root", runtimeRoot, "delete", "--force", containerId], {
-    deadlineMs: commandTimeoutMs,
-  });
-}
-
-async function clearContainers(places: Places, runtime: string, log: Log): Promise<void> {
+async function clearContainers(places: Places, runtime: RuntimeName, log: Log): Promise<void> {
   for (const containerId of await namesIn(places.runtimeRoot)) {
     try {
-      await clearContainer({ runtime, runtimeRoot: places.runtimeRoot, containerId });
+      const root = places.runtimeRoot;
+      await deleteContainer({ runtime, root, containerId, deadlineMs: commandTimeoutMs });
     } catch (error) {
       // The start goes on: the sprite's disk is not touched by a container that has lost its mounts.
       log.error({ err: error, containerId }, "could not remove a container left behind");

@@ -1,9 +1,9 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Log } from "../base/log.ts";
+import type { AgentNetwork, AgentStartup, SpriteLimits } from "../contract/agent-startup.ts";
 import { SpriteError } from "../contract/errors.ts";
 import type { SpriteStatus } from "../contract/sprite.ts";
-import type { AgentNetwork, AgentStartup, SpriteLimits } from "../agent/startup.ts";
 import type { ObjectStore } from "../storage/object-store/object-store.ts";
 import type { ImageServers } from "./image-servers.ts";
 import { parallelStopsMax } from "./limits.ts";

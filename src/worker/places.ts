@@ -1,5 +1,6 @@
-import { createHash } from "node:crypto";
 import { join, resolve } from "node:path";
+
+import { shortHash } from "../base/short-hash.ts";
 
 /** Where a server keeps things; all derived from its data directory, so that the next server finds what a dead one left. */
 export interface Places {
@@ -15,7 +16,7 @@ export interface Places {
 
 export function placesOf(dataDirectory: string): Places {
   const absolute = resolve(dataDirectory);
-  const serverHash = createHash("sha256").update(absolute).digest("hex").slice(0, 8);
+  const serverHash = shortHash(absolute, 8);
   const runDirectory = join("/run/opensprites", serverHash);
   return {
     serverHash,
@@ -29,7 +30,7 @@ export function placesOf(dataDirectory: string): Places {
 
 /** Short and unique on this machine: the path of a Unix socket may hold 107 bytes. */
 function shortSpriteId(spriteId: string): string {
-  return createHash("sha256").update(spriteId).digest("hex").slice(0, 12);
+  return shortHash(spriteId, 12);
 }
 
 export function spriteRunDirectory(places: Places, spriteId: string): string {

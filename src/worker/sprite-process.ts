@@ -1,11 +1,11 @@
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Log } from "../base/log.ts";
+import type { AgentStartup } from "../contract/agent-startup.ts";
 import { SpriteError } from "../contract/errors.ts";
-import { containerId } from "../sandbox/container.ts";
-import type { AgentStartup } from "../agent/startup.ts";
-import { clearContainer } from "./leftovers.ts";
-import { agentStartTimeoutMs, agentStopTimeoutMs } from "./limits.ts";
+import { deleteContainer } from "../host/runtime.ts";
+import { containerId } from "../sandbox/container-id.ts";
+import { agentStartTimeoutMs, agentStopTimeoutMs, commandTimeoutMs } from "./limits.ts";
 import { SupervisedProcess } from "./supervised-process.ts";
 
 export interface SpriteProcessOptions {
@@ -90,10 +90,11 @@ export class SpriteProcess {
   async #clearUp(startup: AgentStartup): Promise<void> {
     const { log } = this.#options;
     try {
-      await clearContainer({
+      await deleteContainer({
         runtime: startup.runtime,
-        runtimeRoot: startup.runtimeRoot,
+        root: startup.runtimeRoot,
         containerId: containerId(startup.spriteId),
+        deadlineMs: commandTimeoutMs,
       });
     } catch (error) {
       log.error({ err: error, spriteId: startup.spriteId }, "could not remove the container");

@@ -6,8 +6,8 @@ import type { Log } from "../base/log.ts";
 import { nodeProcess } from "../base/node-process.ts";
 import { identifyProcess, type ProcessIdentity } from "../base/process-identity.ts";
 import { withDeadline } from "../base/wait.ts";
+import type { AgentCommand, AgentStatus } from "../contract/agent-startup.ts";
 import { SpriteError } from "../contract/errors.ts";
-import type { AgentCommand, AgentStatus } from "../agent/startup.ts";
 import { lineBytesMax } from "./limits.ts";
 
 export interface SupervisedOptions {
@@ -23,7 +23,7 @@ export interface SupervisedOptions {
   log: Log;
 }
 
-/** A child of ours that speaks the control pipe's protocol (agent/startup.ts): an agent, or an image server. */
+/** A child of ours that speaks the control pipe's protocol (contract/agent-startup.ts): an agent, or an image server. */
 export class SupervisedProcess {
   /** Settles when the process is gone, however it ended. */
   readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;

@@ -1,5 +1,5 @@
 /** Known holes of OCI runtimes through which a container reaches its host, and who is safe from them. */
-import type { RuntimeName } from "../../src/host/runtime.ts";
+import type { RuntimeName } from "../../src/contract/agent-startup.ts";
 import { compareVersions, parseVersion } from "./version.ts";
 
 interface Advisory {

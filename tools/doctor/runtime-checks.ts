@@ -2,7 +2,8 @@ import { gunzipSync } from "node:zlib";
 import { readFile } from "node:fs/promises";
 
 import { cgroupMode } from "../../src/host/cgroups.ts";
-import { chooseRuntime, type RuntimeName } from "../../src/host/runtime.ts";
+import type { RuntimeName } from "../../src/contract/agent-startup.ts";
+import { chooseRuntime } from "../../src/host/runtime.ts";
 import { openAdvisories, type RuntimeVersion } from "./advisories.ts";
 import { fail, ok, warn, type Finding } from "./finding.ts";
 import { probe } from "./probe.ts";

@@ -3,12 +3,9 @@
  * `AgentStatus` lines on stdout, and takes `AgentCommand` lines until stdin closes, which means stop.
  */
 
-/** How a sprite's packets leave the machine. */
-export type Uplink =
-  | { kind: "default-route" }
-  | { kind: "interface"; name: string }
-  | { kind: "network-namespace"; name: string }
-  | { kind: "none" };
+/** The OCI runtimes that containers can get. */
+export const runtimeNames = ["runc", "crun", "runsc"] as const;
+export type RuntimeName = (typeof runtimeNames)[number];
 
 export interface SpriteLimits {
   memoryBytesMax: number;
@@ -22,7 +19,7 @@ export interface AgentStartup {
   name: string;
   /** Default environment of every command, from the create call. */
   environment: Record<string, string>;
-  /** A directory path or an `s3://` URL. */
+  /** A directory's path, or its `file://` URL. */
   bucket: string;
   /** Disposable local state of this sprite. */
   cacheDirectory: string;
@@ -37,7 +34,7 @@ export interface AgentStartup {
   hostIdBase: number;
   limits: SpriteLimits;
   network: AgentNetwork;
-  runtime: "runc" | "crun" | "runsc";
+  runtime: RuntimeName;
   /** State directory for the OCI runtime (`runc --root`). */
   runtimeRoot: string;
   /** cgroup path of the container, relative to the hierarchy's root. */
@@ -48,7 +45,7 @@ export interface AgentStartup {
 
 /** The addresses that the worker gave this sprite; the gateway namespace is shared by all sprites of a server. */
 export interface AgentNetwork {
-  /** Path of the router's network namespace, or null when the uplink is `none`. */
+  /** Path of the gateway's network namespace, or null when the uplink is `none`. */
   gatewayNamespacePath: string | null;
   /** Unique per machine, at most 15 bytes. */
   interfaceName: string;
@@ -59,7 +56,8 @@ export interface AgentNetwork {
 
 export type AgentCommand = {
   type: "stop";
-  /** Leave the disk unsynced: the sprite is being destroyed. */ discard: boolean;
+  /** Leave the disk unsynced: the sprite is being destroyed. */
+  discard: boolean;
 };
 
 export type AgentStatus =

@@ -1,10 +1,10 @@
 import type { Readable } from "node:stream";
-import { readJsonLines } from "../base/json-lines.ts";
-import type { AgentCommand, AgentStatus } from "./startup.ts";
+import type { AgentCommand, AgentStatus } from "../contract/agent-startup.ts";
+import { readJsonLines } from "./json-lines.ts";
 
 const startupBytesMax = 4 * 2 ** 20;
 
-/** The child's end of the control pipe (startup.ts). */
+/** The child's end of the control pipe (contract/agent-startup.ts): an agent's, or an image server's. */
 export interface ControlPipe<Startup> {
   startup: Promise<Startup>;
   /** Settles with the stop command; the pipe's end, when the worker is gone, means: stop and store the disk. */

@@ -6,13 +6,15 @@ import { join } from "node:path";
 import type { Readable } from "node:stream";
 
 import { assert } from "../base/assert.ts";
-import { HostError, plainEnvironment, runCommand } from "../host/command.ts";
+import type { RuntimeName } from "../contract/agent-startup.ts";
+import { HostError, plainEnvironment } from "../host/command.ts";
 import { errorTextCharactersMax } from "../host/limits.ts";
+import { deleteContainer } from "../host/runtime.ts";
 import { bootOutputBytesMax, runtimeCallMsMax, runtimeStartMsMax } from "./limits.ts";
 
-export interface RuntimeOptions {
+export interface OciContainerOptions {
   /** Program name. */
-  runtime: "runc" | "crun" | "runsc";
+  runtime: RuntimeName;
   /** The runtime's state directory. */
   root: string;
   containerId: string;
@@ -29,21 +31,10 @@ export interface StartedContainer {
 }
 
 export class OciContainer {
-  readonly #options: RuntimeOptions;
+  readonly #options: OciContainerOptions;
 
-  constructor(options: RuntimeOptions) {
+  constructor(options: OciContainerOptions) {
     this.#options = options;
-  }
-
-  /** What comes before a subcommand: the program first. */
-  get commandPrefix(): readonly string[] {
-    const { runtime, root } = this.#options;
-    return [runtime, "--root", root];
-  }
-
-  /** argv of a command that enters the container; further flags and the command follow, after the container's id. */
-  execPrefix(flags: readonly string[]): readonly string[] {
-    return [...this.commandPrefix, "exec", ...flags, this.#options.containerId];
   }
 
   /** True when the runtime knows a container of that name: one whose agent was killed. */
@@ -53,12 +44,10 @@ export class OciContainer {
 
   /** Starts the container from the bundle's config.json; its first process gets the given standard input. @throws HostError */
   async run(options: { stdin: number }): Promise<StartedContainer> {
-    const { bundleDirectory, containerId } = this.#options;
+    const { runtime: program, root, bundleDirectory, containerId } = this.#options;
     const pidFile = join(bundleDirectory, "pid");
-    const [program = "", ...args] = this.commandPrefix;
-    args.push("run", "--detach", "--pid-file", pidFile);
-    args.push("--bundle", bundleDirectory, containerId);
-    const child = spawn(program, args, {
+    const args = ["--root", root, "run", "--detach", "--pid-file", pidFile];
+    const child = spawn(program, [...args, "--bundle", bundleDirectory, containerId], {
       stdio: [options.stdin, "pipe", "pipe"],
       env: { ...plainEnvironment },
       // Its own process group: a terminal's Ctrl+C is for the server, which stops containers in order.
@@ -88,10 +77,7 @@ export class OciContainer {
 
   /** Ends whatever is left of it and forgets it. Does nothing to a container that does not exist. */
   async delete(): Promise<void> {
-    const [program = "", ...args] = this.commandPrefix;
-    await runCommand(program, [...args, "delete", "--force", this.#options.containerId], {
-      deadlineMs: runtimeCallMsMax,
-    });
+    await deleteContainer({ ...this.#options, deadlineMs: runtimeCallMsMax });
   }
 }
 
