@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 
@@ -54,4 +54,14 @@ test("every room in the table of ARCHITECTURE.md has its arrows here", () => {
   assert.ok(rooms.length >= 8);
   for (const room of rooms)
     assert.ok(room in arrows, `${room} is missing in tools/check-arrows.ts`);
+});
+
+test("every room has a README of at most 15 lines", () => {
+  const source = join(repositoryDirectory, "src");
+  const rooms = readdirSync(source, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  for (const { name } of rooms) {
+    const text = readFileSync(join(source, name, "README.md"), "utf8");
+    assert.ok(text.startsWith(`# ${name}\n`), name);
+    assert.ok(text.split("\n").length <= 16, name);
+  }
 });
