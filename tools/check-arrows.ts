@@ -9,8 +9,8 @@ import {
 } from "./source-files.ts";
 
 /**
- * For each room the places it may import from, besides itself. A place is a room, a directory or a file below `src/` without its
- * ending; a `*` at the end stands for any rest of a file's name.
+ * For each room the places it may import from, besides itself. A place is a room, a directory or a
+ * file below `src/` without its ending. ARCHITECTURE.md section 2 has the reasons.
  */
 export const arrows: Readonly<Record<string, readonly string[]>> = {
   contract: [],
@@ -32,7 +32,8 @@ export const arrows: Readonly<Record<string, readonly string[]>> = {
   "env-cli": ["contract"],
   // Helpers of tests; a test file may import them whatever its room.
   testing: ["contract", "base", "host", "storage", "sandbox", "agent", "worker", "control"],
-  // The wiring, `spritesd.ts` and `spritesd/`: it chooses implementations, so it sees the rooms that have some.
+  // The wiring, `spritesd.ts` and `spritesd/`: it chooses implementations, so it sees the rooms
+  // that have some.
   spritesd: [
     ...["contract", "base", "host", "worker", "control"],
     ...[
@@ -44,7 +45,10 @@ export const arrows: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 
-/** Code outside `src/` may use all of it; the other way only the wiring may, and only to build the standard image. */
+/**
+ * Code outside `src/` may use all of it; the other way only the wiring may, and only to build the
+ * standard image.
+ */
 const outsideImportsOfWiring = ["images/build.ts", "images/recipes.ts"];
 
 export function findForbiddenImports(files: readonly SourceFile[]): string[] {
@@ -80,11 +84,7 @@ function forbidden(path: string, target: string): string | null {
   if (targetRoom === room) return null;
   if (targetRoom === "testing" && isTestFile(path)) return null;
   const place = target.slice("src/".length).replace(/\.ts$/, "");
-  const isAllowed = allowed.some((entry) =>
-    entry.endsWith("*")
-      ? place.startsWith(entry.slice(0, -1))
-      : place === entry || place.startsWith(`${entry}/`),
-  );
+  const isAllowed = allowed.some((entry) => place === entry || place.startsWith(`${entry}/`));
   if (isAllowed) return null;
   return `"${room}" may not import ${target}; it may import: ${allowed.join(", ") || "nothing"}`;
 }

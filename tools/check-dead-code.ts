@@ -17,7 +17,10 @@ interface Usage {
   importersOf: Map<string, Map<string, Set<string>>>;
 }
 
-/** @param entryText What starts programs: the Makefile and the scripts. A TypeScript file named there is an entry point. */
+/**
+ * @param entryText What starts programs: the Makefile and the scripts. A TypeScript file named
+ * there is an entry point.
+ */
 export function findDeadCode(files: readonly SourceFile[], entryText: string): string[] {
   const modules = new Map(files.map((file) => [file.path, readModule(file.text)]));
   return [...findUnreachedFiles(modules, entryText), ...findUnusedExports(modules)].sort();

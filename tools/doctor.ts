@@ -1,6 +1,6 @@
 /**
- * `make doctor`: whether this machine can run sprites, and how well they will be isolated. Changes nothing. Exits 1 only
- * if something fails; a warning lets sprites run.
+ * `make doctor`: whether this machine can run sprites, and how well they will be isolated. Changes
+ * nothing. Exits 1 only if something fails; a warning lets sprites run.
  *
  *   bin/node24 tools/doctor.ts [--json]
  */

@@ -111,8 +111,8 @@ function readExport(tokens: readonly Token[], index: number, shape: ModuleShape)
 }
 
 /**
- * Reads `{ a, type b as c } from "x"` and its kin. Returns the names that the clause gives to its own file; the import, if there
- * is a `from`, goes into the shape.
+ * Reads `{ a, type b as c } from "x"` and its kin. Returns the names that the clause gives to its
+ * own file; the import, if there is a `from`, goes into the shape.
  */
 function readClause(tokens: readonly Token[], start: number, shape: ModuleShape): string[] {
   const theirNames: string[] = [];

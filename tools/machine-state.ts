@@ -1,6 +1,7 @@
 /**
- * What a test run could leave on the machine, as sets of names that can be compared. Namespaces need no list of their own: one
- * lives on in a process, and the run's end with its pid namespace, or in a mount, and those are listed.
+ * What a test run could leave on the machine, as sets of names that can be compared. Namespaces
+ * need no list of their own: one lives on in a process, and the run's end with its pid namespace,
+ * or in a mount, and those are listed.
  */
 import { execFile } from "node:child_process";
 import { readdir, readFile } from "node:fs/promises";
@@ -91,7 +92,10 @@ async function readTable<Row>(command: readonly string[], key: string): Promise<
   return (JSON.parse(stdout) as Record<string, Row[]>)[key] ?? [];
 }
 
-/** These tools fail when a process or a device vanishes while they look at it; the next look does not meet it. */
+/**
+ * These tools fail when a process or a device vanishes while they look at it; the next look does
+ * not meet it.
+ */
 async function runRetried(file: string, args: readonly string[], triesLeft = 5): Promise<string> {
   try {
     return (await run(file, args, { timeout: 10_000 })).stdout;

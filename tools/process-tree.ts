@@ -7,7 +7,10 @@ export interface ProcessEntry {
   state: string;
 }
 
-/** All processes that this one can see. Reads `stat` alone, which answers even for a process stuck on a dead disk. */
+/**
+ * All processes that this one can see. Reads `stat` alone, which answers even for a process stuck
+ * on a dead disk.
+ */
 export async function readProcesses(): Promise<ProcessEntry[]> {
   const names = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
   const entries = await Promise.all(

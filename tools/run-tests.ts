@@ -1,7 +1,8 @@
 /**
- * `make test`: runs the tests in pid and mount namespaces of their own, and watches over them from outside. When the run ends,
- * dies or takes too long, nothing of it stays: its FUSE connections are aborted, its processes end with their namespace, and
- * what the machine has more than before (mounts, loops, interfaces, cgroups, run directories, nftables) is removed and FAILS the run.
+ * `make test`: runs the tests in pid and mount namespaces of their own, and watches over them from
+ * outside. When the run ends, dies or takes too long, nothing of it stays: its FUSE connections are
+ * aborted, its processes end with their namespace, and what the machine has more than before
+ * (mounts, loops, interfaces, cgroups, run directories, nftables) is removed and FAILS the run.
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { randomBytes } from "node:crypto";
@@ -27,10 +28,16 @@ const headlines: Readonly<Record<Ending["how"], string>> = {
 const settleTimeoutMs = 5_000;
 const killTimeoutMs = 20_000;
 
-/** On a machine that others use at the same time, what appears may be theirs: it is reported, but not held against the run. */
+/**
+ * On a machine that others use at the same time, what appears may be theirs: it is reported, but
+ * not held against the run.
+ */
 const isSharedMachine = process.env["OPENSPRITES_SHARED_MACHINE"] === "1";
 
-/** In CI all that is new came from the tests. Elsewhere a server may be in use, whose sprites must not be taken for litter. */
+/**
+ * In CI all that is new came from the tests. Elsewhere a server may be in use, whose sprites must
+ * not be taken for litter.
+ */
 const isOursAlone = process.env["CI"] === "true" && !isSharedMachine;
 
 async function main(): Promise<number> {
@@ -83,7 +90,8 @@ function startInner(options: {
       // Should even this process be killed, the kernel ends the whole run.
       ...["--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "slave"],
       ...["--pid", "--fork", "--kill-child", "--mount-proc"],
-      // pid 1 of the namespace: a shell that waits, and so reaps the orphans of killed servers as a machine's init does.
+      // pid 1 of the namespace: a shell that waits, and so reaps the orphans of killed servers as a
+      // machine's init does.
       ...["sh", "-c", '"$@" & wait $!', "sh", ...inner],
     ],
     {
@@ -120,7 +128,10 @@ function waitForEnd(child: ChildProcess, budgetMs: number): Promise<Ending> {
   });
 }
 
-/** Kills the run's pid 1, and with it every process of its namespace; aborts its FUSE mounts first, since waiting on one defers death. */
+/**
+ * Kills the run's pid 1, and with it every process of its namespace; aborts its FUSE mounts first,
+ * since waiting on one defers death.
+ */
 async function endInner(
   child: ChildProcess,
   sparedConnections: ReadonlySet<string>,

@@ -1,4 +1,7 @@
-/** Ends what a test run left behind, in the order in which one thing keeps another: FUSE, processes, mounts, loops, the rest. */
+/**
+ * Ends what a test run left behind, in the order in which one thing keeps another: FUSE, processes,
+ * mounts, loops, the rest.
+ */
 import { execFile } from "node:child_process";
 import { readFile, rm, rmdir } from "node:fs/promises";
 import { promisify } from "node:util";
@@ -10,8 +13,9 @@ const run = promisify(execFile);
 const commandTimeoutMs = 10_000;
 
 /**
- * Answers every request on the FUSE mounts of a process tree with an error. A process that waits for a dead FUSE server cannot
- * be killed before that. Mounts of others, found in `sparedConnections`, are left alone.
+ * Answers every request on the FUSE mounts of a process tree with an error. A process that waits
+ * for a dead FUSE server cannot be killed before that. Mounts of others, found in
+ * `sparedConnections`, are left alone.
  */
 export async function abortFuseOf(
   rootPid: number,
@@ -24,7 +28,8 @@ export async function abortFuseOf(
     }
   }
   if (connections.size === 0) return [];
-  // In a mount namespace of its own, since the machine may not have fusectl mounted and need not get it from us.
+  // In a mount namespace of its own, since the machine may not have fusectl mounted and need not
+  // get it from us.
   const script = `mount -t fusectl none /sys/fs/fuse/connections 2>/dev/null || :
     for connection; do echo 1 >"/sys/fs/fuse/connections/$connection/abort" || :; done`;
   await run("unshare", ["--mount", "sh", "-c", script, "sh", ...connections], {

@@ -22,7 +22,10 @@ export function addCounts(left: TestCounts, right: TestCounts): TestCounts {
   };
 }
 
-/** Reads the totals at the end of a TAP report of node's runner. A cancelled test counts as failed, a todo as skipped. */
+/**
+ * Reads the totals at the end of a TAP report of node's runner. A cancelled test counts as failed,
+ * a todo as skipped.
+ */
 export function readCounts(tap: string): TestCounts {
   const total = (name: string): number => {
     const matches = [...tap.matchAll(new RegExp(`^# ${name} (\\d+)$`, "gm"))];

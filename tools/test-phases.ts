@@ -1,6 +1,7 @@
 /**
- * The inner half of `make test`: runs the test files in pid and mount namespaces that `run-tests.ts` made, so that every
- * process seen here belongs to the run. Ends with one line that counts the tests.
+ * The inner half of `make test`: runs the test files in pid and mount namespaces that
+ * `run-tests.ts` made, so that every process seen here belongs to the run. Ends with one line that
+ * counts the tests.
  */
 import { spawn } from "node:child_process";
 import { globSync } from "node:fs";

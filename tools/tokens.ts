@@ -27,7 +27,10 @@ const operandEnds: ReadonlySet<SyntaxKind> = new Set([
   SyntaxKind.NullKeyword,
 ]);
 
-/** The tokens of a TypeScript text, without comments. Knows templates and regular expressions as the compiler's parser does. */
+/**
+ * The tokens of a TypeScript text, without comments. Knows templates and regular expressions as the
+ * compiler's parser does.
+ */
 export function tokenize(text: string): Token[] {
   const scanner = createScanner(true, 0, text);
   const tokens: Token[] = [];

@@ -1,4 +1,7 @@
-/** The last step of `make up`: runs the server in the foreground and, once it is ready, says how to use it. */
+/**
+ * The last step of `make up`: runs the server in the foreground and, once it is ready, says how to
+ * use it.
+ */
 import { execFile, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, open, readFile, rename } from "node:fs/promises";
@@ -17,7 +20,8 @@ const orgSlug = "local";
 const tokenPath = join(dataDirectory, "token-local");
 
 async function main(): Promise<number> {
-  // A terminal's Ctrl+C goes to its whole foreground group; in a session of its own the server hears it once, from us.
+  // A terminal's Ctrl+C goes to its whole foreground group; in a session of its own the server
+  // hears it once, from us.
   const server = spawn(
     "setpriv",
     ["--pdeathsig", "TERM", join(binDirectory, "spritesd"), "serve"],
@@ -77,7 +81,10 @@ and then try:
   }
 }
 
-/** The token of an earlier run if the server still takes it, else a new one; kept where only root can read it. */
+/**
+ * The token of an earlier run if the server still takes it, else a new one; kept where only root
+ * can read it.
+ */
 async function localToken(url: string): Promise<string> {
   const kept = (await readFile(tokenPath, "utf8").catch(() => "")).trim();
   if (kept !== "" && (await isAccepted(url, kept))) return kept;

@@ -85,8 +85,9 @@ async function currentState(sprite: Sprite): Promise<CheckpointRecord> {
 }
 
 /**
- * Runs a long operation whose progress the client reads line by line. The last line is `complete` or `error`, whatever happens. A client
- * that goes away does not stop the operation: half a restore helps nobody.
+ * Runs a long operation whose progress the client reads line by line. The last line is `complete`
+ * or `error`, whatever happens. A client that goes away does not stop the operation: half a restore
+ * helps nobody.
  */
 async function narrate(
   stream: NdjsonStream,

@@ -18,8 +18,9 @@ export interface CheckpointViewsOptions {
 }
 
 /**
- * Keeps the newest checkpoints visible, read-only, at /.sprite/checkpoints/<id>/ inside. Runs behind everything else: a view that fails is
- * recorded in the checkpoint's health and hurts nothing.
+ * Keeps the newest checkpoints visible, read-only, at /.sprite/checkpoints/<id>/ inside. Runs
+ * behind everything else: a view that fails is recorded in the checkpoint's health and hurts
+ * nothing.
  */
 export class CheckpointViews {
   readonly #options: CheckpointViewsOptions;

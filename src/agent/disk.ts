@@ -30,7 +30,10 @@ export class Disk {
     await this.attach();
   }
 
-  /** Loop device and mount. @throws SpriteError start_failed: a file system that does not mount is never formatted again */
+  /**
+   * Loop device and mount.
+   * @throws SpriteError start_failed: a file system that does not mount is never formatted again
+   */
   async attach(): Promise<void> {
     try {
       await mountBackingFile(this.#helper, {
@@ -51,12 +54,16 @@ export class Disk {
 
   async #formatOnce(device: string): Promise<void> {
     if (this.#volume.formatted) return;
-    // A crash before this commit leaves a volume that no guest has ever written to: formatting it again loses nothing.
+    // A crash before this commit leaves a volume that no guest has ever written to: formatting it
+    // again loses nothing.
     await formatExt4(device, { label: "sprite" });
     await this.#volume.markFormatted();
   }
 
-  /** Unmounts, which writes everything back and leaves the file system clean; the loop device ends with the mount. */
+  /**
+   * Unmounts, which writes everything back and leaves the file system clean; the loop device ends
+   * with the mount.
+   */
   async detach(): Promise<void> {
     if (!this.#attached) return;
     await this.#helper.run({ type: "unmount", target: this.directory });
@@ -64,8 +71,9 @@ export class Disk {
   }
 
   /**
-   * A checkpoint of the running guest: everything it wrote before the call is in it. The guest's writes pause only between freeze and thaw,
-   * which is why what can be stored before is stored before.
+   * A checkpoint of the running guest: everything it wrote before the call is in it. The guest's
+   * writes pause only between freeze and thaw, which is why what can be stored before is stored
+   * before.
    */
   async checkpoint(options: {
     comment: string;
@@ -84,7 +92,10 @@ export class Disk {
     return { pending, pauseMs: performance.now() - start };
   }
 
-  /** Replaces the content by a checkpoint's. The file system must be detached; the caller attaches it again. */
+  /**
+   * Replaces the content by a checkpoint's. The file system must be detached; the caller attaches
+   * it again.
+   */
   async replace(checkpointId: string): Promise<void> {
     await this.#volume.restore(checkpointId);
   }

@@ -1,7 +1,8 @@
 import type { SpriteError } from "../contract/errors.ts";
 
 /**
- * Lets work through while the container runs, holds it while the container is being replaced, and refuses it once the agent stops.
+ * Lets work through while the container runs, holds it while the container is being replaced, and
+ * refuses it once the agent stops.
  */
 export class Gate {
   #open = Promise.withResolvers<void>();

@@ -3,7 +3,10 @@ import type { Volume } from "../storage/volume/volume.ts";
 import { sendJson } from "./api/responses.ts";
 import type { Route } from "./api/route.ts";
 
-/** What a worker asks an agent about itself: 200 when all is well, 503 with a reason when its disk cannot be stored. */
+/**
+ * What a worker asks an agent about itself: 200 when all is well, 503 with a reason when its disk
+ * cannot be stored.
+ */
 export function healthRoutes(volume: Volume, log: Log): Route[] {
   let reason: string | null = null;
   volume.onProblem((problem) => {

@@ -2,7 +2,10 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { envCliFiles } from "../env-cli/files.ts";
 
-/** Fills the directory that appears as `/.sprite` inside; all of it is read-only there (contract.md section 10.4). */
+/**
+ * Fills the directory that appears as `/.sprite` inside; all of it is read-only there (contract.md
+ * section 10.4).
+ */
 export async function writeInsideFiles(directory: string, version: string): Promise<void> {
   const files = [
     ...envCliFiles(),

@@ -29,8 +29,8 @@ export interface SpriteParts {
 export type Progress = (text: string) => void;
 
 /**
- * The sprite as one thing: disk and container in step. At most one operation that replaces or copies the disk runs at a time; commands are
- * held while the container is away.
+ * The sprite as one thing: disk and container in step. At most one operation that replaces or
+ * copies the disk runs at a time; commands are held while the container is away.
  */
 export class Sprite implements Launcher {
   readonly #parts: SpriteParts;
@@ -111,8 +111,9 @@ export class Sprite implements Launcher {
   }
 
   /**
-   * Replaces the disk by a checkpoint's, after keeping the state there is as an automatic checkpoint. Settles when the
-   * container runs again. When a step fails, the sprite goes on with what it had, and the error is thrown.
+   * Replaces the disk by a checkpoint's, after keeping the state there is as an automatic
+   * checkpoint. Settles when the container runs again. When a step fails, the sprite goes on with
+   * what it had, and the error is thrown.
    */
   async restore(id: string, progress: Progress): Promise<void> {
     await this.checkRestore(id);
@@ -191,7 +192,10 @@ export class Sprite implements Launcher {
     this.#gate.open();
   }
 
-  /** The guest's root ended its own first process, or the kernel did: the box boots again, as a computer would. */
+  /**
+   * The guest's root ended its own first process, or the kernel did: the box boots again, as a
+   * computer would.
+   */
   #onDied(sandbox: Sandbox, reason: string): void {
     if (this.#sandbox !== sandbox || this.#stopping) return;
     this.#parts.log.warn({ reason }, "the container ended by itself: starting it again");

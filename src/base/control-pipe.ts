@@ -7,7 +7,10 @@ const startupBytesMax = 4 * 2 ** 20;
 /** The child's end of the control pipe (contract/agent-startup.ts): an agent's, or an image server's. */
 export interface ControlPipe<Startup> {
   startup: Promise<Startup>;
-  /** Settles with the stop command; the pipe's end, when the worker is gone, means: stop and store the disk. */
+  /**
+   * Settles with the stop command; the pipe's end, when the worker is gone, means: stop and store
+   * the disk.
+   */
   stop: Promise<AgentCommand>;
   say(status: AgentStatus): void;
 }

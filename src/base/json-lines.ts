@@ -1,6 +1,9 @@
 import type { Readable } from "node:stream";
 
-/** Calls back with each line of a stream that parses as JSON; `onOther` gets the rest. A line over the limit is cut there. */
+/**
+ * Calls back with each line of a stream that parses as JSON; `onOther` gets the rest. A line over
+ * the limit is cut there.
+ */
 export function readJsonLines(
   stream: Readable,
   options: {

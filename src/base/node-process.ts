@@ -17,7 +17,10 @@ const flags = [
   "--v8-pool-size=1",
 ];
 
-/** One arena: our threads allocate little outside V8, and each arena more keeps pages that are never given back. */
+/**
+ * One arena: our threads allocate little outside V8, and each arena more keeps pages that are never
+ * given back.
+ */
 const environment = { MALLOC_ARENA_MAX: "1" };
 
 const cacheVariable = "NODE_COMPILE_CACHE";
@@ -32,8 +35,9 @@ export function nodeProcess(modulePath: string): NodeProcess {
 }
 
 /**
- * Writes what this thread compiled to the cache that bin/node24 chose. Node does so too when a thread ends in order, but ours live long
- * and may be killed: each does it once it is up, for those that start after it. Quick when all of it came from there.
+ * Writes what this thread compiled to the cache that bin/node24 chose. Node does so too when a
+ * thread ends in order, but ours live long and may be killed: each does it once it is up, for those
+ * that start after it. Quick when all of it came from there.
  */
 export function keepCompiledCode(): void {
   flushCompileCache();

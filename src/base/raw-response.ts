@@ -1,6 +1,6 @@
 /**
- * HTTP/1.1 as bytes, for sockets that Node's HTTP server has let go of: upgrades that are refused, and requests that it
- * could not read.
+ * HTTP/1.1 as bytes, for sockets that Node's HTTP server has let go of: upgrades that are refused,
+ * and requests that it could not read.
  */
 import { STATUS_CODES } from "node:http";
 

@@ -13,7 +13,10 @@ export async function waitUntil(
   }
 }
 
-/** True when the promise has resolved in time. What it rejects with is thrown; past the time nobody looks any more. */
+/**
+ * True when the promise has resolved in time. What it rejects with is thrown; past the time nobody
+ * looks any more.
+ */
 export async function settlesWithin(work: Promise<unknown>, timeoutMs: number): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;
   const timeout = new Promise<false>((resolve) => {
@@ -26,7 +29,10 @@ export async function settlesWithin(work: Promise<unknown>, timeoutMs: number): 
   }
 }
 
-/** Rejects with the error that `onTimeout` makes when the promise has not settled in time. The work itself goes on. */
+/**
+ * Rejects with the error that `onTimeout` makes when the promise has not settled in time. The work
+ * itself goes on.
+ */
 export async function withDeadline<T>(
   work: Promise<T>,
   options: { timeoutMs: number; onTimeout: () => Error },

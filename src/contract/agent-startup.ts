@@ -1,6 +1,7 @@
 /**
- * The contract between a worker and the agent it starts: the agent reads one `AgentStartup` line from its stdin, answers with
- * `AgentStatus` lines on stdout, and takes `AgentCommand` lines until stdin closes, which means stop.
+ * The contract between a worker and the agent it starts: the agent reads one `AgentStartup` line
+ * from its stdin, answers with `AgentStatus` lines on stdout, and takes `AgentCommand` lines until
+ * stdin closes, which means stop.
  */
 
 /** The OCI runtimes that containers can get. */
@@ -43,7 +44,10 @@ export interface AgentStartup {
   logLevel: string;
 }
 
-/** The addresses that the worker gave this sprite; the gateway namespace is shared by all sprites of a server. */
+/**
+ * The addresses that the worker gave this sprite; the gateway namespace is shared by all sprites of
+ * a server.
+ */
 export interface AgentNetwork {
   /** Path of the gateway's network namespace, or null when the uplink is `none`. */
   gatewayNamespacePath: string | null;

@@ -83,7 +83,8 @@ function compareIds(a: string, b: string): number {
 }
 
 /**
- * The body of a create; an empty one is fine. By hand, since a schema library would cost every agent more memory than a thread does.
+ * The body of a create; an empty one is fine. By hand, since a schema library would cost every
+ * agent more memory than a thread does.
  * @throws SpriteError invalid_request
  */
 export function parseCheckpointCreate(body: unknown): { comment: string } {

@@ -5,9 +5,9 @@ import { ndjsonLineSizeBytesMax } from "./limits.ts";
 export const ndjsonContentType = "application/x-ndjson";
 
 /**
- * A line ready to be written. `JSON.stringify` escapes line ends inside of strings, so a line never breaks.
- * An object whose line is too long for Go's scanner has its longest text cut: a shortened message reaches everybody,
- * an overlong line ends the stream for some.
+ * A line ready to be written. `JSON.stringify` escapes line ends inside of strings, so a line never
+ * breaks. An object whose line is too long for Go's scanner has its longest text cut: a shortened
+ * message reaches everybody, an overlong line ends the stream for some.
  */
 export function encodeNdjsonLine(value: Readonly<Record<string, unknown>>): string {
   const line = `${JSON.stringify(value)}\n`;

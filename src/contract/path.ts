@@ -1,8 +1,9 @@
 import { SpriteError } from "./errors.ts";
 
 /**
- * The segments of a raw path: split at `/` first and decoded afterwards (contract.md section 0), so that a name may
- * hold any character, an encoded slash makes no segment, and nothing is resolved or normalised.
+ * The segments of a raw path: split at `/` first and decoded afterwards (contract.md section 0), so
+ * that a name may hold any character, an encoded slash makes no segment, and nothing is resolved or
+ * normalised.
  * @throws SpriteError invalid_request
  */
 export function splitPath(rawPath: string): string[] {

@@ -1,4 +1,7 @@
-/** The parts of a sprite that its creator sets: configuration, environment, labels, URL settings (contract.md section 2). */
+/**
+ * The parts of a sprite that its creator sets: configuration, environment, labels, URL settings
+ * (contract.md section 2).
+ */
 
 import { z } from "zod";
 

@@ -1,4 +1,7 @@
-/** The sprite object and the bodies and queries of the endpoints about it (contract.md sections 1.2 and 2). */
+/**
+ * The sprite object and the bodies and queries of the endpoints about it (contract.md sections 1.2
+ * and 2).
+ */
 
 import { z } from "zod";
 

@@ -1,6 +1,6 @@
 /**
- * Times on the wire: RFC 3339 in UTC with `Z`, and none or exactly three fractional digits, because older Python readers
- * refuse any other number of them (contract.md section 0).
+ * Times on the wire: RFC 3339 in UTC with `Z`, and none or exactly three fractional digits, because
+ * older Python readers refuse any other number of them (contract.md section 0).
  */
 
 /** Exactly three fractional digits. */

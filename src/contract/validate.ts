@@ -5,7 +5,10 @@ import { SpriteError } from "./errors.ts";
 /** Long values are cut, so that an error message stays readable whatever was sent. */
 const messageLengthMax = 300;
 
-/** Checks outside input against its schema. @throws SpriteError invalid_request, naming the first field at fault */
+/**
+ * Checks outside input against its schema.
+ * @throws SpriteError invalid_request, naming the first field at fault
+ */
 export function validate<T>(schema: z.ZodType<T>, value: unknown): T {
   const result = schema.safeParse(value);
   if (result.success) return result.data;

@@ -28,7 +28,10 @@ export interface Control {
   start(): Promise<{ address: string; host: string; port: number }>;
   /** Ends within two seconds; open WebSockets get close code 1001. The worker may stop afterwards. */
   stop(): Promise<void>;
-  /** Destroys what was half created or half destroyed. `start` does so too. Resolves after the first try of each. */
+  /**
+   * Destroys what was half created or half destroyed. `start` does so too. Resolves after the first
+   * try of each.
+   */
   recover(): Promise<void>;
 }
 

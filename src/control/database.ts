@@ -7,7 +7,10 @@ import { databaseBusyTimeoutMs } from "./limits.ts";
 
 export type Sqlite = Database.Database;
 
-/** One organization's database; each entry brings the schema one version up, and is never changed once released. */
+/**
+ * One organization's database; each entry brings the schema one version up, and is never changed
+ * once released.
+ */
 const migrations: readonly string[] = [
   `
   CREATE TABLE organization (

@@ -1,4 +1,7 @@
-/** From a request to an answer: knows who calls, answers what control knows, hands the rest to the sprite's agent. */
+/**
+ * From a request to an answer: knows who calls, answers what control knows, hands the rest to the
+ * sprite's agent.
+ */
 
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
@@ -196,7 +199,10 @@ export class FrontDoor {
     }
   }
 
-  /** Go asks for headers before it attaches, and listing sessions must not wake a sprite that cannot have any. */
+  /**
+   * Go asks for headers before it attaches, and listing sessions must not wake a sprite that cannot
+   * have any.
+   */
   #answerAsleep(
     exchange: Exchange,
     organization: Organization,

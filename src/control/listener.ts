@@ -108,7 +108,8 @@ export class Listener {
 
   /** What came is not HTTP, too large, or too slow; no request knows of it. */
   #onClientError(error: Error, socket: Socket): void {
-    // The parser goes on complaining about what still arrives; the answer is on its way, and a reset would overtake it.
+    // The parser goes on complaining about what still arrives; the answer is on its way, and a
+    // reset would overtake it.
     if (this.#refused.has(socket)) return;
     const response = this.#responses.get(socket);
     const answering = response !== undefined && response.headersSent && !response.writableFinished;

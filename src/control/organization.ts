@@ -35,7 +35,10 @@ export interface SpritePage {
   limit: number;
 }
 
-/** One organization's rows. Every method is one statement or one transaction, synchronous, and durable when it returns. */
+/**
+ * One organization's rows. Every method is one statement or one transaction, synchronous, and
+ * durable when it returns.
+ */
 export class Organization {
   readonly record: OrganizationRecord;
   readonly #database: Sqlite;

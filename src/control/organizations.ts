@@ -9,7 +9,10 @@ const fileSuffix = ".db";
 /** With half a million short ids, more misses in a row than this mean a bug. */
 const shortIdAttemptsMax = 100;
 
-/** The databases under `<data>/orgs`, opened when first asked for. Another process may add one at any time. */
+/**
+ * The databases under `<data>/orgs`, opened when first asked for. Another process may add one at
+ * any time.
+ */
 export class Organizations {
   readonly #directory: string;
   readonly #open = new Map<string, Organization>();

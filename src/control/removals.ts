@@ -15,7 +15,10 @@ export class Removals {
     this.#log = options.log;
   }
 
-  /** Resolves after the first try. A failed one is repeated in the background, and by the next start of the server. */
+  /**
+   * Resolves after the first try. A failed one is repeated in the background, and by the next start
+   * of the server.
+   */
   async remove(organization: Organization, spriteId: string, attempt = 1): Promise<void> {
     try {
       await this.#worker.destroy(spriteId);

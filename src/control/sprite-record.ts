@@ -6,8 +6,9 @@ import type { SpriteSpec } from "../worker/worker.ts";
 import type { OrganizationRecord } from "./organization.ts";
 
 /**
- * `creating`: the row is there, the worker may not have finished. `ready`: the sprite can be used. `destroying`: nobody can
- * name it any more; the row stays until the worker has removed everything, so that a crash forgets nothing.
+ * `creating`: the row is there, the worker may not have finished. `ready`: the sprite can be used.
+ * `destroying`: nobody can name it any more; the row stays until the worker has removed everything,
+ * so that a crash forgets nothing.
  */
 export type SpriteState = "creating" | "ready" | "destroying";
 

@@ -50,7 +50,10 @@ export class Sprites {
   readonly #unsubscribe: () => void;
   /** Which organization a worker's status event is about. */
   readonly #organizationBySprite = new Map<string, Organization>();
-  /** Creates and restarts under way, by sprite: a delete waits for them, since a worker must not start what it destroys. */
+  /**
+   * Creates and restarts under way, by sprite: a delete waits for them, since a worker must not
+   * start what it destroys.
+   */
   readonly #busy = new Map<string, Promise<unknown>>();
 
   constructor(options: SpritesOptions) {
@@ -159,7 +162,11 @@ export class Sprites {
     return this.get(organization, name);
   }
 
-  /** When it resolves, the sprite's name is free, and its bytes are gone or will be without further help. @throws SpriteError not_found */
+  /**
+   * When it resolves, the sprite's name is free, and its bytes are gone or will be without further
+   * help.
+   * @throws SpriteError not_found
+   */
   async destroy(organization: Organization, name: string): Promise<void> {
     const sprite = this.find(organization, name);
     organization.setSpriteDestroying(sprite.id);
@@ -178,7 +185,10 @@ export class Sprites {
     });
   }
 
-  /** Brings the running agent to this server's version; a sleeping sprite takes it when it starts. @throws SpriteError */
+  /**
+   * Brings the running agent to this server's version; a sleeping sprite takes it when it starts.
+   * @throws SpriteError
+   */
   upgrade(organization: Organization, name: string): Promise<LifecycleResult> {
     const sprite = this.findReady(organization, name);
     const { worker, version } = this.#options;
@@ -345,7 +355,10 @@ export class Sprites {
     }
   }
 
-  /** The row is `destroying`: all that is left is to remove the bytes, once whatever runs for the sprite has ended. */
+  /**
+   * The row is `destroying`: all that is left is to remove the bytes, once whatever runs for the
+   * sprite has ended.
+   */
   async #forget(organization: Organization, spriteId: string): Promise<void> {
     this.#organizationBySprite.delete(spriteId);
     await this.#busy.get(spriteId)?.catch(() => {

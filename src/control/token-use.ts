@@ -3,7 +3,10 @@ import { tokenUseFlushMs } from "./limits.ts";
 import type { Organization } from "./organization.ts";
 import type { Caller } from "./tokens.ts";
 
-/** Notes when tokens were last used, once a minute: a durable write for every request would cost more than the request. */
+/**
+ * Notes when tokens were last used, once a minute: a durable write for every request would cost
+ * more than the request.
+ */
 export class TokenUse {
   readonly #lastUsedMs = new Map<Organization, Map<string, number>>();
   readonly #log: Log;

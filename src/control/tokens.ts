@@ -16,7 +16,10 @@ export interface CreateTokenOptions {
   description: string;
 }
 
-/** Makes the organization too if it is new. Works beside a running server. @throws SpriteError invalid_request */
+/**
+ * Makes the organization too if it is new. Works beside a running server.
+ * @throws SpriteError invalid_request
+ */
 export function createToken(options: CreateTokenOptions): string {
   const organizations = new Organizations(options.dataDirectory);
   try {

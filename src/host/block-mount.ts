@@ -10,7 +10,10 @@ export interface BlockMountOptions {
   data?: string;
   /** False where the backing file does not offer direct I/O, as on tmpfs. */
   directIo?: boolean;
-  /** Runs once the device is there and before it is mounted: makes the file system where there is none yet. */
+  /**
+   * Runs once the device is there and before it is mounted: makes the file system where there is
+   * none yet.
+   */
   beforeMount?: (device: string) => Promise<void>;
 }
 
@@ -24,8 +27,9 @@ export async function mountBackingFile(
   const device = await helper.attachLoop({ backingFile, readOnly, directIo });
   try {
     await options.beforeMount?.(device);
-    // Files on a guest's disk carry the guest's own ids: a set-uid file of the guest's root would be one of the host's. Neither
-    // that nor devices nor programs work through this mount; the overlay above it has flags of its own.
+    // Files on a guest's disk carry the guest's own ids: a set-uid file of the guest's root would
+    // be one of the host's. Neither that nor devices nor programs work through this mount; the
+    // overlay above it has flags of its own.
     const flags: MountFlag[] = ["no_access_time", "no_device", "no_suid", "no_execute"];
     if (readOnly) flags.push("read_only");
     await helper.run({

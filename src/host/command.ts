@@ -1,4 +1,7 @@
-/** Runs programs of the machine, each with a deadline that holds even when the program hangs in the kernel. */
+/**
+ * Runs programs of the machine, each with a deadline that holds even when the program hangs in the
+ * kernel.
+ */
 import { spawn } from "node:child_process";
 
 import { commandOutputBytesMax, errorTextCharactersMax } from "./limits.ts";
@@ -63,8 +66,9 @@ export const plainEnvironment: Readonly<Record<string, string>> = {
 };
 
 /**
- * Resolves with the output of a program that exits 0. Past the deadline the program is killed and the promise rejects at
- * once: a child that hangs in the kernel cannot be reaped, and is left behind rather than waited for.
+ * Resolves with the output of a program that exits 0. Past the deadline the program is killed and
+ * the promise rejects at once: a child that hangs in the kernel cannot be reaped, and is left
+ * behind rather than waited for.
  * @throws HostError
  */
 export function runCommand(
@@ -101,7 +105,8 @@ export function runCommand(
       const said = stderr().trim().slice(-errorTextCharactersMax);
       fail("exit_status", `${file} ${how}${said === "" ? "" : `: ${said}`}`, { exitCode });
     });
-    // A program that ends before it has read its input closes the pipe under us; its exit status tells the rest.
+    // A program that ends before it has read its input closes the pipe under us; its exit status
+    // tells the rest.
     child.stdin.on("error", () => {});
     child.stdin.end(options.input ?? "");
     if (options.signal?.aborted === true) onAbort();

@@ -3,19 +3,24 @@ import { runCommand } from "./command.ts";
 
 const formatDeadlineMs = 60_000;
 
-/** A journal of this size is written around in a ring: it is what the disk costs in the bucket before any file. */
+/**
+ * A journal of this size is written around in a ring: it is what the disk costs in the bucket
+ * before any file.
+ */
 const journalSizeMiB = 64;
 
 /** Formats a device whose blocks all read as zeros. */
 export async function formatExt4(device: string, options: { label: string }): Promise<void> {
   const extended = [
-    // The device reads as zeros already, so neither inode tables nor journal need to be written now or by the kernel later.
+    // The device reads as zeros already, so neither inode tables nor journal need to be written now
+    // or by the kernel later.
     "lazy_itable_init=1",
     "lazy_journal_init=1",
     "assume_storage_prezeroed=1",
     "nodiscard",
-    // All bitmaps and tables at the start, in one place, and one spare superblock instead of a dozen all over the disk: an
-    // empty disk of 100 GB is then a few hundred KiB in a handful of runs (with mkfs's own choices, 5 MiB in 69).
+    // All bitmaps and tables at the start, in one place, and one spare superblock instead of a
+    // dozen all over the disk: an empty disk of 100 GB is then a few hundred KiB in a handful of
+    // runs (with mkfs's own choices, 5 MiB in 69).
     "packed_meta_blocks=1",
     "num_backup_sb=1",
   ];

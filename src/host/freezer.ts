@@ -17,7 +17,10 @@ export class Freezer {
   readonly #frozen = new Map<string, Frozen>();
   readonly #waiting: Array<() => void> = [];
 
-  /** While a file system is frozen nothing else may run here: it could wait for that file system, and the watchdog for it. */
+  /**
+   * While a file system is frozen nothing else may run here: it could wait for that file system,
+   * and the watchdog for it.
+   */
   async whenThawed(): Promise<void> {
     while (this.#frozen.size > 0) await new Promise<void>((resolve) => this.#waiting.push(resolve));
   }
@@ -63,7 +66,8 @@ export class Freezer {
       try {
         await this.thaw(directory);
       } catch {
-        // The request itself failed, and the file system may still be frozen: trying again is the only thing that helps.
+        // The request itself failed, and the file system may still be frozen: trying again is the
+        // only thing that helps.
         await sleep(thawRetryMs);
       }
     }

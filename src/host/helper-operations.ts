@@ -73,7 +73,10 @@ export class HelperOperations {
     }
   }
 
-  /** Nothing that outlives this process: file systems thaw, loop devices that nobody mounted clear themselves. */
+  /**
+   * Nothing that outlives this process: file systems thaw, loop devices that nobody mounted clear
+   * themselves.
+   */
   async close(): Promise<void> {
     await this.#freezer.thawAll();
     for (const loop of this.#loops.values()) releaseLoop(loop);
@@ -152,8 +155,9 @@ function setPropagation(target: string, propagation: "private" | "shared" | "sla
 function mountOverlay(operation: Extract<HelperOperation, { type: "overlay_mount" }>): void {
   const { target, writable } = operation;
   const options = [`lowerdir=${operation.lowerDirectories.map(escapePath).join(":")}`];
-  // Without redirects, renaming a directory of the image fails with EXDEV, which package managers do not expect of a disk.
-  // Checkpoints show such directories too, so read-only mounts follow them.
+  // Without redirects, renaming a directory of the image fails with EXDEV, which package managers
+  // do not expect of a disk. Checkpoints show such directories too, so read-only mounts follow
+  // them.
   options.push(writable === undefined ? "redirect_dir=follow" : "redirect_dir=on");
   if (writable !== undefined) {
     options.push(`upperdir=${escapePath(writable.upperDirectory)}`);
@@ -162,8 +166,8 @@ function mountOverlay(operation: Extract<HelperOperation, { type: "overlay_mount
   const flags: readonly MountFlag[] = writable
     ? operation.flags
     : [...operation.flags, "read_only"];
-  // overlayfs makes its work directory as the mounting thread's file-system user; the idmapped layer below knows only the
-  // guest's range, so the host's own root could not own anything there.
+  // overlayfs makes its work directory as the mounting thread's file-system user; the idmapped
+  // layer below knows only the guest's range, so the host's own root could not own anything there.
   system.asFileSystemUser(operation.fileSystemUserId, () => {
     system.mount({
       source: "overlay",

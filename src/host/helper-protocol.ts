@@ -1,6 +1,7 @@
 /**
- * What the host helper can do, as messages: one JSON object a line, requests on its standard input and one reply for each on
- * its standard output. The helper's `thaw` overtakes; everything else happens in the order asked.
+ * What the host helper can do, as messages: one JSON object a line, requests on its standard input
+ * and one reply for each on its standard output. The helper's `thaw` overtakes; everything else
+ * happens in the order asked.
  */
 
 export type HelperOperation =
@@ -34,7 +35,10 @@ export type HelperOperation =
   | { type: "sync_file_system"; directory: string }
   | { type: "make_directory"; path: string; mode: number; userId: number; groupId: number }
   | {
-      /** Makes each name below `root` an ordinary directory; a file or link in its place is removed, never followed. */
+      /**
+       * Makes each name below `root` an ordinary directory; a file or link in its place is removed,
+       * never followed.
+       */
       type: "ensure_directories";
       root: string;
       names: readonly string[];

@@ -1,7 +1,7 @@
 /**
- * The host helper: a child process for every system call that may touch the guest's disk or change mounts, so that the
- * process which serves the disk can never wait for itself. Reads requests from standard input, one JSON object a line
- * (helper-protocol.ts), and ends when it closes.
+ * The host helper: a child process for every system call that may touch the guest's disk or change
+ * mounts, so that the process which serves the disk can never wait for itself. Reads requests from
+ * standard input, one JSON object a line (helper-protocol.ts), and ends when it closes.
  */
 import { writeSync } from "node:fs";
 

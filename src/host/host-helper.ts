@@ -28,7 +28,11 @@ const program = fileURLToPath(new URL("./host-helper-process.ts", import.meta.ur
 export interface HostHelper {
   /** Starts the child ahead of its first operation. */
   start(): void;
-  /** One operation; past its deadline the child is killed, left behind, and the next operation gets a new one. @throws HostError */
+  /**
+   * One operation; past its deadline the child is killed, left behind, and the next operation gets
+   * a new one.
+   * @throws HostError
+   */
   run(operation: HelperOperation, options?: { deadlineMs?: number }): Promise<void>;
   /** Keeps the device from clearing itself until `releaseLoop`: call that once the device is mounted. */
   attachLoop(options: {
@@ -220,7 +224,8 @@ class HelperProcess {
   constructor(log: Log, onEnd: (ended: HelperProcess) => void) {
     this.#log = log;
     this.#onEnd = onEnd;
-    // A session of its own: a signal to the server's whole group must not end the one that has to thaw a file system.
+    // A session of its own: a signal to the server's whole group must not end the one that has to
+    // thaw a file system.
     const { file, args, environment } = nodeProcess(program);
     this.#child = spawn(file, args, {
       stdio: ["pipe", "pipe", "pipe"],

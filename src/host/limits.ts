@@ -21,13 +21,19 @@ export const helperLineBytesMax = 1024 * 1024;
 /** Free loop devices are raced for by everybody on the machine: attempts before giving up. */
 export const loopAttachAttemptsMax = 50;
 
-/** Time that a helper gets to load the C library and answer its first request, beyond the request's own deadline. */
+/**
+ * Time that a helper gets to load the C library and answer its first request, beyond the request's
+ * own deadline.
+ */
 export const helperStartMsMax = 5_000;
 
 /** Deadline of a helper's operation that changes no more than tables in memory. */
 export const operationDeadlineMs = 10_000;
 
-/** Deadline of one that reads from a disk, whose blocks may come from far away: mounting replays a journal. */
+/**
+ * Deadline of one that reads from a disk, whose blocks may come from far away: mounting replays a
+ * journal.
+ */
 export const diskReadDeadlineMs = 60_000;
 
 /** Deadline of one that writes back all that a guest has dirtied. */

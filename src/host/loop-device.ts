@@ -1,4 +1,7 @@
-/** Loop devices through ioctls: attached in one step, and gone by themselves when nobody uses them any more. */
+/**
+ * Loop devices through ioctls: attached in one step, and gone by themselves when nobody uses them
+ * any more.
+ */
 import { closeSync, existsSync, openSync } from "node:fs";
 
 import { loopAttachAttemptsMax } from "./limits.ts";

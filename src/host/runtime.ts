@@ -1,6 +1,6 @@
 /**
- * Which OCI runtime this machine's containers get, and the one call of it that others than a container's own agent make.
- * What is wrong with its version is `make doctor`'s business.
+ * Which OCI runtime this machine's containers get, and the one call of it that others than a
+ * container's own agent make. What is wrong with its version is `make doctor`'s business.
  */
 import { runtimeNames, type RuntimeName } from "../contract/agent-startup.ts";
 import { SpriteError } from "../contract/errors.ts";
@@ -16,8 +16,9 @@ export interface RuntimeProbe {
 const versionDeadlineMs = 10_000;
 
 /**
- * The runtime that was asked for, or else what fits: runc wherever it is installed; crun only where cgroups are purely version 2,
- * since it refuses a hybrid hierarchy. runsc (gVisor) only when asked for: it is another bargain of isolation against speed.
+ * The runtime that was asked for, or else what fits: runc wherever it is installed; crun only where
+ * cgroups are purely version 2, since it refuses a hybrid hierarchy. runsc (gVisor) only when asked
+ * for: it is another bargain of isolation against speed.
  * @throws SpriteError unavailable
  */
 export async function chooseRuntime(
@@ -42,7 +43,10 @@ export async function chooseRuntime(
   throw new SpriteError("unavailable", "no OCI runtime is installed; run: apt-get install runc");
 }
 
-/** Ends every process of a container and forgets it. Does nothing to one that does not exist. @throws HostError */
+/**
+ * Ends every process of a container and forgets it. Does nothing to one that does not exist.
+ * @throws HostError
+ */
 export async function deleteContainer(options: {
   runtime: RuntimeName;
   /** The runtime's state directory. */

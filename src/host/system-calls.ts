@@ -149,7 +149,10 @@ export function ioctlWithBuffer(
   check(result, "ioctl", what);
 }
 
-/** The same on a thread of its own, for requests that may take long. The error's number stays on that thread. */
+/**
+ * The same on a thread of its own, for requests that may take long. The error's number stays on
+ * that thread.
+ */
 export function ioctlAside(descriptor: number, request: number, what: string): Promise<void> {
   return new Promise((resolve, reject) => {
     foreign.ioctlValue.async(descriptor, request, 0, (error: Error | null, result: unknown) => {

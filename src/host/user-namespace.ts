@@ -1,4 +1,7 @@
-/** A user namespace that maps 0..65,535 to a range of host ids, held open for idmapped mounts. Used by the host helper only. */
+/**
+ * A user namespace that maps 0..65,535 to a range of host ids, held open for idmapped mounts. Used
+ * by the host helper only.
+ */
 import { spawn } from "node:child_process";
 import { closeSync, openSync, readlinkSync, writeFileSync } from "node:fs";
 import { once } from "node:events";
@@ -10,7 +13,10 @@ import { hostIdsPerSprite } from "./limits.ts";
 const enterTimeMsMax = 5_000;
 const enterPollMs = 1;
 
-/** Resolves with a descriptor of the namespace. A process is needed to make one, and gone when this resolves. */
+/**
+ * Resolves with a descriptor of the namespace. A process is needed to make one, and gone when this
+ * resolves.
+ */
 export async function openMappedUserNamespace(hostIdBase: number): Promise<number> {
   assert(
     Number.isInteger(hostIdBase) && hostIdBase >= hostIdsPerSprite,

@@ -7,10 +7,16 @@ export interface AddressRange {
   prefixLength: number;
 }
 
-/** Only seen behind the gateway, which translates; a network of the same addresses elsewhere is just not reachable from inside. */
+/**
+ * Only seen behind the gateway, which translates; a network of the same addresses elsewhere is just
+ * not reachable from inside.
+ */
 export const defaultGuestRange = "10.209.0.0/16";
 
-/** The link between gateway and machine is the only address that the machine itself sees: four addresses for each server. */
+/**
+ * The link between gateway and machine is the only address that the machine itself sees: four
+ * addresses for each server.
+ */
 export const defaultLinkRange = "10.210.0.0/16";
 export const linkPrefixLength = 30;
 

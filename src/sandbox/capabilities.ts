@@ -1,7 +1,8 @@
 /**
- * The capabilities of root inside: what package managers, sudo and servers need of the sprite's own files, users and network,
- * all of it within its own user namespace. Absent on purpose: everything that mounts, traces across users, loads code into
- * the kernel or changes the network's addresses, for these reach kernel code that a shared kernel should not offer.
+ * The capabilities of root inside: what package managers, sudo and servers need of the sprite's own
+ * files, users and network, all of it within its own user namespace. Absent on purpose: everything
+ * that mounts, traces across users, loads code into the kernel or changes the network's addresses,
+ * for these reach kernel code that a shared kernel should not offer.
  */
 export const containerCapabilities: readonly string[] = [
   "CAP_AUDIT_WRITE",

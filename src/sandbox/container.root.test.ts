@@ -236,7 +236,8 @@ describe("a started sandbox", () => {
       // Renamed mount points come back as ordinary directories.
       await asRoot(`${busybox} rm -rf /usr`);
     });
-    // What a guest cannot do itself while they are mounted, an earlier server or a restored checkpoint may have.
+    // What a guest cannot do itself while they are mounted, an earlier server or a restored
+    // checkpoint may have.
     const upper = join(disk.directory, "upper");
     await runCommand("sh", ["-c", `cd ${upper}; rm -rf proc dev; ln -s / proc; echo > dev`], {
       deadlineMs: 5000,

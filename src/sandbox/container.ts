@@ -1,4 +1,7 @@
-/** A sprite's sandbox: root file system, container, network and launcher brought up and taken down in order. */
+/**
+ * A sprite's sandbox: root file system, container, network and launcher brought up and taken down
+ * in order.
+ */
 import { chmod, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 
@@ -285,8 +288,10 @@ async function allDone(works: ReadonlyArray<Promise<void>>): Promise<void> {
 }
 
 /**
- * The runtime looks the root directory up as the guest's root, who is a stranger to the machine's directories.
- * @throws SpriteError start_failed which names the directory, where the runtime would only say "permission denied"
+ * The runtime looks the root directory up as the guest's root, who is a stranger to the machine's
+ * directories.
+ * @throws SpriteError start_failed which names the directory, where the runtime would only say
+ * "permission denied"
  */
 async function assertPassable(path: string): Promise<void> {
   for (let parent = dirname(path); parent !== dirname(parent); parent = dirname(parent)) {

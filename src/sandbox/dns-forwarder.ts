@@ -1,6 +1,7 @@
 /**
- * Passes the sprites' DNS questions to the machine's own resolvers, byte for byte. It listens on the machine's end of the
- * link to the gateway only. A resolver on the machine's loopback works, since this process may reach it and sprites may not.
+ * Passes the sprites' DNS questions to the machine's own resolvers, byte for byte. It listens on
+ * the machine's end of the link to the gateway only. A resolver on the machine's loopback works,
+ * since this process may reach it and sprites may not.
  */
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import { once } from "node:events";

@@ -39,7 +39,8 @@ export function gatewayRules(options: GatewayRulesOptions): string {
       `iifname { "lo", "${uplinkInterface}" } accept`,
       "meta nfproto != ipv4 drop",
       `ip saddr != ${guestRange} drop`,
-      // Each sprite's address is routed to its own interface: whoever uses another's comes from the wrong one.
+      // Each sprite's address is routed to its own interface: whoever uses another's comes from the
+      // wrong one.
       "fib saddr . iif oif missing drop",
     ]),
     chain("dns", "nat hook prerouting priority dstnat; policy accept", dns),

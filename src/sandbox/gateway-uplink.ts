@@ -1,4 +1,7 @@
-/** The machine's side of the gateway's link: which way packets leave, what they may reach, and how all of it is undone. */
+/**
+ * The machine's side of the gateway's link: which way packets leave, what they may reach, and how
+ * all of it is undone.
+ */
 import { existsSync } from "node:fs";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
@@ -237,8 +240,9 @@ function routingTableNumber(serverHash: string): number {
 }
 
 /**
- * A chain of somebody else (a firewall, a container engine) that drops what it does not know also drops the sprites' packets,
- * and no rule of ours can overrule it. Changing it is for its owner; saying so is for us.
+ * A chain of somebody else (a firewall, a container engine) that drops what it does not know also
+ * drops the sprites' packets, and no rule of ours can overrule it. Changing it is for its owner;
+ * saying so is for us.
  */
 async function warnOfForeignRules(record: UplinkRecord, log: Log): Promise<void> {
   const chains = await runInNamespace(record.namespacePath, ["nft", "list", "chains"]);

@@ -1,6 +1,7 @@
 /**
- * The network of one server's sprites: a namespace between them and the world. Each sprite hangs on it by a cable of its own;
- * it lets them out by the configured way, and keeps them from one another, from the machine and from its metadata service.
+ * The network of one server's sprites: a namespace between them and the world. Each sprite hangs on
+ * it by a cable of its own; it lets them out by the configured way, and keeps them from one
+ * another, from the machine and from its metadata service.
  */
 import { existsSync } from "node:fs";
 import { mkdir, readFile, rm } from "node:fs/promises";
@@ -56,7 +57,10 @@ export interface Gateway {
   close(): Promise<void>;
 }
 
-/** The name server of a sprite without a network: its own loopback refuses at once, where anything else would time out. */
+/**
+ * The name server of a sprite without a network: its own loopback refuses at once, where anything
+ * else would time out.
+ */
 const unreachableNameserver = "127.0.0.1";
 
 /** Nothing that a sprite sends may change how the gateway routes. */
@@ -186,7 +190,10 @@ async function describeOutside(
   };
 }
 
-/** `ip netns exec` shows /etc/netns/NAME/resolv.conf to programs in the namespace. Its loopback cannot be reached from here. */
+/**
+ * `ip netns exec` shows /etc/netns/NAME/resolv.conf to programs in the namespace. Its loopback
+ * cannot be reached from here.
+ */
 async function namespaceResolver(name: string): Promise<string | null> {
   if (name.includes("/")) return null;
   const text = await readFile(`/etc/netns/${name}/resolv.conf`, "utf8").catch(() => "");

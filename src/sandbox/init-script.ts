@@ -1,7 +1,8 @@
 /**
  * The container's first process: a shell script run by the host's static BusyBox, which then waits.
- * It works in a container whose /usr and /etc are gone, and writes the files in /etc from inside, as the guest's root: on
- * a path that the guest has turned into a link, only the guest's own files can be hit.
+ * It works in a container whose /usr and /etc are gone, and writes the files in /etc from inside,
+ * as the guest's root: on a path that the guest has turned into a link, only the guest's own files
+ * can be hit.
  */
 
 /** Where the host's BusyBox is seen inside. */
@@ -32,7 +33,10 @@ export function initArguments(files: InitFiles): string[] {
   ];
 }
 
-/** Its standard input is held open by the agent: when the agent is gone, however it ended, so is the container. */
+/**
+ * Its standard input is held open by the agent: when the agent is gone, however it ended, so is the
+ * container.
+ */
 const initScript = `
 hostname=$1 resolver=$2 b=${busyboxPath}
 exec 2>/dev/null

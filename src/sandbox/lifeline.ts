@@ -1,6 +1,7 @@
 /**
- * What ties a container's life to this process: a FIFO whose reading end is the first process's standard input. When this
- * process ends, by whatever signal, the kernel closes the other end, the first process reads the end of its input and exits.
+ * What ties a container's life to this process: a FIFO whose reading end is the first process's
+ * standard input. When this process ends, by whatever signal, the kernel closes the other end, the
+ * first process reads the end of its input and exits.
  */
 import { closeSync, constants, openSync, rmSync } from "node:fs";
 
@@ -17,7 +18,8 @@ export interface Lifeline {
 
 export async function createLifeline(path: string, helper: HostHelper): Promise<Lifeline> {
   rmSync(path, { force: true });
-  // Owned by the host's root, which does not exist inside: no guest can open it through /proc and keep itself alive.
+  // Owned by the host's root, which does not exist inside: no guest can open it through /proc and
+  // keep itself alive.
   await helper.run({ type: "make_fifos", paths: [path], mode: 0o600, userId: 0, groupId: 0 });
   // Opened for both directions, a FIFO does not wait for the other side.
   const held = openSync(path, constants.O_RDWR);

@@ -9,7 +9,10 @@ export const runtimeCallMsMax = 20_000;
 /** From the start of the container's first process to its word that the files in /etc are written. */
 export const bootMsMax = 10_000;
 
-/** From SIGKILL to the end of the container's first process; a process that hangs in the disk's kernel code takes longer. */
+/**
+ * From SIGKILL to the end of the container's first process; a process that hangs in the disk's
+ * kernel code takes longer.
+ */
 export const killMsMax = 5_000;
 
 /** One invocation of `ip` or `nft`. */

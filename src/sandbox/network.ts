@@ -4,7 +4,10 @@ import type { AgentNetwork } from "../contract/agent-startup.ts";
 import { HostError } from "../host/command.ts";
 import { configureInterfaces, runInNamespace } from "./network-namespace.ts";
 
-/** Connects the container whose first process is given; with no gateway it has only its loopback. @throws HostError */
+/**
+ * Connects the container whose first process is given; with no gateway it has only its loopback.
+ * @throws HostError
+ */
 export async function connectNetwork(network: AgentNetwork, firstProcessId: number): Promise<void> {
   const { gatewayNamespacePath: gateway, interfaceName, address, gatewayAddress } = network;
   if (gateway === null) return;

@@ -88,7 +88,10 @@ export function ociConfig(options: OciConfigOptions): OciConfig {
   };
 }
 
-/** The network namespace belongs to the container's user namespace, so that the runtime may set these at start. */
+/**
+ * The network namespace belongs to the container's user namespace, so that the runtime may set
+ * these at start.
+ */
 const sysctls: Readonly<Record<string, string>> = {
   // Ports below 1024 are special on a machine with many users; this one has one.
   "net.ipv4.ip_unprivileged_port_start": "0",
@@ -151,7 +154,8 @@ function mounts(options: OciConfigOptions): OciMount[] {
       "mode=755",
       `size=${runFileSystemBytesMax}`,
     ]),
-    // Read-only and yet connectable: a socket's own mode decides. As a slave it receives the checkpoints mounted later.
+    // Read-only and yet connectable: a socket's own mode decides. As a slave it receives the
+    // checkpoints mounted later.
     mount("/.sprite", "bind", options.dotSpriteDirectory, [
       "rbind",
       "rslave",

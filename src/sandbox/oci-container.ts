@@ -42,7 +42,11 @@ export class OciContainer {
     return existsSync(join(this.#options.root, this.#options.containerId));
   }
 
-  /** Starts the container from the bundle's config.json; its first process gets the given standard input. @throws HostError */
+  /**
+   * Starts the container from the bundle's config.json; its first process gets the given standard
+   * input.
+   * @throws HostError
+   */
   async run(options: { stdin: number }): Promise<StartedContainer> {
     const { runtime: program, root, bundleDirectory, containerId } = this.#options;
     const pidFile = join(bundleDirectory, "pid");

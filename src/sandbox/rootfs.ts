@@ -1,4 +1,7 @@
-/** The container's root file system: an overlay of the sprite's disk on the standard image, both with shifted owners. */
+/**
+ * The container's root file system: an overlay of the sprite's disk on the standard image, both
+ * with shifted owners.
+ */
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 
@@ -120,7 +123,10 @@ export class Rootfs {
     });
   }
 
-  /** Shows each directory's mount with the guest's owners while the overlay is made; that keeps copies of its own. */
+  /**
+   * Shows each directory's mount with the guest's owners while the overlay is made; that keeps
+   * copies of its own.
+   */
   async #withLayers(
     sources: readonly string[],
     body: (targets: readonly string[]) => Promise<void>,

@@ -13,8 +13,8 @@ export interface SandboxOptions {
   /** On tmpfs, private to this sprite: mount points, FIFOs, OCI bundle. */
   runDirectory: string;
   /**
-   * Bound to `/.sprite` inside; the agent puts its socket and documents there. What is mounted below `checkpoints/`
-   * while the container runs appears inside.
+   * Bound to `/.sprite` inside; the agent puts its socket and documents there. What is mounted
+   * below `checkpoints/` while the container runs appears inside.
    */
   dotSpriteDirectory: string;
   hostIdBase: number;
@@ -26,13 +26,22 @@ export interface SandboxOptions {
 }
 
 export interface Sandbox extends Launcher {
-  /** Mounts the overlay, makes the network, starts the container and its spawner. @throws SpriteError start_failed */
+  /**
+   * Mounts the overlay, makes the network, starts the container and its spawner.
+   * @throws SpriteError start_failed
+   */
   start(): Promise<void>;
-  /** Kills every process inside, removes container, network, cgroup, and unmounts the overlay. Safe to call in any state, twice. */
+  /**
+   * Kills every process inside, removes container, network, cgroup, and unmounts the overlay. Safe
+   * to call in any state, twice.
+   */
   stop(): Promise<void>;
   /** Settles when the container's pid 1 ends without `stop` having been called. */
   readonly died: Promise<{ reason: string }>;
-  /** Mounts one more directory of a disk (a checkpoint's ext4, read-only) merged with the image, at a directory below `checkpoints/`. */
+  /**
+   * Mounts one more directory of a disk (a checkpoint's ext4, read-only) merged with the image, at
+   * a directory below `checkpoints/`.
+   */
   showCheckpoint(options: { checkpointId: string; diskDirectory: string }): Promise<void>;
   hideCheckpoint(checkpointId: string): Promise<void>;
 }

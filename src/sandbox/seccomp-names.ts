@@ -1,6 +1,9 @@
 /** The data of the seccomp profile (seccomp.ts): kernel calls by name, for x86-64 and arm64. */
 
-/** What programs need: files, memory, processes, signals, time, sockets, and looking at one's own processes. */
+/**
+ * What programs need: files, memory, processes, signals, time, sockets, and looking at one's own
+ * processes.
+ */
 export const allowedCalls: readonly string[] = words(`
   accept accept4 access adjtimex alarm arch_prctl bind brk cachestat capget capset chdir chmod
   chown chroot clock_getres clock_gettime clock_nanosleep close close_range connect
@@ -40,8 +43,9 @@ export const allowedCalls: readonly string[] = words(`
 `);
 
 /**
- * What exists and is refused, as it would be to an unprivileged user of an ordinary machine: the calls that mount, load code
- * into the kernel, look at or tune the machine, or reach kernel objects that are not namespaced (keys, events, handles).
+ * What exists and is refused, as it would be to an unprivileged user of an ordinary machine: the
+ * calls that mount, load code into the kernel, look at or tune the machine, or reach kernel objects
+ * that are not namespaced (keys, events, handles).
  */
 export const deniedCalls: readonly string[] = words(`
   acct add_key bpf clock_adjtime clock_settime delete_module fanotify_init fanotify_mark

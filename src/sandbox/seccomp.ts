@@ -1,11 +1,13 @@
 /**
- * The seccomp profile of every container: an allow list. A call that is in no list fails with ENOSYS, as on a kernel that does
- * not have it: libraries probe for new calls, take ENOSYS for "fall back" and EPERM for a failure, so a kernel newer than this
- * list breaks nothing. Calls that are known and privileged fail with EPERM instead, which is what their callers report well.
+ * The seccomp profile of every container: an allow list. A call that is in no list fails with
+ * ENOSYS, as on a kernel that does not have it: libraries probe for new calls, take ENOSYS for
+ * "fall back" and EPERM for a failure, so a kernel newer than this list breaks nothing. Calls that
+ * are known and privileged fail with EPERM instead, which is what their callers report well.
  *
- * clone3 passes its flags in memory, where a filter cannot look: it is one of those that "do not exist", and libc then calls
- * clone, whose flags are checked. A new user namespace would bring all capabilities over kernel code that is closed here.
- * io_uring stays out as well: its operations pass by this filter.
+ * clone3 passes its flags in memory, where a filter cannot look: it is one of those that "do not
+ * exist", and libc then calls clone, whose flags are checked. A new user namespace would bring all
+ * capabilities over kernel code that is closed here. io_uring stays out as well: its operations
+ * pass by this filter.
  */
 import { arch } from "node:process";
 
@@ -35,7 +37,10 @@ interface Rule {
 export interface SeccompProfile {
   defaultAction: "SCMP_ACT_ERRNO";
   defaultErrnoRet: number;
-  /** The machine's own only: a program of another word size would reach the kernel's rarely used compatibility layer. */
+  /**
+   * The machine's own only: a program of another word size would reach the kernel's rarely used
+   * compatibility layer.
+   */
   architectures: readonly string[];
   syscalls: readonly Rule[];
 }

@@ -107,7 +107,10 @@ class Startup {
     return runtime;
   }
 
-  /** Builds the image if this machine never did, puts it into the bucket if it is not there, and mounts it. */
+  /**
+   * Builds the image if this machine never did, puts it into the bucket if it is not there, and
+   * mounts it.
+   */
   async #provideImage(): Promise<{ images: ImageServers; imageHash: string }> {
     const { path } = await ensureImage(this.#options.image, { log: this.#log });
     const imageHash = await importImage({

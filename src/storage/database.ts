@@ -7,7 +7,10 @@ import { SpriteError } from "../contract/errors.ts";
  * Errors of SQLite become SpriteErrors here, so that no caller has to know its codes.
  */
 
-/** A wait for another connection's lock. One process writes a file, so only a dying predecessor is ever waited for. */
+/**
+ * A wait for another connection's lock. One process writes a file, so only a dying predecessor is
+ * ever waited for.
+ */
 const busyTimeoutMs = 5_000;
 /** Negative means KiB in SQLite's own notation. */
 const pageCacheSizeKiB = 8 * 1024;

@@ -1,4 +1,7 @@
-/** Network namespaces that stand for the internet, a machine and guests, with servers in them. No packet leaves them. */
+/**
+ * Network namespaces that stand for the internet, a machine and guests, with servers in them. No
+ * packet leaves them.
+ */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -8,7 +11,10 @@ import { join } from "node:path";
 import { runCommand } from "../host/command.ts";
 import type { HostHelper } from "../host/host-helper.ts";
 
-/** Serves what its environment names: TCP says who is asking, UDP answers each datagram with its text and the sender. */
+/**
+ * Serves what its environment names: TCP says who is asking, UDP answers each datagram with its
+ * text and the sender.
+ */
 const serverProgram = `
 const { createServer } = require("node:net");
 const { createSocket } = require("node:dgram");

@@ -1,4 +1,7 @@
-/** The process that keeps one image mounted: FUSE over the chunk cache, loop device, erofs. Started by ImageServers. */
+/**
+ * The process that keeps one image mounted: FUSE over the chunk cache, loop device, erofs. Started
+ * by ImageServers.
+ */
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -56,7 +59,10 @@ try {
   process.exit(1);
 }
 
-/** What an image server that was killed left mounted here answers nothing but errors, also to those who only look at it. */
+/**
+ * What an image server that was killed left mounted here answers nothing but errors, also to those
+ * who only look at it.
+ */
 async function clearMounts(helper: HostHelper, targets: readonly string[]): Promise<void> {
   const mounts = await readFile("/proc/self/mounts", "utf8");
   for (const target of targets) {

@@ -10,7 +10,10 @@ interface ImageServer {
   mounted: Promise<{ mountDirectory: string }>;
 }
 
-/** Keeps each image that a running sprite needs mounted, once per machine, in the mount namespace that agents inherit. */
+/**
+ * Keeps each image that a running sprite needs mounted, once per machine, in the mount namespace
+ * that agents inherit.
+ */
 export class ImageServers {
   readonly #options: {
     places: Places;

@@ -10,9 +10,10 @@ import { commandTimeoutMs, staleAgentTimeoutMs } from "./limits.ts";
 import type { Places } from "./places.ts";
 
 /**
- * Clears what a server that was killed left behind: its children, the containers, cgroups, the run directory. Mounts, loop devices and
- * network namespaces need nothing: they belong to namespaces that end with the processes.
- * A child that lost its server stores its disk and ends by itself; it is given time for that before it is killed.
+ * Clears what a server that was killed left behind: its children, the containers, cgroups, the run
+ * directory. Mounts, loop devices and network namespaces need nothing: they belong to namespaces
+ * that end with the processes. A child that lost its server stores its disk and ends by itself; it
+ * is given time for that before it is killed.
  */
 export async function clearLeftovers(options: {
   places: Places;
@@ -48,7 +49,10 @@ async function clearContainers(places: Places, runtime: RuntimeName, log: Log): 
   }
 }
 
-/** Removes our own cgroups: ends what still lives in them, then removes the directories from the leaves up. */
+/**
+ * Removes our own cgroups: ends what still lives in them, then removes the directories from the
+ * leaves up.
+ */
 export async function clearCgroups(places: Places): Promise<void> {
   const name = places.cgroupParent.slice(1);
   for (const root of cgroupDirectories()) await removeCgroup(join(root, name));

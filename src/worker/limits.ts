@@ -2,9 +2,15 @@
 
 /** An agent that has not said "ready" by then is killed: a cold start takes well under a second. */
 export const agentStartTimeoutMs = 60_000;
-/** How long an agent may take to end its container and store its disk; a server must be gone within 10 s of SIGTERM. */
+/**
+ * How long an agent may take to end its container and store its disk; a server must be gone within
+ * 10 s of SIGTERM.
+ */
 export const agentStopTimeoutMs = 8_000;
-/** Agents of a dead server notice by themselves and store their disks; the next server waits this long before it kills them. */
+/**
+ * Agents of a dead server notice by themselves and store their disks; the next server waits this
+ * long before it kills them.
+ */
 export const staleAgentTimeoutMs = 8_000;
 export const commandTimeoutMs = 10_000;
 /** Sprites that stop or start at once: more only makes each one slower on a small machine. */

@@ -82,7 +82,8 @@ export class LocalWorker implements Worker {
   async destroy(spriteId: string): Promise<void> {
     this.#destroyed.add(spriteId);
     await this.#sprites.get(spriteId)?.process.stop({ discard: true });
-    // The bucket first: what a crash leaves then is disposable, and the registry still names the sprite for another try.
+    // The bucket first: what a crash leaves then is disposable, and the registry still names the
+    // sprite for another try.
     await this.#options.store.deletePrefix(`sprites/${spriteId}/`);
     const cacheDirectory = spriteCacheDirectory(this.#options.places, spriteId);
     await rm(cacheDirectory, { recursive: true, force: true });

@@ -2,9 +2,15 @@ import { join, resolve } from "node:path";
 
 import { shortHash } from "../base/short-hash.ts";
 
-/** Where a server keeps things; all derived from its data directory, so that the next server finds what a dead one left. */
+/**
+ * Where a server keeps things; all derived from its data directory, so that the next server finds
+ * what a dead one left.
+ */
 export interface Places {
-  /** First 8 hex digits of the data directory's hash: names run directory, cgroups, interfaces, firewall table. */
+  /**
+   * First 8 hex digits of the data directory's hash: names run directory, cgroups, interfaces,
+   * firewall table.
+   */
   serverHash: string;
   dataDirectory: string;
   cacheDirectory: string;

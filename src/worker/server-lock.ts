@@ -6,8 +6,8 @@ import { must } from "../base/assert.ts";
 import { SpriteError } from "../contract/errors.ts";
 
 /**
- * Keeps a second server away from a data directory that is in use. A killed server's lock counts for nothing: it names a process
- * by number and start time, and that process is gone.
+ * Keeps a second server away from a data directory that is in use. A killed server's lock counts
+ * for nothing: it names a process by number and start time, and that process is gone.
  * @throws SpriteError conflict when another server has it
  */
 export async function takeServerLock(
@@ -16,7 +16,8 @@ export async function takeServerLock(
   const file = `${runDirectory}.lock`;
   await mkdir(join(runDirectory, ".."), { recursive: true });
   const mine = must(identifyProcess(process.pid), "this process exists");
-  // Create-only, so that of two servers starting at once just one gets it; a stale lock is removed and the race run again.
+  // Create-only, so that of two servers starting at once just one gets it; a stale lock is removed
+  // and the race run again.
   for (let attempt = 0; attempt < 3; attempt += 1) {
     try {
       await writeFile(file, JSON.stringify(mine), { flag: "wx", mode: 0o600 });

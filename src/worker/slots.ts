@@ -2,7 +2,10 @@ import { SpriteError } from "../contract/errors.ts";
 import { hostIdsPerSprite } from "../host/limits.ts";
 import { hostIdBaseFirst, slotsMax } from "./limits.ts";
 
-/** What a running sprite has to itself on this machine. Nothing of it is stored: the next start may get another slot. */
+/**
+ * What a running sprite has to itself on this machine. Nothing of it is stored: the next start may
+ * get another slot.
+ */
 export interface Slot {
   index: number;
   hostIdBase: number;

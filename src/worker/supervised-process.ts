@@ -23,7 +23,10 @@ export interface SupervisedOptions {
   log: Log;
 }
 
-/** A child of ours that speaks the control pipe's protocol (contract/agent-startup.ts): an agent, or an image server. */
+/**
+ * A child of ours that speaks the control pipe's protocol (contract/agent-startup.ts): an agent, or
+ * an image server.
+ */
 export class SupervisedProcess {
   /** Settles when the process is gone, however it ended. */
   readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
@@ -50,7 +53,10 @@ export class SupervisedProcess {
     rememberIdentity(options.identityFile, child.pid);
   }
 
-  /** The child's own word that it serves. @throws SpriteError start_failed, or the code that the child gave */
+  /**
+   * The child's own word that it serves.
+   * @throws SpriteError start_failed, or the code that the child gave
+   */
   async ready(): Promise<Extract<AgentStatus, { type: "ready" }>> {
     const { startTimeoutMs } = this.#options;
     try {
@@ -64,7 +70,10 @@ export class SupervisedProcess {
     }
   }
 
-  /** Asks the child to end, waits, and kills it past the deadline. True when it said that all it had is in the bucket. */
+  /**
+   * Asks the child to end, waits, and kills it past the deadline. True when it said that all it had
+   * is in the bucket.
+   */
   async stop(options: { discard: boolean; timeoutMs: number }): Promise<boolean> {
     const command: AgentCommand = { type: "stop", discard: options.discard };
     this.#child.stdin?.write(`${JSON.stringify(command)}\n`);
@@ -121,7 +130,8 @@ export class SupervisedProcess {
 function spawnChild(options: SupervisedOptions): ChildProcess {
   const { file, args, environment } = nodeProcess(options.modulePath);
   const stdio = ["pipe", "pipe", "pipe"] as const;
-  // A session of its own, so that a terminal's Ctrl+C reaches only the server, which then stops its children in order.
+  // A session of its own, so that a terminal's Ctrl+C reaches only the server, which then stops its
+  // children in order.
   const common = { stdio: [...stdio], detached: true, env: { ...process.env, ...environment } };
   if (!options.ownMountNamespace) return spawn(file, args, common);
   // unshare(1) replaces itself by the child, so the child keeps the process id that we see.

@@ -5,8 +5,9 @@ import { plainEnvironment, runCommand } from "../host/command.ts";
 import { commandTimeoutMs } from "./limits.ts";
 
 /**
- * Runs an agent that has nothing to do, so that its code is compiled, and read from the disk, before the first sprite is made. What the
- * agent's threads and its helper run, the image server has warmed.
+ * Runs an agent that has nothing to do, so that its code is compiled, and read from the disk,
+ * before the first sprite is made. What the agent's threads and its helper run, the image server
+ * has warmed.
  */
 export async function warmUpAgent(log: Log): Promise<void> {
   const { file, args, environment } = nodeProcess(join(import.meta.dirname, "../agent/main.ts"));

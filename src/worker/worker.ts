@@ -1,4 +1,7 @@
-/** What control and edge know of a worker. The implementation may be in this process or, later, on another machine. */
+/**
+ * What control and edge know of a worker. The implementation may be in this process or, later, on
+ * another machine.
+ */
 
 import type { SpriteStatus } from "../contract/sprite.ts";
 

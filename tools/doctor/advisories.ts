@@ -5,7 +5,10 @@ import { compareVersions, parseVersion } from "./version.ts";
 interface Advisory {
   id: string;
   runtime: RuntimeName;
-  /** The first safe version of each release line, newest line first; whatever is newer than the first is safe. */
+  /**
+   * The first safe version of each release line, newest line first; whatever is newer than the
+   * first is safe.
+   */
   fixedIn: readonly string[];
   /** Versions of distribution packages that carry the fix without saying so in their number. */
   fixedPackages: readonly string[];

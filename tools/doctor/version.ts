@@ -1,4 +1,7 @@
-/** Numbers of a version such as 1.2.8, 6.18.44-generic, 1.4.0-rc.3. A release candidate comes before its release. */
+/**
+ * Numbers of a version such as 1.2.8, 6.18.44-generic, 1.4.0-rc.3. A release candidate comes before
+ * its release.
+ */
 export interface Version {
   numbers: readonly [number, number, number];
   candidate: number | null;

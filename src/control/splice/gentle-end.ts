@@ -5,8 +5,8 @@ import type { Socket } from "node:net";
 import { closeTimeoutMs, drainIdleTimeoutMs } from "./limits.ts";
 
 /**
- * Ends our side and drops what the client still sends. Destroying the socket at once would make the kernel answer that
- * with a reset, and a client that gets a reset may lose our last bytes.
+ * Ends our side and drops what the client still sends. Destroying the socket at once would make the
+ * kernel answer that with a reset, and a client that gets a reset may lose our last bytes.
  */
 export function endGently(socket: Socket, lastBytes?: Buffer): void {
   if (socket.destroyed) return;

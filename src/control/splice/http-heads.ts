@@ -1,4 +1,7 @@
-/** What of a message's head goes on to the other side, and what belongs to this connection only (RFC 9110, section 7.6.1). */
+/**
+ * What of a message's head goes on to the other side, and what belongs to this connection only (RFC
+ * 9110, section 7.6.1).
+ */
 
 import type { IncomingMessage } from "node:http";
 
@@ -29,7 +32,10 @@ export interface RequestHeadOptions {
   requestId: string;
 }
 
-/** The head of a request that the agent answers with a response; its body follows as `transfer-encoding` or length say. */
+/**
+ * The head of a request that the agent answers with a response; its body follows as
+ * `transfer-encoding` or length say.
+ */
 export function plainRequestHead(request: IncomingMessage, options: RequestHeadOptions): string {
   const lines = forwardedHeaders(request.rawHeaders, neverForwarded);
   lines.push("connection", "keep-alive");
@@ -58,7 +64,10 @@ function requestHead(
   return `${request.method} ${target} HTTP/1.1\r\n${headerLines([...headers, ...id])}\r\n`;
 }
 
-/** The headers of an agent's response as the client gets them. The agent's own `Sprite-Version` wins over ours. */
+/**
+ * The headers of an agent's response as the client gets them. The agent's own `Sprite-Version` wins
+ * over ours.
+ */
 export function responseHeaders(head: ResponseHead, added: AddedHeaders): string[] {
   const headers = forwardedHeaders(head.headers, new Set(["x-request-id"]));
   for (const [name, value] of Object.entries(added)) {

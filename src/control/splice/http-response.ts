@@ -1,6 +1,7 @@
 /**
- * Reads one HTTP/1.1 response from an agent. Node's own client would do, but it reports a chunk that straddles two reads as two
- * pieces, and HTTP exec counts on chunk boundaries (contract.md section 3.8).
+ * Reads one HTTP/1.1 response from an agent. Node's own client would do, but it reports a chunk
+ * that straddles two reads as two pieces, and HTTP exec counts on chunk boundaries (contract.md
+ * section 3.8).
  */
 
 import { responseHeadSizeBytesMax, wholeChunkSizeBytesMax } from "./limits.ts";

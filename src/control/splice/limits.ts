@@ -1,6 +1,9 @@
 /** The splice's maxima. */
 
-/** Frames up to this size reach the client whole or not at all, so that a close frame can follow at any time. */
+/**
+ * Frames up to this size reach the client whole or not at all, so that a close frame can follow at
+ * any time.
+ */
 export const heldFrameSizeBytesMax = 256 * 1024;
 /** HTTP chunks up to this size stay whole: HTTP exec gives each frame a chunk of its own. */
 export const wholeChunkSizeBytesMax = 64 * 1024;

@@ -15,7 +15,10 @@ export interface Splice {
   end(end: SpliceEnd): void;
 }
 
-/** Every connection that was handed to a sprite's agent or is about to be, so that a delete or a stop can end them. */
+/**
+ * Every connection that was handed to a sprite's agent or is about to be, so that a delete or a
+ * stop can end them.
+ */
 export class OpenSplices {
   readonly #bySprite = new Map<string, Set<Splice>>();
   readonly #countPerSpriteMax: number;

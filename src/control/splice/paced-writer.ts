@@ -8,8 +8,9 @@ export interface ChunkSink {
 }
 
 /**
- * Writes chunks with a gap between them. HTTP exec has no lengths: one frame is one chunk, and JavaScript's fetch joins
- * chunks that arrive together (contract.md section 3.8). The agent leaves gaps, which a busy moment here would close.
+ * Writes chunks with a gap between them. HTTP exec has no lengths: one frame is one chunk, and
+ * JavaScript's fetch joins chunks that arrive together (contract.md section 3.8). The agent leaves
+ * gaps, which a busy moment here would close.
  */
 export class PacedWriter implements ChunkSink {
   readonly #sink: ChunkSink;

@@ -41,8 +41,9 @@ export class PlainSplice implements Splice {
   }
 
   /**
-   * Resolves when the answer was passed on, or broken off if the agent broke it off. What went wrong before the
-   * answer began is thrown. @throws SpriteError
+   * Resolves when the answer was passed on, or broken off if the agent broke it off. What went
+   * wrong before the answer began is thrown.
+   * @throws SpriteError
    */
   async run(): Promise<void> {
     const { request, response } = this.#options;

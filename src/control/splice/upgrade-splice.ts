@@ -61,8 +61,9 @@ export class UpgradeSplice implements Splice {
   }
 
   /**
-   * Resolves with the answer's status, when the connection was switched or the agent's refusal was passed on. A refusal of our own
-   * is thrown, and nothing has been sent then. @throws SpriteError
+   * Resolves with the answer's status, when the connection was switched or the agent's refusal was
+   * passed on. A refusal of our own is thrown, and nothing has been sent then.
+   * @throws SpriteError
    */
   async run(): Promise<number> {
     this.#watchClient();
@@ -149,7 +150,10 @@ export class UpgradeSplice implements Splice {
     if (!flowing) this.#upstream?.pause();
   }
 
-  /** What the agent sent is all through. Without a close frame it has died, and the client is owed the reason. */
+  /**
+   * What the agent sent is all through. Without a close frame it has died, and the client is owed
+   * the reason.
+   */
   #onUpstreamEnd(): void {
     if (this.#ended) return;
     if (!this.#gate.closeSeen) {

@@ -1,4 +1,7 @@
-/** Just enough of RFC 6455 to know where one frame ends: the splice looks at headers only, never at payloads. */
+/**
+ * Just enough of RFC 6455 to know where one frame ends: the splice looks at headers only, never at
+ * payloads.
+ */
 
 import { heldFrameSizeBytesMax } from "./limits.ts";
 
@@ -23,8 +26,9 @@ export function closeFrame(code: CloseCode, reason: string): Buffer {
 }
 
 /**
- * Lets whole frames through and holds the beginning of an unfinished one back, without copying. So what the client has
- * received always ends at a frame's end, except inside of a frame too large to hold.
+ * Lets whole frames through and holds the beginning of an unfinished one back, without copying. So
+ * what the client has received always ends at a frame's end, except inside of a frame too large to
+ * hold.
  */
 export class FrameGate {
   readonly #header = new Uint8Array(headerSizeBytesMax);

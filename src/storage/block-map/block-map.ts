@@ -49,12 +49,14 @@ export interface BlockMapStatistics {
 }
 
 /**
- * Everything about one volume in one SQLite file: which segment holds each unit of the live file and of every
- * checkpoint, which segments exist, and the volume's small values. Each method that changes something is one
- * transaction, on the disk when it returns. Format: docs/formats/block-map.md.
+ * Everything about one volume in one SQLite file: which segment holds each unit of the live file
+ * and of every checkpoint, which segments exist, and the volume's small values. Each method that
+ * changes something is one transaction, on the disk when it returns. Format:
+ * docs/formats/block-map.md.
  *
- * `restore`, `deleteCheckpoint` and the setters change the map between cuts. A metadata copy is named by its
- * cut, so they reach the bucket with the next cut, which may be empty; what they make garbage counts as dropped by it.
+ * `restore`, `deleteCheckpoint` and the setters change the map between cuts. A metadata copy is
+ * named by its cut, so they reach the bucket with the next cut, which may be empty; what they make
+ * garbage counts as dropped by it.
  */
 export class BlockMap {
   readonly liveFileId = liveFileId;
@@ -231,8 +233,9 @@ export class BlockMap {
   }
 
   /**
-   * Segments that may be deleted from the bucket: nothing names them, for longer than `olderThanMs`, and the metadata
-   * without their names is in the bucket. At most 1,000 a call. Delete the objects, then call `markDeleted`.
+   * Segments that may be deleted from the bucket: nothing names them, for longer than
+   * `olderThanMs`, and the metadata without their names is in the bucket. At most 1,000 a call.
+   * Delete the objects, then call `markDeleted`.
    */
   takeGarbage(options: { olderThanMs: number; syncedCut: number }): SegmentObject[] {
     const queuedAtMsMax = this.#now() - options.olderThanMs;

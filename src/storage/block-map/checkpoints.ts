@@ -143,7 +143,10 @@ export class Checkpoints {
     return `v${number}`;
   }
 
-  /** Automatic ones carry their time and use up no number; a second one in the same millisecond gets a suffix. */
+  /**
+   * Automatic ones carry their time and use up no number; a second one in the same millisecond gets
+   * a suffix.
+   */
   #autoName(createTimeMs: number): string {
     const time = new Date(createTimeMs).toISOString().replaceAll(/[-:.]/g, "");
     let name = `auto-${time}`;

@@ -29,12 +29,13 @@ interface RootRow {
 }
 
 /**
- * Files as trees of two levels: root rows name leaves, and clones share leaves until one is changed.
+ * Files as trees of two levels: root rows name leaves, and clones share leaves until one is
+ * changed.
  *
- * Who may change a leaf in place: every clone ends the current generation. A leaf of the current generation was
- * made after the last clone, so only the live file can name it. An older one is looked up in the other files'
- * roots; a leaf keeps its index in every file, so that is one key lookup a file, newest first, which
- * nearly always ends at the first.
+ * Who may change a leaf in place: every clone ends the current generation. A leaf of the current
+ * generation was made after the last clone, so only the live file can name it. An older one is
+ * looked up in the other files' roots; a leaf keeps its index in every file, so that is one key
+ * lookup a file, newest first, which nearly always ends at the first.
  */
 export class FileTree {
   readonly #attributes: Attributes;

@@ -9,9 +9,9 @@ import { syncDirectory } from "../local-files.ts";
 import { mapSizeBytesMax } from "./limits.ts";
 
 /**
- * A block map on its way to and from the bucket (docs/formats/block-map.md, section "Copies"): a header of 64 bytes, then
- * the SQLite file as one zstd frame. The SHA-256 covers the header before it and the frame, so a damaged
- * copy is an error and never a smaller or an empty map.
+ * A block map on its way to and from the bucket (docs/formats/block-map.md, section "Copies"): a
+ * header of 64 bytes, then the SQLite file as one zstd frame. The SHA-256 covers the header before
+ * it and the frame, so a damaged copy is an error and never a smaller or an empty map.
  *
  * | offset | size | field                              |
  * |      0 |    8 | magic "OSMAPCPY"                   |
@@ -26,7 +26,10 @@ const formatVersion = 1;
 const codecZstd = 1;
 const hashedHeaderSizeBytes = 32;
 const headerSizeBytes = 64;
-/** The copy is made every second while a disk changes, so speed counts for more than the last tenth of size. */
+/**
+ * The copy is made every second while a disk changes, so speed counts for more than the last tenth
+ * of size.
+ */
 const compressionLevel = 1;
 
 const compress = promisify(zstdCompress);
@@ -61,8 +64,8 @@ export async function decodeMapCopy(path: string, copy: Uint8Array): Promise<voi
   } finally {
     await file.close();
   }
-  // A log left by the former map would be replayed into this one. The database goes first: a crash in between leaves no map,
-  // which means "fetch it again", and never a map without its log.
+  // A log left by the former map would be replayed into this one. The database goes first: a crash
+  // in between leaves no map, which means "fetch it again", and never a map without its log.
   await rm(path, { force: true });
   for (const stale of sidecarPaths(path)) await rm(stale, { force: true });
   await rename(draft, path);

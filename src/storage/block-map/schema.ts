@@ -81,7 +81,10 @@ export function createSchema(database: Database, options: { sizeBytes: number })
   });
 }
 
-/** @throws SpriteError storage_failure when the file is no block map, or one of a version that we do not know */
+/**
+ * @throws SpriteError storage_failure when the file is no block map, or one of a version that we do
+ * not know
+ */
 export function verifySchema(database: Database): void {
   if (database.pragma("application_id") !== applicationId) {
     throw new SpriteError("storage_failure", `${database.path} is not a block map`);

@@ -44,12 +44,13 @@ export class ReferenceChanges {
 }
 
 /**
- * The segment table: which objects exist, how many leaf entries name each, and which wait to be deleted.
+ * The segment table: which objects exist, how many leaf entries name each, and which wait to be
+ * deleted.
  *
- * An object's key holds the segment's number and 48 random bits. The number alone would not do: when a machine
- * burns after uploading segments but before their map, the map that is restored from the bucket hands out the
- * same numbers again, while objects of the lost history still lie there. Objects are immutable and never
- * reused, so the two must not share a key.
+ * An object's key holds the segment's number and 48 random bits. The number alone would not do:
+ * when a machine burns after uploading segments but before their map, the map that is restored from
+ * the bucket hands out the same numbers again, while objects of the lost history still lie there.
+ * Objects are immutable and never reused, so the two must not share a key.
  */
 export class Segments {
   readonly #attributes: Attributes;
@@ -137,8 +138,8 @@ export class Segments {
   }
 
   /**
-   * Applies what a transaction did to the counters and queues each segment that lost its last name, among them
-   * new ones that never got any. `cut` is the first whose metadata no longer names them.
+   * Applies what a transaction did to the counters and queues each segment that lost its last name,
+   * among them new ones that never got any. `cut` is the first whose metadata no longer names them.
    */
   settle(
     changes: ReferenceChanges,

@@ -1,6 +1,7 @@
 /**
- * A cut: the content of all dirty units at one instant, read afterwards. The slow lane makes cuts, one at a time;
- * writers that come first copy a unit aside (BlockCache.preserve), and the image lock decides who is first.
+ * A cut: the content of all dirty units at one instant, read afterwards. The slow lane makes cuts,
+ * one at a time; writers that come first copy a unit aside (BlockCache.preserve), and the image
+ * lock decides who is first.
  */
 import { assert } from "../../base/assert.ts";
 import { blockSizeBytes, blocksPerUnit, unitSizeBytes } from "../block-map/geometry.ts";
@@ -48,8 +49,9 @@ export function beginCut(cache: BlockCache, cut: number): Int32Array {
 }
 
 /**
- * Reads a unit as it was when the cut began; afterwards writers need not preserve it any more. The bytes are read without the lock, so
- * that the guest does not wait for them: a writer that comes meanwhile preserves the unit first, and then it is read from there.
+ * Reads a unit as it was when the cut began; afterwards writers need not preserve it any more. The
+ * bytes are read without the lock, so that the guest does not wait for them: a writer that comes
+ * meanwhile preserves the unit first, and then it is read from there.
  */
 export function captureUnit(
   cache: BlockCache,

@@ -1,6 +1,7 @@
 /**
- * Keeps the cache file under its limit: the hand of a clock passes over the units and drops those that were not read
- * since it last came by. What is dirty or in a running cut stays, whatever the limit says.
+ * Keeps the cache file under its limit: the hand of a clock passes over the units and drops those
+ * that were not read since it last came by. What is dirty or in a running cut stays, whatever the
+ * limit says.
  */
 import { fstatSync } from "node:fs";
 import { unitSizeBytes } from "../block-map/geometry.ts";
@@ -27,7 +28,10 @@ export class Eviction {
     this.#sizeBytesMax = options.sizeBytesMax;
   }
 
-  /** Drops units until the file is well under the limit, or nothing more can be dropped. Returns the units dropped. */
+  /**
+   * Drops units until the file is well under the limit, or nothing more can be dropped. Returns the
+   * units dropped.
+   */
   run(): number {
     if (allocatedBytes(this.#cache) <= this.#sizeBytesMax) return 0;
     return this.#dropUntil(this.#sizeBytesMax * evictionTargetRatio);

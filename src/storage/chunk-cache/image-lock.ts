@@ -1,13 +1,16 @@
 /**
  * The image lock: a futex mutex for the two lanes of one volume, on a shared Int32Array.
  *
- * It is held for one pread or pwrite, so it must cost next to nothing when free. When the other lane waits, unlocking
- * hands the lock over to it instead of freeing it: a fast lane in a tight loop would otherwise take it again before the
- * slow lane has woken up.
+ * It is held for one pread or pwrite, so it must cost next to nothing when free. When the other
+ * lane waits, unlocking hands the lock over to it instead of freeing it: a fast lane in a tight
+ * loop would otherwise take it again before the slow lane has woken up.
  */
 import { assert } from "../../base/assert.ts";
 
-/** How often a lane looks before it sleeps: most holders are done in the time that a sleep and a wake-up would take. */
+/**
+ * How often a lane looks before it sleeps: most holders are done in the time that a sleep and a
+ * wake-up would take.
+ */
 const looksBeforeSleep = 200;
 
 export type Lane = "fast" | "slow";

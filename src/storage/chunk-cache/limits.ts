@@ -6,7 +6,10 @@ export const allBlocks = (1 << blocksPerUnit) - 1;
 
 /** The residency log is compacted when it holds this many records (16 bytes each). */
 export const logRecordsMax = 1_000_000;
-/** The log file is filled with zeros this far ahead, so that syncing a record changes no file-system metadata. */
+/**
+ * The log file is filled with zeros this far ahead, so that syncing a record changes no file-system
+ * metadata.
+ */
 export const logReserveRecords = 16_384;
 /** Room in that reserve which only the slow lane may use. */
 export const logSlowLaneRecords = 4_096;
@@ -15,7 +18,10 @@ export const logReadRecords = 16_384;
 
 /** Eviction goes on until the cache is this part of its limit. */
 export const evictionTargetRatio = 0.9;
-/** Units that eviction drops in one hold of the image lock: guests wait for no longer than these punches take. */
+/**
+ * Units that eviction drops in one hold of the image lock: guests wait for no longer than these
+ * punches take.
+ */
 export const evictionBatchUnits = 32;
 /** Units that the eviction hand passes in one hold of the image lock. */
 export const evictionScanUnits = 16_384;

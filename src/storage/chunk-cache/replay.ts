@@ -1,9 +1,10 @@
 /**
  * What the residency log says of the cache file after its process ended.
  *
- * The process was killed: the page cache survived, every record counts. The machine rebooted: only what was synced is
- * on the disk, so records count up to the last flush marker, and a clean block may have been written after it
- * without a trace: only the dirty blocks are kept, the others come from the bucket again.
+ * The process was killed: the page cache survived, every record counts. The machine rebooted: only
+ * what was synced is on the disk, so records count up to the last flush marker, and a clean block
+ * may have been written after it without a trace: only the dirty blocks are kept, the others come
+ * from the bucket again.
  */
 import { readSync } from "node:fs";
 import { allBlocks, logReadRecords } from "./limits.ts";
@@ -41,7 +42,8 @@ export function replayLog(
   if (options.sameBoot) {
     if (extent.hasRecordBehind) return { kind: "damaged", reason: "a record is damaged" };
   } else {
-    // Pages of a log that was not synced reach the disk in any order, so a gap behind the last flush means nothing.
+    // Pages of a log that was not synced reach the disk in any order, so a gap behind the last
+    // flush means nothing.
     const covered = extent.flushed.findLast((count) => count <= extent.goodRecords);
     if (covered === undefined) return { kind: "damaged", reason: "no flush marker is left" };
     end = covered;
@@ -81,7 +83,8 @@ class Replay {
         if (record.dirty !== 0) this.#dirtyUnits.add(record.value);
         break;
       case recordType.cutBegun:
-        // A cut that was taken back is begun again under its number; another number means that this one was committed.
+        // A cut that was taken back is begun again under its number; another number means that this
+        // one was committed.
         if (this.#cut !== null && this.#cut !== record.value) this.#dropCut();
         this.#cut = record.value;
         for (const unit of this.#dirtyUnits) {

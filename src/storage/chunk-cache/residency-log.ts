@@ -1,7 +1,7 @@
 /**
- * The residency log's records (docs/formats/residency-log.md): which blocks of which unit are valid and dirty.
- * Both lanes append, under the image lock; the place to append at is in shared memory, so that a record that was
- * written in part (disk full) is written over by the next.
+ * The residency log's records (docs/formats/residency-log.md): which blocks of which unit are valid
+ * and dirty. Both lanes append, under the image lock; the place to append at is in shared memory,
+ * so that a record that was written in part (disk full) is written over by the next.
  */
 import { fsyncSync, writeSync } from "node:fs";
 import { assert } from "../../base/assert.ts";
@@ -94,7 +94,10 @@ export function decodeRecord(bytes: Buffer, at: number, index: number): LogRecor
 
 export class ResidencyLog {
   readonly #state: SharedState;
-  /** Reserved room that this lane leaves alone: a full disk stops the guest's writes, not the cuts that make room. */
+  /**
+   * Reserved room that this lane leaves alone: a full disk stops the guest's writes, not the cuts
+   * that make room.
+   */
   readonly #marginRecords: number;
   readonly #scratch = Buffer.alloc(recordsPerAppendMax * recordSizeBytes);
   #pending = 0;

@@ -58,7 +58,10 @@ interface Reply {
   body: Buffer;
 }
 
-/** Handles one request; null when there was no reply. The descriptor is a file, which takes replies as the kernel would. */
+/**
+ * Handles one request; null when there was no reply. The descriptor is a file, which takes replies
+ * as the kernel would.
+ */
 async function ask(files: Record<string, BlockFile>, bytes: Uint8Array): Promise<Reply | null> {
   const directory = mkdtempSync(join(tmpdir(), "opensprites-fuse-"));
   const path = join(directory, "replies");

@@ -1,6 +1,7 @@
 /**
- * The slow side of the FUSE file system: one flat directory of block files, `live` and read-only others. Gets every
- * request that the fast lane could not serve and writes the reply to /dev/fuse itself.
+ * The slow side of the FUSE file system: one flat directory of block files, `live` and read-only
+ * others. Gets every request that the fast lane could not serve and writes the reply to /dev/fuse
+ * itself.
  */
 import { writeSync } from "node:fs";
 import { filesMax, nameSizeBytesMax } from "./limits.ts";
@@ -160,8 +161,8 @@ export class FuseServer {
       case opcode.setattr:
         throw new FuseError(errno.EPERM);
       default:
-        // ENOSYS tells the kernel never to ask again: for GETXATTR that saves a request before each write, for
-        // INTERRUPT it says that every operation is let finish.
+        // ENOSYS tells the kernel never to ask again: for GETXATTR that saves a request before each
+        // write, for INTERRUPT it says that every operation is let finish.
         throw new FuseError(errno.ENOSYS);
     }
   }

@@ -1,6 +1,7 @@
 /**
- * Mounting without a helper of our own: `mount` inherits the /dev/fuse descriptor as its fd 3, and the kernel resolves
- * it there (storage.md 5.2). Nothing here touches the mounted directory: its server is this very process.
+ * Mounting without a helper of our own: `mount` inherits the /dev/fuse descriptor as its fd 3, and
+ * the kernel resolves it there (storage.md 5.2). Nothing here touches the mounted directory: its
+ * server is this very process.
  */
 import { spawn } from "node:child_process";
 import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
@@ -34,8 +35,8 @@ export async function mountFuse(descriptor: number, directory: string): Promise<
 }
 
 /**
- * Unmounts. A file system that stays busy, or whose server does not answer, is aborted and detached: whoever still
- * uses it gets errors instead of waiting for ever.
+ * Unmounts. A file system that stays busy, or whose server does not answer, is aborted and
+ * detached: whoever still uses it gets errors instead of waiting for ever.
  */
 export async function unmountFuse(mount: FuseMount): Promise<void> {
   const deadline = performance.now() + unmountBusyMsMax;
@@ -57,7 +58,8 @@ export function abortConnection(connection: number): void {
   try {
     writeFileSync(`/sys/fs/fuse/connections/${connection}/abort`, "1");
   } catch {
-    // The connection is gone already, or fusectl is not mounted; closing the descriptor then has the same effect.
+    // The connection is gone already, or fusectl is not mounted; closing the descriptor then has
+    // the same effect.
   }
 }
 

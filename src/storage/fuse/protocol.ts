@@ -1,6 +1,7 @@
 /**
- * The kernel's FUSE protocol, version 7.31, as far as a directory of block files needs it (docs/formats/fuse.md).
- * Integers are in the machine's order, which is little-endian wherever we run.
+ * The kernel's FUSE protocol, version 7.31, as far as a directory of block files needs it
+ * (docs/formats/fuse.md). Integers are in the machine's order, which is little-endian wherever we
+ * run.
  */
 import { attributeTimeoutSeconds, backgroundRequestsMax, dataSizeBytesMax } from "./limits.ts";
 
@@ -53,8 +54,9 @@ export const rootNode = 1;
 export const liveNode = 2;
 
 /**
- * The reply to OPEN: FOPEN_DIRECT_IO (reads and writes pass the page cache by) and FOPEN_PARALLEL_DIRECT_WRITES (else the
- * kernel lets one write at a time through). What that gains is not settled (docs/formats/fuse.md).
+ * The reply to OPEN: FOPEN_DIRECT_IO (reads and writes pass the page cache by) and
+ * FOPEN_PARALLEL_DIRECT_WRITES (else the kernel lets one write at a time through). What that gains
+ * is not settled (docs/formats/fuse.md).
  */
 export const openFlags = (1 << 0) | (1 << 6);
 

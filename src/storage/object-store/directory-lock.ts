@@ -7,12 +7,13 @@ import { isMissing } from "./store-error.ts";
 /**
  * A lock between processes: flock(2) on the directory itself.
  *
- * The kernel ties the lock to the open file description and drops it when the last descriptor is closed,
- * by whatever means the process ends. So a killed holder never leaves a stuck lock, there is no lock file that would
- * have to be told from a live one, and nothing lies in the bucket. A holder in the same process has a
- * description of its own and is kept out as well. Node opens with O_CLOEXEC, so no child keeps the lock.
- * (A scheme of hard links alone also works, but it has to keep old versions to stop a slow writer from
- * claiming a number that was used and cleaned up, and readers have to list to find the newest.)
+ * The kernel ties the lock to the open file description and drops it when the last descriptor is
+ * closed, by whatever means the process ends. So a killed holder never leaves a stuck lock, there
+ * is no lock file that would have to be told from a live one, and nothing lies in the bucket. A
+ * holder in the same process has a description of its own and is kept out as well. Node opens with
+ * O_CLOEXEC, so no child keeps the lock. (A scheme of hard links alone also works, but it has to
+ * keep old versions to stop a slow writer from claiming a number that was used and cleaned up, and
+ * readers have to list to find the newest.)
  */
 
 const lockExclusive = 2;

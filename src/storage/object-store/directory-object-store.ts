@@ -37,10 +37,11 @@ const linkRefusals: ReadonlySet<string> = new Set(["EXDEV", "EPERM", "EMLINK", "
  * Objects as files below a directory. Several processes may use it at once, on one machine.
  *
  * - Create-only: link(2) of a synced draft. The kernel lets one of them win.
- * - Replace (`put`) and compare-and-swap (`swap`): rename(2) of a synced draft under the lock of the key's directory
- *   (directory-lock.ts). Deleting takes the lock too, so that nothing changes between a swap's look and its rename.
- * - Durable: file synced before it gets its name, the directory after. A writer that is killed in between leaves
- *   a draft, which is swept.
+ * - Replace (`put`) and compare-and-swap (`swap`): rename(2) of a synced draft under the lock of
+ *   the key's directory (directory-lock.ts). Deleting takes the lock too, so that nothing changes
+ *   between a swap's look and its rename.
+ * - Durable: file synced before it gets its name, the directory after. A writer that is killed in
+ *   between leaves a draft, which is swept.
  */
 export class DirectoryObjectStore implements ObjectStore {
   readonly #root: string;

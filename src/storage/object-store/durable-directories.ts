@@ -5,8 +5,9 @@ import { syncedDirectoriesMax } from "./limits.ts";
 import { errorCode } from "./store-error.ts";
 
 /**
- * Makes directories below a root so that they survive a power cut. A directory that was found may have been made by
- * another process that has not synced it yet, so the first use by this process syncs the parents in any case.
+ * Makes directories below a root so that they survive a power cut. A directory that was found may
+ * have been made by another process that has not synced it yet, so the first use by this process
+ * syncs the parents in any case.
  */
 export class DurableDirectories {
   readonly #root: string;

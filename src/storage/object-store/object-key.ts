@@ -2,8 +2,8 @@ import { SpriteError } from "../../contract/errors.ts";
 import { keyLengthMax } from "./limits.ts";
 
 /**
- * Keys are paths of plain names: `sprites/<id>/data/3f/0000003f-9ac1`. A name begins with no dot, which leaves no room
- * for `..` and keeps the directory store's own files (`.drafts`) out of reach.
+ * Keys are paths of plain names: `sprites/<id>/data/3f/0000003f-9ac1`. A name begins with no dot,
+ * which leaves no room for `..` and keeps the directory store's own files (`.drafts`) out of reach.
  */
 const namePattern = /^[A-Za-z0-9_@=+~-][A-Za-z0-9._@=+~-]{0,254}$/;
 

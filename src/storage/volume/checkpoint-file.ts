@@ -31,7 +31,10 @@ export class CheckpointFile implements BlockFile {
     this.sizeBytes = options.cache.sizeBytes;
   }
 
-  /** After this every read fails: the map may forget the checkpoint, and what it forgets must not read as zeros. */
+  /**
+   * After this every read fails: the map may forget the checkpoint, and what it forgets must not
+   * read as zeros.
+   */
   hide(): void {
     this.#isHidden = true;
     this.#units.clear();

@@ -1,6 +1,6 @@
 /**
- * Makes cuts: begins one at an instant, reads its units into staged segments, commits it to the local map. What follows,
- * storing it in the bucket, is the publisher's.
+ * Makes cuts: begins one at an instant, reads its units into staged segments, commits it to the
+ * local map. What follows, storing it in the bucket, is the publisher's.
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { must } from "../../base/assert.ts";
@@ -130,7 +130,8 @@ export class Cutter {
     const { map, local, reader } = this.#options;
     let capture = captureUnit(local.cache, unit, this.#unit, null);
     if (capture === "incomplete") {
-      // The running cut is the only one that could change the map, so this is what the unit's other blocks are.
+      // The running cut is the only one that could change the map, so this is what the unit's other
+      // blocks are.
       const slice = must(map.lookup(map.liveFileId, unit), "an incomplete unit is in the map");
       const base = must((await reader.readUnits([slice])).get(slice), "the slice was read");
       local.cache.fill(unit, base);

@@ -1,6 +1,7 @@
 /**
- * A volume without its threads: everything that the slow lane does, as one object. The store, the clock and the random
- * source come in from outside, so that a simulation drives the very code that ships.
+ * A volume without its threads: everything that the slow lane does, as one object. The store, the
+ * clock and the random source come in from outside, so that a simulation drives the very code that
+ * ships.
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -291,7 +292,10 @@ export class VolumeEngine {
     this.#isMapChanged = true;
   }
 
-  /** Stores what is dirty and closes. @throws SpriteError storage_failure: not all is in the bucket, but all is local */
+  /**
+   * Stores what is dirty and closes.
+   * @throws SpriteError storage_failure: not all is in the bucket, but all is local
+   */
   async close(options: { discard: boolean }): Promise<void> {
     let failure: unknown = null;
     if (!options.discard && !this.#options.readOnly) {
@@ -353,7 +357,8 @@ export class VolumeEngine {
       const begun = this.#cutter.begin();
       this.#runningCut = begun.cut;
       const wasMapChanged = this.#isMapChanged;
-      // A change of the map from now on may miss this cut's copy; it asks for another cut by setting this again.
+      // A change of the map from now on may miss this cut's copy; it asks for another cut by
+      // setting this again.
       this.#isMapChanged = false;
       try {
         await this.#cutter.finish(begun, null);

@@ -1,4 +1,7 @@
-/** `head.json`: the one object of a volume that changes. It names the newest metadata (docs/formats/residency-log.md, "Head"). */
+/**
+ * `head.json`: the one object of a volume that changes. It names the newest metadata
+ * (docs/formats/residency-log.md, "Head").
+ */
 import { SpriteError } from "../../contract/errors.ts";
 
 export const headFormatVersion = 1;

@@ -16,13 +16,17 @@ const completeAttribute = "image.complete";
 const sealName = "sealed.json";
 
 /**
- * Stores a local file as an image, unless it is there already. Reading it is `openVolume` with `readOnly`: the file's
- * bytes, filled up with zeros to a multiple of 64 KiB. Returns the file's SHA-256, which is the image's name.
+ * Stores a local file as an image, unless it is there already. Reading it is `openVolume` with
+ * `readOnly`: the file's bytes, filled up with zeros to a multiple of 64 KiB. Returns the file's
+ * SHA-256, which is the image's name.
  */
 export async function importImage(options: {
   bucket: string;
   file: string;
-  /** Where the image of that hash is cached. The volume is open there during the import, so no other may be. */
+  /**
+   * Where the image of that hash is cached. The volume is open there during the import, so no other
+   * may be.
+   */
   cacheDirectory: string | ((hash: string) => string);
 }): Promise<string> {
   const hash = await hashFile(options.file);

@@ -1,6 +1,9 @@
 /** The times and sizes of a volume. */
 
-/** A segment that nothing names any more stays in the bucket for this long: a reader may be about to fetch it. */
+/**
+ * A segment that nothing names any more stays in the bucket for this long: a reader may be about to
+ * fetch it.
+ */
 export const garbageGraceMs = 60_000;
 /** How often the bucket is cleaned. */
 export const garbageIntervalMs = 10_000;
@@ -17,7 +20,10 @@ export const checkpointCacheUnitsMax = 64;
 /** After a failed attempt to store: the first pause, doubled up to the last, each with jitter. */
 export const retryMsMin = 250;
 export const retryMsMax = 30_000;
-/** Closing waits for the bucket no longer than this; what is not stored then is stored after the next open. */
+/**
+ * Closing waits for the bucket no longer than this; what is not stored then is stored after the
+ * next open.
+ */
 export const closeTimeoutMs = 8_000;
 /** The capture of a cut lets requests of the guest in after so many units. */
 export const captureBatchUnits = 16;

@@ -111,8 +111,9 @@ export class LiveFile implements BlockFile {
     }
     for (const [index, unit] of units.entries()) {
       const slice = slices[index] ?? null;
-      // The guest may have overwritten the unit, a cut may have stored that, and eviction may have dropped it again
-      // while the old content was on its way: it must not be taken for the new one. The reader asks again.
+      // The guest may have overwritten the unit, a cut may have stored that, and eviction may have
+      // dropped it again while the old content was on its way: it must not be taken for the new
+      // one. The reader asks again.
       if (slice === null || !isCurrent(index)) continue;
       const content = contents.get(slice);
       assert(content !== undefined, "every slice was read");

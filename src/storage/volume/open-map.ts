@@ -1,5 +1,6 @@
 /**
- * Which state a volume opens with: the local one when it is what the bucket's head was written from, else the bucket's.
+ * Which state a volume opens with: the local one when it is what the bucket's head was written
+ * from, else the bucket's.
  */
 import { createHash, randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
@@ -47,7 +48,10 @@ export interface OpenedMap {
 const mapName = "map.db";
 export const stagingName = "staging";
 
-/** @throws SpriteError storage_failure, not_found (read-only and there is no such volume), invalid_request (size) */
+/**
+ * @throws SpriteError storage_failure, not_found (read-only and there is no such volume),
+ * invalid_request (size)
+ */
 export async function openMap(options: OpenMapOptions): Promise<OpenedMap> {
   const { store, prefix, cacheDirectory } = options;
   mkdirSync(cacheDirectory, { recursive: true });

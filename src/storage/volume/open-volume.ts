@@ -1,4 +1,7 @@
-/** Opens a volume: a facade on the caller's thread, the work on two threads of its own (ARCHITECTURE.md section 4). */
+/**
+ * Opens a volume: a facade on the caller's thread, the work on two threads of its own
+ * (ARCHITECTURE.md section 4).
+ */
 import { SpriteError } from "../../contract/errors.ts";
 import { FuseFrontEnd } from "./fuse-front-end.ts";
 import { LaneClient } from "./lane-client.ts";

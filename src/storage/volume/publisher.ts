@@ -1,6 +1,7 @@
 /**
- * Brings committed cuts to the bucket: segments first, then the map's copy, then `head.json` by compare-and-swap. At
- * every instant the bucket's head names only what is there. Deletes what no head will name again.
+ * Brings committed cuts to the bucket: segments first, then the map's copy, then `head.json` by
+ * compare-and-swap. At every instant the bucket's head names only what is there. Deletes what no
+ * head will name again.
  */
 import { createHash } from "node:crypto";
 import { SpriteError } from "../../contract/errors.ts";
@@ -57,7 +58,10 @@ export class Publisher {
     return this.#head?.value.writtenAtMs ?? null;
   }
 
-  /** Stores everything that is committed at the time of the call. @throws SpriteError storage_failure, FencedError */
+  /**
+   * Stores everything that is committed at the time of the call.
+   * @throws SpriteError storage_failure, FencedError
+   */
   async publish(signal: AbortSignal): Promise<void> {
     const { store, prefix, map, staging, nowMs } = this.#options;
     const nonce = newNonce();
@@ -148,7 +152,10 @@ export class Publisher {
     return garbage.length;
   }
 
-  /** Deletes what a crash left in the bucket: old copies of the map, and segments that the map does not know. */
+  /**
+   * Deletes what a crash left in the bucket: old copies of the map, and segments that the map does
+   * not know.
+   */
   async sweep(signal: AbortSignal): Promise<void> {
     const { store, prefix, map, graceMs, nowMs } = this.#options;
     const known = new Set<string>();

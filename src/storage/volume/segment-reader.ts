@@ -33,7 +33,10 @@ export class SegmentReader {
     this.#options = options;
   }
 
-  /** Each slice's unit, filled up with zeros to 64 KiB. @throws SpriteError storage_failure: missing or damaged */
+  /**
+   * Each slice's unit, filled up with zeros to 64 KiB.
+   * @throws SpriteError storage_failure: missing or damaged
+   */
   async readUnits(slices: readonly Slice[]): Promise<Map<Slice, Uint8Array>> {
     const units = new Map<Slice, Uint8Array>();
     await Promise.all(

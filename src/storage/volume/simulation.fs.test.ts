@@ -17,7 +17,10 @@ const blockCount = unitCount * 16;
 const stepsPerRun = 70;
 const prefix = "sprites/simulated";
 
-/** One seeded life of a volume on a store that fails, with crashes and moves; every read is compared with a model. */
+/**
+ * One seeded life of a volume on a store that fails, with crashes and moves; every read is compared
+ * with a model.
+ */
 class Simulation {
   readonly #directory = mkdtempSync(join(tmpdir(), "opensprites-simulation-"));
   readonly #random: () => number;

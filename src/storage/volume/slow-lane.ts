@@ -125,7 +125,10 @@ class SlowLane {
     close: (options) => this.#volume.close(options),
   };
 
-  /** The guest got an error; whoever looks after the volume hears why. A full disk is the guest's own affair. */
+  /**
+   * The guest got an error; whoever looks after the volume hears why. A full disk is the guest's
+   * own affair.
+   */
   #reportFailure(operation: string, error: unknown): void {
     if ((error as NodeJS.ErrnoException).code === "ENOSPC") return;
     const reason = error instanceof Error ? error.message : String(error);

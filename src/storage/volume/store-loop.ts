@@ -1,6 +1,7 @@
 /**
- * The rhythm of a volume: a cut every interval while something changed, then the bucket, with patience when that fails.
- * One at a time; whoever asks for a sync waits for the first cut that began after the question.
+ * The rhythm of a volume: a cut every interval while something changed, then the bucket, with
+ * patience when that fails. One at a time; whoever asks for a sync waits for the first cut that
+ * began after the question.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { SpriteError } from "../../contract/errors.ts";
@@ -55,7 +56,10 @@ export class StoreLoop {
     this.#ended = this.#run();
   }
 
-  /** Settles when everything from before the call is in the bucket. Goes on through failures, unless fenced. */
+  /**
+   * Settles when everything from before the call is in the bucket. Goes on through failures, unless
+   * fenced.
+   */
   async sync(): Promise<void> {
     const { hasChanges, lastCut, runningCut, syncedCut } = this.#options;
     const running = runningCut();
@@ -108,7 +112,8 @@ export class StoreLoop {
   async #store(signal: AbortSignal): Promise<void> {
     const { hasChanges, cutIdle, makeCut, lastCut, syncedCut, publish } = this.#options;
     await cutIdle();
-    // Somebody may wait for a cut that was taken back and has nothing to record any more: an empty one will do.
+    // Somebody may wait for a cut that was taken back and has nothing to record any more: an empty
+    // one will do.
     if (hasChanges() || this.#waiters.some(({ cut }) => cut > lastCut())) await makeCut();
     if (lastCut() > syncedCut()) await publish(signal);
     this.#settle();

@@ -51,18 +51,27 @@ export interface Volume {
   /** True once `markFormatted` was committed: such a volume is never formatted again. */
   readonly formatted: boolean;
   markFormatted(): Promise<void>;
-  /** Mounts the FUSE file system; the disk appears as `<directory>/live`, shown checkpoints as `<directory>/<id>`. */
+  /**
+   * Mounts the FUSE file system; the disk appears as `<directory>/live`, shown checkpoints as
+   * `<directory>/<id>`.
+   */
   mount(directory: string): Promise<void>;
   unmount(): Promise<void>;
   /** Makes a cut of everything written so far; settles when it is in the bucket. */
   sync(): Promise<void>;
-  /** Makes the cut at once (the caller has frozen the guest's file system) and resolves; `completed` tells the rest. */
+  /**
+   * Makes the cut at once (the caller has frozen the guest's file system) and resolves; `completed`
+   * tells the rest.
+   */
   beginCheckpoint(options: { comment: string; isAuto: boolean }): Promise<PendingCheckpoint>;
   listCheckpoints(): Promise<CheckpointRecord[]>;
   /** @throws SpriteError not_found, conflict (the live file descends directly from it) */
   deleteCheckpoint(id: string): Promise<void>;
   setCheckpointHealth(id: string, health: CheckpointRecord["health"]): Promise<void>;
-  /** Makes the checkpoint's content the live file. The caller has closed `live` (unmounted, loop detached). Settles when in the bucket. */
+  /**
+   * Makes the checkpoint's content the live file. The caller has closed `live` (unmounted, loop
+   * detached). Settles when in the bucket.
+   */
   restore(id: string): Promise<void>;
   /** Makes `<directory>/<id>` readable as a read-only file, until hidden. */
   showCheckpoint(id: string): Promise<void>;

@@ -1,6 +1,6 @@
 /**
- * A cache with the simplest possible world around it: the map is a JavaScript Map, the guest's view is a buffer. Every
- * operation is done on both, and what the cache says is compared with the model.
+ * A cache with the simplest possible world around it: the map is a JavaScript Map, the guest's view
+ * is a buffer. Every operation is done on both, and what the cache says is compared with the model.
  */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";

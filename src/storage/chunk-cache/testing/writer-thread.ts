@@ -17,8 +17,8 @@ const signal = new Int32Array(data.signal);
 const unitCount = cache.state.unitCount;
 const bytes = Buffer.alloc(unitSizeBytes);
 
-// Round r writes the number r into every unit, in order: at any instant the units hold r from the start up to some
-// place, and r - 1 behind it. Any cut must look like that too.
+// Round r writes the number r into every unit, in order: at any instant the units hold r from the
+// start up to some place, and r - 1 behind it. Any cut must look like that too.
 let round = 0;
 while (Atomics.load(signal, 0) === 0) {
   round++;

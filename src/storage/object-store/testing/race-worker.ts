@@ -2,7 +2,10 @@ import { must } from "../../../base/assert.ts";
 import { DirectoryObjectStore } from "../directory-object-store.ts";
 import { lockDirectory } from "../directory-lock.ts";
 
-/** A process of its own for directory-object-store-race.fs.test.ts: `race-worker.ts <mode> <directory> <count>`. */
+/**
+ * A process of its own for directory-object-store-race.fs.test.ts: `race-worker.ts <mode>
+ * <directory> <count>`.
+ */
 
 const [mode, directory = "", count = "0"] = process.argv.slice(2);
 const say = (line: string): boolean => process.stdout.write(`${line}\n`);

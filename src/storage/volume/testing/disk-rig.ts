@@ -20,8 +20,9 @@ export async function run(command: string, ...args: string[]): Promise<string> {
 }
 
 /**
- * A loop device that was detached, or a file that was closed, keeps its file system busy for a moment more; a mount
- * namespace that somebody made meanwhile holds a copy of our mounts for as long as it lives, so then it is detached.
+ * A loop device that was detached, or a file that was closed, keeps its file system busy for a
+ * moment more; a mount namespace that somebody made meanwhile holds a copy of our mounts for as
+ * long as it lives, so then it is detached.
  */
 async function unmountPatiently(directory: string): Promise<void> {
   const deadline = performance.now() + busyMsMax;

@@ -1,4 +1,7 @@
-/** A process that holds one volume, driven by lines of JSON: what tests kill. `{id, method, args}` in, `{id, value | error}` out. */
+/**
+ * A process that holds one volume, driven by lines of JSON: what tests kill. `{id, method, args}`
+ * in, `{id, value | error}` out.
+ */
 import { createInterface } from "node:readline";
 import { openVolume } from "../open-volume.ts";
 import type { Volume, VolumeOptions } from "../volume.ts";
