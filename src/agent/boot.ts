@@ -2,16 +2,14 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Log } from "../base/log.ts";
 import type { AgentStartup } from "../contract/agent-startup.ts";
-import { createHostHelper } from "../host/host-helper.ts";
 import { createSandbox } from "../sandbox/container.ts";
-import { openVolume } from "../storage/volume/open-volume.ts";
 import { createAgentServer, createInsideServer, insideSocketMode } from "./api/agent-server.ts";
 import { CheckpointViews } from "./checkpoint-views.ts";
 import { checkpointRoutes } from "./checkpoint-routes.ts";
+import type { AgentBeginnings } from "./beginnings.ts";
 import { Disk } from "./disk.ts";
 import { healthRoutes } from "./health.ts";
 import { writeInsideFiles } from "./inside-files.ts";
-import { syncIntervalMs } from "./limits.ts";
 import { Sessions } from "./sessions/sessions.ts";
 import { Sprite } from "./sprite.ts";
 
@@ -21,24 +19,20 @@ export interface Agent {
 }
 
 /** Brings one sprite up: disk, container, API. What had begun is ended again when a step fails. */
-export async function bootAgent(startup: AgentStartup, log: Log): Promise<Agent> {
+export async function bootAgent(
+  startup: AgentStartup,
+  { helper, opening }: AgentBeginnings,
+  log: Log,
+): Promise<Agent> {
   const { runDirectory } = startup;
-  const helper = createHostHelper(log);
-  // Its start overlaps with the volume's.
-  helper.start();
-  const dotSpriteDirectory = join(runDirectory, "dot-sprite");
+  // Users of the host pass through the run directory, as the guest's do; the sockets in here are not for them.
+  const privateDirectory = join(runDirectory, "private");
+  await mkdir(privateDirectory, { recursive: true, mode: 0o700 });
+  const dotSpriteDirectory = join(privateDirectory, "dot-sprite");
   await mkdir(dotSpriteDirectory, { recursive: true });
   await writeInsideFiles(dotSpriteDirectory, startup.version);
 
-  const volume = await openVolume({
-    bucket: startup.bucket,
-    prefix: `sprites/${startup.spriteId}`,
-    cacheDirectory: startup.cacheDirectory,
-    cacheSizeBytesMax: startup.cacheSizeBytesMax,
-    sizeBytes: startup.diskSizeBytes,
-    readOnly: false,
-    syncIntervalMs,
-  });
+  const volume = await opening;
   const disk = new Disk({ volume, helper, runDirectory });
   const views = new CheckpointViews({
     volume,

@@ -6,14 +6,19 @@ import type { SpriteError } from "../contract/errors.ts";
  */
 export class Gate {
   #open = Promise.withResolvers<void>();
+  #isHeld = true;
   #closedFor: SpriteError | null = null;
 
   open(): void {
+    this.#isHeld = false;
     this.#open.resolve();
   }
 
   /** What arrives from now on waits for the next `open`. */
   hold(): void {
+    // Whoever waits already waits for the same opening.
+    if (this.#isHeld) return;
+    this.#isHeld = true;
     this.#open = Promise.withResolvers<void>();
     this.#open.promise.catch(() => undefined);
   }

@@ -4,19 +4,24 @@ import { createLog, type LogLevel } from "../base/log.ts";
 import { keepCompiledCode } from "../base/node-process.ts";
 import type { AgentStartup } from "../contract/agent-startup.ts";
 import { SpriteError } from "../contract/errors.ts";
-import { bootAgent } from "./boot.ts";
+import { beginAgent } from "./beginnings.ts";
 
 const pipe = openControlPipe<AgentStartup>();
 const startup = await pipe.startup.catch(() => null);
 // Also how the server has the agent's code compiled ahead of its first sprite (worker/warm-up.ts).
-if (startup === null) process.exit(0);
+if (startup === null) {
+  await import("./boot.ts");
+  process.exit(0);
+}
 const log = createLog({ level: startup.logLevel as LogLevel, room: "agent" }).child({
   spriteId: startup.spriteId,
 });
 process.title = `sprite ${startup.name}`;
 
 try {
-  const agent = await bootAgent(startup, log);
+  const beginnings = beginAgent(startup, log);
+  const { bootAgent } = await import("./boot.ts");
+  const agent = await bootAgent(startup, beginnings, log);
   const bootMs = Math.round(performance.now());
   pipe.say({ type: "ready", socketPath: agent.socketPath, bootMs });
   keepCompiledCode();

@@ -37,6 +37,8 @@ export class Sprite implements Launcher {
   readonly #gate = new Gate();
   #operations: Promise<unknown> = Promise.resolve();
   #sandbox: Sandbox | null = null;
+  /** The one that is to follow, preparing itself while its disk is being prepared. */
+  #next: Sandbox | null = null;
   #restoring = false;
   #stopping = false;
 
@@ -46,6 +48,7 @@ export class Sprite implements Launcher {
 
   /** Mounts the disk and starts the container. @throws SpriteError start_failed, disk_full */
   async start(): Promise<void> {
+    this.#prepareContainer();
     await this.#parts.disk.open();
     await this.#startContainer();
     this.#parts.views.refresh();
@@ -141,7 +144,7 @@ export class Sprite implements Launcher {
     await this.#operations.catch(() => undefined);
     const { views, disk, endSessions } = this.#parts;
     await endSessions("the sprite is stopping");
-    await this.#sandbox?.stop();
+    await this.#endContainers();
     await views.close();
     await disk.close(options);
   }
@@ -150,6 +153,7 @@ export class Sprite implements Launcher {
     const { disk, log } = this.#parts;
     progress("Stopping processes...");
     await this.#stopContainer("restore");
+    this.#prepareContainer();
     let undoId: string | null = null;
     try {
       await disk.detach();
@@ -171,11 +175,17 @@ export class Sprite implements Launcher {
   /** After a failed restore: the state before, running. @throws whatever keeps even that from starting */
   async #goBack(undoId: string | null): Promise<void> {
     const { disk } = this.#parts;
-    await this.#sandbox?.stop();
+    await this.#endContainers();
     await disk.detach();
     if (undoId !== null) await disk.replace(undoId);
     await disk.attach();
     await this.#startContainer();
+  }
+
+  async #endContainers(): Promise<void> {
+    const next = this.#next;
+    this.#next = null;
+    await Promise.all([this.#sandbox?.stop(), next?.stop()]);
   }
 
   async #stopContainer(reason: string): Promise<void> {
@@ -184,8 +194,15 @@ export class Sprite implements Launcher {
     await this.#sandbox?.stop();
   }
 
+  #prepareContainer(): void {
+    this.#next = this.#parts.makeSandbox();
+    // A failure shows again at the start.
+    this.#next.prepare().catch(() => undefined);
+  }
+
   async #startContainer(): Promise<void> {
-    const sandbox = this.#parts.makeSandbox();
+    const sandbox = this.#next ?? this.#parts.makeSandbox();
+    this.#next = null;
     this.#sandbox = sandbox;
     await sandbox.start();
     void sandbox.died.then(({ reason }) => this.#onDied(sandbox, reason));
@@ -199,6 +216,9 @@ export class Sprite implements Launcher {
   #onDied(sandbox: Sandbox, reason: string): void {
     if (this.#sandbox !== sandbox || this.#stopping) return;
     this.#parts.log.warn({ reason }, "the container ended by itself: starting it again");
+    // At once, since the restart may have to wait for its turn.
+    this.#gate.hold();
+    void this.#parts.endSessions(reason);
     this.restart().catch((error: unknown) => {
       this.#parts.log.error({ err: error }, "the container does not start again");
     });

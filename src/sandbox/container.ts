@@ -2,7 +2,8 @@
  * A sprite's sandbox: root file system, container, network and launcher brought up and taken down
  * in order.
  */
-import { chmod, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { readFileSync } from "node:fs";
+import { chmod, mkdir, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 
 import { assert, must } from "../base/assert.ts";
@@ -21,7 +22,8 @@ import { containerId } from "./container-id.ts";
 import { createLifeline, type Lifeline } from "./lifeline.ts";
 import { busyboxPath, readyLine } from "./init-script.ts";
 import { bootMsMax, killMsMax, openFilesHard, openFilesSoft } from "./limits.ts";
-import { ociConfig } from "./oci-config.ts";
+import { containerCapabilities } from "./capabilities.ts";
+import { ociConfig, resourceLimits } from "./oci-config.ts";
 import { connectNetwork, disconnectNetwork } from "./network.ts";
 import { createLauncher, type ContainerLauncher } from "./processes/launcher.ts";
 import type { Command, PipeProcess, TerminalProcess, TerminalSize } from "./process.ts";
@@ -65,6 +67,7 @@ class ContainerSandbox implements Sandbox {
   #state: "new" | "starting" | "running" | "stopping" | "stopped" = "new";
   #lifeline: Lifeline | null = null;
   #first: ProcessIdentity | null = null;
+  #prepared: Promise<void> | null = null;
   #started: Promise<void> | null = null;
   #takenDown: Promise<void> | null = null;
   #onDied: (value: { reason: string }) => void = () => {};
@@ -92,11 +95,18 @@ class ContainerSandbox implements Sandbox {
       busyboxPath,
       hostIdBase: options.hostIdBase,
       user: spriteUser,
+      boundingCapabilities: containerCapabilities,
+      resourceLimits: resourceLimits(openFilesLimits()),
       log,
     });
     this.died = new Promise((resolve) => {
       this.#onDied = resolve;
     });
+  }
+
+  prepare(): Promise<void> {
+    this.#prepared ??= this.#prepare();
+    return this.#prepared;
   }
 
   start(): Promise<void> {
@@ -107,8 +117,8 @@ class ContainerSandbox implements Sandbox {
   }
 
   async stop(): Promise<void> {
-    // A step of the start that goes on would bring up again what is taken down. Each of them has a deadline.
-    await this.#started?.catch(() => {});
+    // A step that goes on would bring up again what is taken down. Each of them has a deadline.
+    await Promise.allSettled([this.#prepared, this.#started]);
     await this.#takeDown();
   }
 
@@ -116,15 +126,14 @@ class ContainerSandbox implements Sandbox {
     const timings: Record<string, number> = {};
     const { network } = this.#options;
     try {
-      this.#helper.start();
-      await this.#timed(timings, "bundle", () => this.#prepareBundle());
+      await this.#timed(timings, "prepare", () => this.prepare());
       await this.#timed(timings, "rootfs", () => this.#rootfs.mount());
       const started = await this.#timed(timings, "runtime", () => this.#run());
       this.#watch(started);
       await allDone([
         this.#timed(timings, "boot", () => this.#awaitReady(started)),
         this.#timed(timings, "network", () => connectNetwork(network, started.pid)),
-        this.#timed(timings, "launcher", () => this.#launcher.start()),
+        this.#timed(timings, "launcher", () => this.#launcher.start(started.pid)),
       ]);
       this.#state = "running";
       this.#log.info({ timings }, "sandbox started");
@@ -168,6 +177,11 @@ class ContainerSandbox implements Sandbox {
     return join(this.#options.dotSpriteDirectory, "checkpoints", checkpointId);
   }
 
+  async #prepare(): Promise<void> {
+    this.#helper.start();
+    await allDone([this.#prepareBundle(), this.#rootfs.prepare(), this.#launcher.prepare()]);
+  }
+
   async #prepareBundle(): Promise<void> {
     const { dotSpriteDirectory, hostIdBase, name, network, limits, cgroupPath } = this.#options;
     await mkdir(this.#bundleDirectory, { recursive: true });
@@ -189,7 +203,7 @@ class ContainerSandbox implements Sandbox {
       hostIdBase,
       limits,
       limitSwap: canLimitSwap(),
-      openFiles: await openFilesLimits(),
+      openFiles: openFilesLimits(),
       cgroupPath,
       seccomp: seccompProfile(),
     });
@@ -305,8 +319,8 @@ async function assertPassable(path: string): Promise<void> {
 }
 
 /** Raising the limit beyond this process's own takes a capability that not every machine grants. */
-async function openFilesLimits(): Promise<{ soft: number; hard: number }> {
-  const limits = await readFile("/proc/self/limits", "utf8");
+function openFilesLimits(): { soft: number; hard: number } {
+  const limits = readFileSync("/proc/self/limits", "utf8");
   const line = must(
     limits.split("\n").find((text) => text.startsWith("Max open files")),
     "the kernel lists the limit of open files",

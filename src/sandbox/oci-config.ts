@@ -6,6 +6,12 @@ import { busyboxPath, initArguments } from "./init-script.ts";
 import { runFileSystemBytesMax, sharedMemoryBytesMax } from "./limits.ts";
 import type { SeccompProfile } from "./seccomp.ts";
 
+export interface ResourceLimit {
+  type: string;
+  soft: number;
+  hard: number;
+}
+
 export interface OciConfigOptions {
   hostname: string;
   nameserver: string;
@@ -118,11 +124,16 @@ function firstProcess(options: OciConfigOptions): Record<string, unknown> {
       inheritable: [],
       ambient: [],
     },
-    rlimits: [
-      { type: "RLIMIT_NOFILE", soft: options.openFiles.soft, hard: options.openFiles.hard },
-      { type: "RLIMIT_CORE", soft: 0, hard: 0 },
-    ],
+    rlimits: resourceLimits(options.openFiles),
   };
+}
+
+/** Also for commands, which the runtime does not give the first process's limits. */
+export function resourceLimits(openFiles: OciConfigOptions["openFiles"]): ResourceLimit[] {
+  return [
+    { type: "RLIMIT_NOFILE", soft: openFiles.soft, hard: openFiles.hard },
+    { type: "RLIMIT_CORE", soft: 0, hard: 0 },
+  ];
 }
 
 function mounts(options: OciConfigOptions): OciMount[] {

@@ -5,6 +5,7 @@
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 
+import { must } from "../base/assert.ts";
 import { waitUntil } from "../base/wait.ts";
 import { HostError } from "../host/command.ts";
 import type { HostHelper } from "../host/host-helper.ts";
@@ -33,6 +34,8 @@ export class Rootfs {
   readonly #mounted: string[] = [];
   #layerCount = 0;
   #dotSpriteShared = false;
+  /** The image's layer, from `prepare` until the overlay has it. */
+  #imageLayer: string | null = null;
 
   constructor(options: RootfsOptions, helper: HostHelper, log: Log) {
     this.#options = options;
@@ -42,9 +45,17 @@ export class Rootfs {
     this.#layersDirectory = join(options.runDirectory, "layers");
   }
 
-  async mount(): Promise<void> {
-    const { diskDirectory, imageDirectory, dotSpriteDirectory, hostIdBase } = this.#options;
+  /** What needs no disk. */
+  async prepare(): Promise<void> {
+    const { imageDirectory, dotSpriteDirectory } = this.#options;
     await mkdir(this.directory, { recursive: true });
+    await this.#shareDotSprite(dotSpriteDirectory);
+    this.#imageLayer = await this.#mountLayer(imageDirectory);
+  }
+
+  async mount(): Promise<void> {
+    const { diskDirectory, hostIdBase } = this.#options;
+    const image = must(this.#imageLayer, "it is prepared");
     // Owned by 0 on the disk, which the mapping turns into the guest's root.
     for (const [name, mode] of [
       ["upper", 0o755],
@@ -53,9 +64,8 @@ export class Rootfs {
       const path = join(diskDirectory, name);
       await this.#helper.run({ type: "make_directory", path, mode, userId: 0, groupId: 0 });
     }
-    await this.#shareDotSprite(dotSpriteDirectory);
     const target = this.directory;
-    await this.#withLayers([diskDirectory, imageDirectory], async ([disk = "", image = ""]) => {
+    await this.#withLayers([diskDirectory], async ([disk = ""]) => {
       await this.#helper.run({
         type: "overlay_mount",
         target,
@@ -66,6 +76,7 @@ export class Rootfs {
       });
     });
     this.#mounted.push(target);
+    await this.#dropImageLayer();
     await this.#helper.run({
       type: "ensure_directories",
       root: target,
@@ -101,6 +112,7 @@ export class Rootfs {
 
   /** Unmounts all of it, newest first. */
   async unmount(): Promise<void> {
+    await this.#dropImageLayer();
     for (let target = this.#mounted.at(-1); target !== undefined; target = this.#mounted.at(-1)) {
       await this.#unmount(target);
       this.#mounted.pop();
@@ -134,16 +146,26 @@ export class Rootfs {
     const targets: string[] = [];
     try {
       for (const source of sources) {
-        const target = join(this.#layersDirectory, String(this.#layerCount++));
-        await mkdir(target, { recursive: true });
-        const { hostIdBase } = this.#options;
-        await this.#helper.run({ type: "idmap_mount", source, target, hostIdBase });
-        targets.push(target);
+        targets.push(await this.#mountLayer(source));
       }
       await body(targets);
     } finally {
       for (const target of targets) await this.#unmount(target);
     }
+  }
+
+  async #mountLayer(source: string): Promise<string> {
+    const target = join(this.#layersDirectory, String(this.#layerCount++));
+    await mkdir(target, { recursive: true });
+    const { hostIdBase } = this.#options;
+    await this.#helper.run({ type: "idmap_mount", source, target, hostIdBase });
+    return target;
+  }
+
+  async #dropImageLayer(): Promise<void> {
+    const layer = this.#imageLayer;
+    this.#imageLayer = null;
+    if (layer !== null) await this.#unmount(layer);
   }
 
   /** Processes that are being killed hold a mount a moment longer. */

@@ -30,6 +30,7 @@ export interface Sandbox extends Launcher {
    * Mounts the overlay, makes the network, starts the container and its spawner.
    * @throws SpriteError start_failed
    */
+  prepare(): Promise<void>;
   start(): Promise<void>;
   /**
    * Kills every process inside, removes container, network, cgroup, and unmounts the overlay. Safe

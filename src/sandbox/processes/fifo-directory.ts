@@ -15,7 +15,7 @@ import { join } from "node:path";
 
 import { errorCode } from "../../base/error-code.ts";
 import { runCommand } from "../../host/command.ts";
-import { fifoBatchSize, fifoBatchTimeoutMs, fifoReserveMin } from "./limits.ts";
+import { fifoFirstBatchSize, fifoBatchSize, fifoBatchTimeoutMs, fifoReserveMin } from "./limits.ts";
 import { programs } from "./shell-text.ts";
 
 const suffixes = ["in", "out", "err", "status"] as const;
@@ -62,6 +62,11 @@ export class FifoDirectory {
       if (slot !== undefined) return slot;
       await this.#refill();
     }
+  }
+
+  /** Makes the first few sets ahead of their use; the first command that takes one has more made. */
+  async makeFirstSets(): Promise<void> {
+    await this.#makeSets(fifoFirstBatchSize);
   }
 
   /** Makes one FIFO more, beside the sets. */
@@ -126,14 +131,14 @@ export class FifoDirectory {
   }
 
   async #refill(): Promise<void> {
-    this.#batch ??= this.#makeBatch().finally(() => {
+    this.#batch ??= this.#makeSets(fifoBatchSize).finally(() => {
       this.#batch = null;
     });
     await this.#batch;
   }
 
-  async #makeBatch(): Promise<void> {
-    const slots = Array.from({ length: fifoBatchSize }, () => this.nextSlot());
+  async #makeSets(count: number): Promise<void> {
+    const slots = Array.from({ length: count }, () => this.nextSlot());
     await this.#make(slots.flatMap((slot) => suffixes.map((suffix) => this.path(slot, suffix))));
     this.#ready.push(...slots);
   }

@@ -21,8 +21,10 @@ export interface LauncherOptions extends ContainerAccess {
 }
 
 export interface ContainerLauncher extends Launcher {
-  /** Called when the container runs: enters it. @throws SpriteError unavailable */
-  start(): Promise<void>;
+  /** Makes what the first commands need outside of the container. */
+  prepare(): Promise<void>;
+  /** Called when the container runs, with the host's id of its first process: enters it. @throws SpriteError unavailable */
+  start(initPid: number): Promise<void>;
   /** Ends what was started ahead. Commands end with their container. */
   stop(): Promise<void>;
 }
@@ -49,7 +51,7 @@ class ProcessLauncher implements ContainerLauncher {
   constructor(options: LauncherOptions) {
     this.#log = options.log;
     this.#runtime = new Runtime(options);
-    this.#groups = new ProcessGroups(this.#runtime, options.log);
+    this.#groups = new ProcessGroups(options.log);
     this.#runDirectory = options.runDirectory;
     this.#fifos = new FifoDirectory(options.fifoDirectory ?? join(options.runDirectory, "exec"), {
       uid: options.hostIdBase + options.user.uid,
@@ -58,8 +60,13 @@ class ProcessLauncher implements ContainerLauncher {
     this.#fifos.prepare();
   }
 
-  async start(): Promise<void> {
-    await Promise.all([this.#groups.connect(), this.#currentSpawner()]);
+  async prepare(): Promise<void> {
+    await this.#fifos.makeFirstSets();
+  }
+
+  async start(initPid: number): Promise<void> {
+    this.#groups.connect(initPid);
+    await this.#currentSpawner();
     this.#prepareZygote(zygoteDelayMs);
   }
 

@@ -4,7 +4,6 @@ import { assert } from "../../base/assert.ts";
 import { errorCode } from "../../base/error-code.ts";
 import type { Log } from "../../base/log.ts";
 import { processGroupOf } from "../../base/process-identity.ts";
-import type { Runtime } from "./runtime.ts";
 
 /**
  * Signals process groups of the container from the host, since only the host may signal a command
@@ -12,19 +11,17 @@ import type { Runtime } from "./runtime.ts";
  * processes of the container's process-id namespace.
  */
 export class ProcessGroups {
-  readonly #runtime: Runtime;
   readonly #log: Log;
   #initPid = 0;
   #namespace: string | null = null;
 
-  constructor(runtime: Runtime, log: Log) {
-    this.#runtime = runtime;
+  constructor(log: Log) {
     this.#log = log;
   }
 
-  /** Finds the container. @throws HostError, SpriteError unavailable */
-  async connect(): Promise<void> {
-    this.#initPid = await this.#runtime.initProcessId();
+  /** Learns the container by its first process. */
+  connect(initPid: number): void {
+    this.#initPid = initPid;
     this.#namespace = readlinkSync(`/proc/${this.#initPid}/ns/pid`);
   }
 

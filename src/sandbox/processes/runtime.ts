@@ -2,7 +2,6 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { runCommand } from "../../host/command.ts";
-import { runtimeCallTimeoutMs } from "./limits.ts";
 import { programNames } from "./shell-text.ts";
 
 export interface ContainerAccess {
@@ -67,16 +66,6 @@ export class Runtime {
 
   processFile(program: keyof typeof programNames, slot: number): string {
     return join(this.#access.runDirectory, `${program}-${slot}.json`);
-  }
-
-  /** Host process id of the container's init. @throws HostError */
-  async initProcessId(): Promise<number> {
-    const { runtime, runtimeRoot, containerId } = this.#access;
-    const args = ["--root", runtimeRoot, "state", containerId];
-    const { stdout } = await runCommand(runtime, args, { deadlineMs: runtimeCallTimeoutMs });
-    const state: unknown = JSON.parse(stdout);
-    if (typeof state !== "object" || state === null || !("pid" in state)) return 0;
-    return typeof state.pid === "number" ? state.pid : 0;
   }
 
   #process(program: keyof typeof programNames, slot: number, terminal: boolean): object {

@@ -76,7 +76,8 @@ export async function startTestContainer(
     const detached = 'exec runc "$@" </dev/null >/dev/null 2>&1';
     await runCommand("sh", ["-c", detached, "sh", ...create], { deadlineMs: callTimeoutMs });
     await call("start", id);
-    await launcher.start();
+    const state = JSON.parse(await call("state", id)) as { pid: number };
+    await launcher.start(state.pid);
   } catch (error) {
     await stop();
     throw error;

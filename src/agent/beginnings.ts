@@ -1,0 +1,30 @@
+import type { Log } from "../base/log.ts";
+import type { AgentStartup } from "../contract/agent-startup.ts";
+import { createHostHelper, type HostHelper } from "../host/host-helper.ts";
+import { openVolume } from "../storage/volume/open-volume.ts";
+import type { Volume } from "../storage/volume/volume.ts";
+import { syncIntervalMs } from "./limits.ts";
+
+/** What runs in a process or a thread of its own, and takes the longest to come up. */
+export interface AgentBeginnings {
+  helper: HostHelper;
+  opening: Promise<Volume>;
+}
+
+/** Sets both going; the rest of the agent's code is loaded meanwhile. */
+export function beginAgent(startup: AgentStartup, log: Log): AgentBeginnings {
+  const opening = openVolume({
+    bucket: startup.bucket,
+    prefix: `sprites/${startup.spriteId}`,
+    cacheDirectory: startup.cacheDirectory,
+    cacheSizeBytesMax: startup.cacheSizeBytesMax,
+    sizeBytes: startup.diskSizeBytes,
+    readOnly: false,
+    syncIntervalMs,
+  });
+  // Whoever boots the agent awaits it, if it gets that far.
+  opening.catch(() => undefined);
+  const helper = createHostHelper(log);
+  helper.start();
+  return { helper, opening };
+}
