@@ -7,7 +7,7 @@
  * So a kill at any instant leaves at worst a block that is called dirty without having changed, never one that is
  * called valid without its bytes.
  */
-import { readSync } from "node:fs";
+import { fdatasyncSync, readSync } from "node:fs";
 import { assert } from "../../base/assert.ts";
 import { blockSizeBytes, blocksPerUnit, unitSizeBytes } from "../block-map/geometry.ts";
 import { ImageLock, type Lane } from "./image-lock.ts";
@@ -20,6 +20,12 @@ export interface CacheFiles {
   blocks: number;
   /** Holds what a running cut needs of units that were overwritten since; its content does not outlive the cut. */
   aside: number;
+}
+
+export interface SyncPoint {
+  /** Records in the log. */
+  records: number;
+  gains: number;
 }
 
 export class BlockCache {
@@ -112,6 +118,71 @@ export class BlockCache {
     } finally {
       this.#lock.unlock();
     }
+  }
+
+  /** Takes the right to sync. False while the other lane has it. */
+  beginSync(): boolean {
+    const words = this.state.control;
+    return this.locked(() => {
+      if (words[control.syncRunning] !== 0) return false;
+      words[control.syncRunning] = 1;
+      return true;
+    });
+  }
+
+  endSync(): void {
+    this.state.control[control.syncRunning] = 0;
+  }
+
+  /** What a sync that begins now has to cover. */
+  syncPoint(): SyncPoint {
+    const words = this.state.control;
+    return this.locked(() => ({
+      records: words[control.logRecords] as number,
+      gains: words[control.validGains] as number,
+    }));
+  }
+
+  /**
+   * Makes everything durable that was written before the call, waiting for the disk. False, with nothing promised, while the other lane
+   * syncs, after a failure that it has to report, and on a full disk.
+   * @throws the file system's error; then no later sync counts either
+   */
+  trySync(): boolean {
+    const words = this.state.control;
+    if (words[control.syncFailed] !== 0 || !this.beginSync()) return false;
+    try {
+      const point = this.syncPoint();
+      fdatasyncSync(this.files.blocks);
+      if (point.records !== words[control.flushedRecords]) {
+        const isLast = this.markFlushed(point);
+        fdatasyncSync(words[control.logDescriptor] as number);
+        this.endFlush(point, isLast);
+      }
+      return true;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOSPC") return false;
+      words[control.syncFailed] = 1;
+      throw error;
+    } finally {
+      this.endSync();
+    }
+  }
+
+  /** Writes the marker that ends what a sync covers. True when no record came after it. */
+  markFlushed(point: SyncPoint): boolean {
+    return this.locked(() => {
+      const isLast = this.log.recordCount === point.records;
+      this.log.mark(recordType.flushed, point.records);
+      return isLast;
+    });
+  }
+
+  /** The marker is on the disk. */
+  endFlush(point: SyncPoint, isLast: boolean): void {
+    const words = this.state.control;
+    words[control.flushedRecords] = isLast ? point.records + 1 : point.records;
+    words[control.flushedGains] = point.gains;
   }
 
   /** Makes whole blocks zeros and gives their space back. The lock is let go between leaves. */
@@ -345,6 +416,10 @@ export function readFully(
   }
 }
 
+/**
+ * Writes unit by unit. One large write makes the host's page cache hold it in one large folio, and ext4 walks all blocks of a folio for
+ * every small write into it: that halves the rate of random writes (measured on Linux 6.18).
+ */
 function writeRange(
   descriptor: number,
   from: Uint8Array,
@@ -352,5 +427,11 @@ function writeRange(
   length: number,
   at: number,
 ): void {
-  writeFully(descriptor, from.subarray(fromOffset, fromOffset + length), length, at);
+  for (let done = 0; done < length;) {
+    const toUnitEnd = unitSizeBytes - ((at + done) % unitSizeBytes);
+    const size = Math.min(length - done, toUnitEnd);
+    const start = fromOffset + done;
+    writeFully(descriptor, from.subarray(start, start + size), size, at + done);
+    done += size;
+  }
 }

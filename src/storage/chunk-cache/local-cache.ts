@@ -20,6 +20,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { blockSizeBytes, blocksPerUnit, unitSizeBytes } from "../block-map/geometry.ts";
 import { syncDirectoryNow } from "../local-files.ts";
 import { BlockCache, runEnd, type CacheFiles } from "./block-cache.ts";
@@ -63,10 +64,6 @@ export class LocalCache {
   readonly #header: LogHeader;
   readonly #files: CacheFiles;
   #logDescriptor: number;
-  /** Records that the last flush has covered, its own marker included. */
-  #flushedRecords = 0;
-  /** Of `validGains`, as of the last flush. */
-  #flushedGains = 0;
   #running: Promise<void> | null = null;
   #queued: Promise<void> | null = null;
   #failure: Error | null = null;
@@ -134,10 +131,15 @@ export class LocalCache {
   async compact(): Promise<void> {
     await this.flush();
     while (this.#running !== null) await this.#running;
-    this.cache.locked(() => {
-      fdatasyncSync(this.#files.blocks);
-      this.#replaceLog();
-    });
+    while (!this.cache.beginSync()) await nextTurn();
+    try {
+      this.cache.locked(() => {
+        fdatasyncSync(this.#files.blocks);
+        this.#replaceLog();
+      });
+    } finally {
+      this.cache.endSync();
+    }
   }
 
   /** Syncs, compacts and closes. The other lane must have ended. */
@@ -177,40 +179,34 @@ export class LocalCache {
   async #flushNow(): Promise<void> {
     // After a failed sync the kernel forgets what was not written: trying again would lie.
     if (this.#failure !== null) throw this.#failure;
+    const { cache } = this;
+    const words = cache.state.control;
+    while (!cache.beginSync()) await nextTurn();
     try {
-      const { log, state } = this.cache;
-      const { covered, gains } = this.cache.locked(() => ({
-        covered: log.recordCount,
-        gains: state.control[control.validGains] as number,
-      }));
-      if (covered === this.#flushedRecords) {
+      if (words[control.syncFailed] !== 0) throw new Error("a sync in the fast lane failed");
+      const point = cache.syncPoint();
+      if (point.records === words[control.flushedRecords]) {
         await syncData(this.#files.blocks);
         return;
       }
       // A record that calls blocks dirty may reach the disk before their bytes: they were valid before, so a crash
       // leaves them old or new. One that calls blocks valid may not.
-      const isOrderFree = gains === this.#flushedGains;
+      const isOrderFree = point.gains === words[control.flushedGains];
       if (!isOrderFree) await syncData(this.#files.blocks);
-      const isLast = this.#markFlushed(covered);
+      const isLast = cache.markFlushed(point);
       const syncs = [syncData(this.#logDescriptor)];
       if (isOrderFree) syncs.push(syncData(this.#files.blocks));
       await Promise.all(syncs);
-      this.#flushedRecords = isLast ? covered + 1 : covered;
-      this.#flushedGains = gains;
+      cache.endFlush(point, isLast);
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "ENOSPC") this.#failure = error as Error;
+      if ((error as NodeJS.ErrnoException).code !== "ENOSPC") {
+        this.#failure = error as Error;
+        words[control.syncFailed] = 1;
+      }
       throw error;
+    } finally {
+      cache.endSync();
     }
-  }
-
-  /** Returns true when no record came after the covered ones. */
-  #markFlushed(covered: number): boolean {
-    const { log } = this.cache;
-    return this.cache.locked(() => {
-      const count = log.recordCount;
-      log.mark(recordType.flushed, covered);
-      return count === covered;
-    });
   }
 
   /** Writes the log anew from memory and puts it in the old one's place. The blocks are synced; the lock is held. */
@@ -237,7 +233,7 @@ export class LocalCache {
     state.control[control.logReserved] = records;
     // The new log states just what is dirty.
     state.forgetLogged();
-    this.#flushedRecords = records;
+    state.control[control.flushedRecords] = records;
     this.cache.log.reserve(logReserveRecords);
   }
 }

@@ -34,6 +34,16 @@ export const control = {
   validGains: 8,
   /** Not 0 while the disk is full: the guest may then only write where it has written since the last cut. */
   diskFull: 9,
+  /** Records whose statement is on the disk. */
+  flushedRecords: 10,
+  /** Value of `validGains` up to which the blocks were synced. */
+  flushedGains: 11,
+  /**
+   * Not 0 while a lane syncs. One at a time: the kernel tells of a failure once, and whoever hears of it must be the one who answers.
+   */
+  syncRunning: 12,
+  /** Not 0 after a failed sync: the kernel has forgotten what was not written, so no later one counts. */
+  syncFailed: 13,
   wordCount: 16,
 } as const;
 
