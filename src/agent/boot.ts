@@ -25,7 +25,8 @@ export async function bootAgent(
   log: Log,
 ): Promise<Agent> {
   const { runDirectory } = startup;
-  // Users of the host pass through the run directory, as the guest's do; the sockets in here are not for them.
+  // Users of the host pass through the run directory, as the guest's do; the sockets in here are
+  // not for them.
   const privateDirectory = join(runDirectory, "private");
   await mkdir(privateDirectory, { recursive: true, mode: 0o700 });
   const dotSpriteDirectory = join(privateDirectory, "dot-sprite");

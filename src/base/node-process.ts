@@ -1,4 +1,4 @@
-/** How we start a Node process of our own, so that each costs as little memory and time as it can. */
+/** How we start a Node process of our own: with as little memory and in as little time as it can. */
 import { flushCompileCache } from "node:module";
 
 export interface NodeProcess {
@@ -13,7 +13,8 @@ const flags = [
   "--disable-warning=ExperimentalWarning",
   // Per isolate. The default of 16 MiB lets garbage lie around that is dead within milliseconds.
   "--max-semi-space-size=1",
-  // Each thread of V8's pool has a stack and an arena; one is enough for what is compiled and collected here.
+  // Each thread of V8's pool costs a stack and an arena; one is enough for what is compiled and
+  // collected here.
   "--v8-pool-size=1",
 ];
 

@@ -27,10 +27,14 @@ export interface SandboxOptions {
 
 export interface Sandbox extends Launcher {
   /**
+   * Does what needs no disk, ahead of `start`, which otherwise does it.
+   * @throws SpriteError start_failed, as `start` then does too
+   */
+  prepare(): Promise<void>;
+  /**
    * Mounts the overlay, makes the network, starts the container and its spawner.
    * @throws SpriteError start_failed
    */
-  prepare(): Promise<void>;
   start(): Promise<void>;
   /**
    * Kills every process inside, removes container, network, cgroup, and unmounts the overlay. Safe
