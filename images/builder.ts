@@ -136,7 +136,10 @@ async function inheritedAptOptions(): Promise<string[]> {
   });
 }
 
-/** Time of the newest package list, in seconds. No file in the image is younger, so equal inputs give equal images. */
+/**
+ * Time of the newest package list, in seconds. No file in the image is younger, so equal inputs
+ * give equal images.
+ */
 async function releaseTime(tree: string): Promise<number> {
   const directory = join(tree, "var/lib/apt/lists");
   const releases = (await readdir(directory)).filter((name) => name.endsWith("_InRelease"));

@@ -14,8 +14,9 @@ export interface CommandOptions {
 const quotedLinesMax = 15;
 
 /**
- * Runs a command in mount and pid namespaces of its own. When it ends, or whoever started it dies by whatever signal, the
- * kernel kills what it started and drops what it mounted: a killed build leaves nothing but files.
+ * Runs a command in mount and pid namespaces of its own. When it ends, or whoever started it dies
+ * by whatever signal, the kernel kills what it started and drops what it mounted: a killed build
+ * leaves nothing but files.
  */
 export function runIsolated(command: readonly string[], options: CommandOptions): Promise<string> {
   const isolation = [

@@ -1,8 +1,9 @@
 import { spawn } from "node:child_process";
 
 /**
- * Holds an exclusive lock on a file until the returned function is called or this process dies: the lock belongs to a child
- * whose stdin ends with us, so that no stale lock can exist. `onWait` is called once when somebody else holds it.
+ * Holds an exclusive lock on a file until the returned function is called or this process dies: the
+ * lock belongs to a child whose stdin ends with us, so that no stale lock can exist. `onWait` is
+ * called once when somebody else holds it.
  */
 export async function lockFile(path: string, onWait: () => void): Promise<() => Promise<void>> {
   const child = spawn(

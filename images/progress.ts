@@ -5,7 +5,10 @@ export interface Progress {
   end(): void;
 }
 
-/** Lines on a stream. When a person watches, the last one also counts its seconds, so that a long step is seen to live. */
+/**
+ * Lines on a stream. When a person watches, the last one also counts its seconds, so that a long
+ * step is seen to live.
+ */
 export function startProgress(stream: NodeJS.WriteStream | WriteStream, prefix: string): Progress {
   if (!stream.isTTY) {
     return { info: (message) => stream.write(`${prefix}${message}\n`), end: () => {} };

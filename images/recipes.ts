@@ -1,6 +1,6 @@
 /**
- * What the standard images are made of, as data. Everything here goes into the recipe hash, so a change of one line makes a
- * new image, and sprites keep the image they were made with.
+ * What the standard images are made of, as data. Everything here goes into the recipe hash, so a
+ * change of one line makes a new image, and sprites keep the image they were made with.
  */
 
 export interface Recipe {
@@ -146,7 +146,8 @@ export LANG="\${LANG:-C.UTF-8}"
     mode: 0o644,
     content: "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n",
   },
-  // Emptied, not removed: `machine-id` must exist for programs that open it; whoever boots the sprite fills it.
+  // Emptied, not removed: `machine-id` must exist for programs that open it; whoever boots the
+  // sprite fills it.
   { path: "/etc/machine-id", mode: 0o444, content: "" },
 ];
 
@@ -165,7 +166,8 @@ const devFiles: readonly RecipeFile[] = [
     content: "fish_add_path --path --prepend /.sprite/bin $HOME/.local/bin\n",
   },
   { path: "/usr/local/etc/npmrc", mode: 0o644, content: "fund=false\nupdate-notifier=false\n" },
-  // Agents commit without being asked who they are; git must not stop for it or refuse a checkout owned by another uid.
+  // Agents commit without being asked who they are; git must not stop for it or refuse a checkout
+  // owned by another uid.
   {
     path: "/etc/gitconfig",
     mode: 0o644,
@@ -182,8 +184,9 @@ const commonHooks = [
 
 const devHooks = [
   ...commonHooks,
-  // PEP 668 guards a distribution's Python against its users. A sprite belongs to one user and has undo, and agents call
-  // `pip install` globally all the time, so the marker goes. The diversion makes that outlive upgrades of the package.
+  // PEP 668 guards a distribution's Python against its users. A sprite belongs to one user and has
+  // undo, and agents call `pip install` globally all the time, so the marker goes. The diversion
+  // makes that outlive upgrades of the package.
   `for marker in /usr/lib/python3.*/EXTERNALLY-MANAGED; do
      dpkg-divert --quiet --local --rename --divert "$marker.debian" --add "$marker"
    done`,

@@ -210,7 +210,7 @@ export class Sprite implements Launcher {
   }
 
   /**
-   * The guest's root ended its own first process, or the kernel did: the box boots again, as a
+   * The guest's root ended its own first process, or the kernel did: the sprite boots again, as a
    * computer would.
    */
   #onDied(sandbox: Sandbox, reason: string): void {

@@ -1,6 +1,6 @@
 /**
  * The container's root file system: an overlay of the sprite's disk on the standard image, both
- * with shifted owners.
+ * idmapped to the sprite's own host ids.
  */
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";

@@ -1,5 +1,7 @@
 import { connect, type Socket } from "node:net";
 
+import { waitUntil } from "../../base/wait.ts";
+
 export interface RawResponse {
   status: number;
   headers: Record<string, string>;
@@ -65,11 +67,8 @@ export function readUntil(socket: Socket, done: (text: string) => boolean): Prom
   });
 }
 
-/** Waits for a condition, checking often. @throws after ten seconds */
+/** Waits for a condition. @throws after ten seconds */
 export async function eventually(condition: () => boolean, what: string): Promise<void> {
-  const deadlineMs = performance.now() + 10_000;
-  while (!condition()) {
-    if (performance.now() > deadlineMs) throw new Error(`never: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
+  const holds = await waitUntil(condition, { timeoutMs: 10_000, intervalMs: 5 });
+  if (!holds) throw new Error(`never: ${what}`);
 }

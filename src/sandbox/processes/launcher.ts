@@ -23,7 +23,10 @@ export interface LauncherOptions extends ContainerAccess {
 export interface ContainerLauncher extends Launcher {
   /** Makes what the first commands need outside of the container. */
   prepare(): Promise<void>;
-  /** Called when the container runs, with the host's id of its first process: enters it. @throws SpriteError unavailable */
+  /**
+   * Called when the container runs, with the host's id of its first process: enters it.
+   * @throws SpriteError unavailable
+   */
   start(initPid: number): Promise<void>;
   /** Ends what was started ahead. Commands end with their container. */
   stop(): Promise<void>;

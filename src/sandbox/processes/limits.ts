@@ -5,7 +5,10 @@
  * microseconds.
  */
 export const fifoBatchSize = 64;
-/** Sets made while a container is prepared: a batch would hold its start up where the run directory is no tmpfs. */
+/**
+ * Sets made while a container is prepared: a batch would hold its start up where the run directory
+ * is no tmpfs.
+ */
 export const fifoFirstBatchSize = 4;
 /** A new batch is begun when fewer sets than this are left. */
 export const fifoReserveMin = 32;

@@ -1,11 +1,11 @@
 /**
- * The local copy of a volume: a sparse file in which a block lies at its own offset, with masks in shared memory that
- * say what is valid and what is dirty. Each lane makes one over the same memory and files; every method takes the
- * image lock for as long as it touches either.
+ * The local copy of a volume: a sparse file in which a block lies at its own offset, with masks in
+ * shared memory that say what is valid and what is dirty. Each lane makes one over the same memory
+ * and files; every method takes the image lock for as long as it touches either.
  *
- * Order of a change: preserve what a running cut still needs, log the dirty bits, write the bytes, log the valid bits.
- * So a kill at any instant leaves at worst a block that is called dirty without having changed, never one that is
- * called valid without its bytes.
+ * Order of a change: preserve what a running cut still needs, log the dirty bits, write the bytes,
+ * log the valid bits. So a kill at any instant leaves at worst a block that is called dirty without
+ * having changed, never one that is called valid without its bytes.
  */
 import { fdatasyncSync, readSync } from "node:fs";
 import { assert } from "../../base/assert.ts";
@@ -18,7 +18,10 @@ import { blockMask, control, cutFlags, unitFlag, type SharedState } from "./shar
 
 export interface CacheFiles {
   blocks: number;
-  /** Holds what a running cut needs of units that were overwritten since; its content does not outlive the cut. */
+  /**
+   * Holds what a running cut needs of units that were overwritten since; its content does not
+   * outlive the cut.
+   */
   aside: number;
 }
 
@@ -144,8 +147,9 @@ export class BlockCache {
   }
 
   /**
-   * Makes everything durable that was written before the call, waiting for the disk. False, with nothing promised, while the other lane
-   * syncs, after a failure that it has to report, and on a full disk.
+   * Makes everything durable that was written before the call, waiting for the disk. False, with
+   * nothing promised, while the other lane syncs, after a failure that it has to report, and on a
+   * full disk.
    * @throws the file system's error; then no later sync counts either
    */
   trySync(): boolean {
@@ -266,7 +270,10 @@ export class BlockCache {
     if (gains) this.#gainValid(offset, end);
   }
 
-  /** Blocks of a unit that the map does not have are zeros, as they are in the sparse file: they count as valid. */
+  /**
+   * Blocks of a unit that the map does not have are zeros, as they are in the sparse file: they
+   * count as valid.
+   */
   #validBeforeWrite(unit: number): number {
     return this.state.isMapped(unit) ? this.state.valid(unit) : allBlocks;
   }
@@ -417,8 +424,9 @@ export function readFully(
 }
 
 /**
- * Writes unit by unit. One large write makes the host's page cache hold it in one large folio, and ext4 walks all blocks of a folio for
- * every small write into it: that halves the rate of random writes (measured on Linux 6.18).
+ * Writes unit by unit. One large write makes the host's page cache hold it in one large folio, and
+ * ext4 walks all blocks of a folio for every small write into it: that halves the rate of random
+ * writes (measured on Linux 6.18).
  */
 function writeRange(
   descriptor: number,

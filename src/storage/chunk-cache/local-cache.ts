@@ -1,6 +1,7 @@
 /**
- * The cache directory of one volume: `blocks` (sparse), `aside`, `residency.log`. Opens them, believes them as far as
- * the log proves them, makes them durable, and keeps the log short. The slow lane owns it.
+ * The cache directory of one volume: `blocks` (sparse), `aside`, `residency.log`. Opens them,
+ * believes them as far as the log proves them, makes them durable, and keeps the log short. The
+ * slow lane owns it.
  */
 import {
   closeSync,
@@ -189,8 +190,8 @@ export class LocalCache {
         await syncData(this.#files.blocks);
         return;
       }
-      // A record that calls blocks dirty may reach the disk before their bytes: they were valid before, so a crash
-      // leaves them old or new. One that calls blocks valid may not.
+      // A record that calls blocks dirty may reach the disk before their bytes: they were valid
+      // before, so a crash leaves them old or new. One that calls blocks valid may not.
       const isOrderFree = point.gains === words[control.flushedGains];
       if (!isOrderFree) await syncData(this.#files.blocks);
       const isLast = cache.markFlushed(point);
@@ -209,7 +210,10 @@ export class LocalCache {
     }
   }
 
-  /** Writes the log anew from memory and puts it in the old one's place. The blocks are synced; the lock is held. */
+  /**
+   * Writes the log anew from memory and puts it in the old one's place. The blocks are synced; the
+   * lock is held.
+   */
   #replaceLog(): void {
     const { state } = this.cache;
     const path = join(this.#directory, logName);
@@ -339,7 +343,10 @@ function headerFor(options: LocalCacheOptions, blocks: number): LogHeader {
 
 const orphanPrefix = "orphan-";
 
-/** Moves files that cannot be trusted to `orphan-<time>`, where a person can look at them; the oldest are deleted. */
+/**
+ * Moves files that cannot be trusted to `orphan-<time>`, where a person can look at them; the
+ * oldest are deleted.
+ */
 export function setAside(directory: string, names: readonly string[], nowMs: number): string {
   const orphan = join(
     directory,

@@ -1,6 +1,6 @@
 /**
- * What both lanes know of every unit: shared memory, touched only where units are used, so that a 100 GB volume
- * costs memory by what it holds. All of it is read and written under the image lock.
+ * What both lanes know of every unit: shared memory, touched only where units are used, so that a
+ * 100 GB volume costs memory by what it holds. All of it is read and written under the image lock.
  */
 import { blocksPerUnit, unitSizeBytes } from "../block-map/geometry.ts";
 import { assert } from "../../base/assert.ts";
@@ -30,7 +30,10 @@ export const control = {
   logReserved: 6,
   /** Not 0 between a cut's begin and its end. */
   cutRunning: 7,
-  /** Counts the times that blocks of a mapped unit became valid: their bytes must be synced before a record says so. */
+  /**
+   * Counts the times that blocks of a mapped unit became valid: their bytes must be synced before a
+   * record says so.
+   */
   validGains: 8,
   /** Not 0 while the disk is full: the guest may then only write where it has written since the last cut. */
   diskFull: 9,
@@ -39,7 +42,8 @@ export const control = {
   /** Value of `validGains` up to which the blocks were synced. */
   flushedGains: 11,
   /**
-   * Not 0 while a lane syncs. One at a time: the kernel tells of a failure once, and whoever hears of it must be the one who answers.
+   * Not 0 while a lane syncs. One at a time: the kernel tells of a failure once, and whoever hears
+   * of it must be the one who answers.
    */
   syncRunning: 12,
   /** Not 0 after a failed sync: the kernel has forgotten what was not written, so no later one counts. */
@@ -79,7 +83,10 @@ export class SharedState {
   readonly asideValid: Uint16Array;
   /** Units that got dirty since the last cut, each once. */
   readonly dirtyList: Int32Array;
-  /** What the log says is dirty since the last cut: as much as is, or more. A write inside of it needs no record. */
+  /**
+   * What the log says is dirty since the last cut: as much as is, or more. A write inside of it
+   * needs no record.
+   */
   readonly loggedDirty: Uint16Array;
 
   constructor(buffers: SharedBuffers) {

@@ -1,7 +1,8 @@
 /**
- * The fast lane: a thread that reads requests from /dev/fuse in a blocking loop and serves what is local at once. It is
- * the only reader; what it cannot serve goes to the slow lane, which writes its own replies. The loop never returns to
- * the event loop until the file system is unmounted, so nothing else may live on this thread.
+ * The fast lane: a thread that reads requests from /dev/fuse in a blocking loop and serves what is
+ * local at once. It is the only reader; what it cannot serve goes to the slow lane, which writes
+ * its own replies. The loop never returns to the event loop until the file system is unmounted, so
+ * nothing else may live on this thread.
  */
 import { readSync, writeSync } from "node:fs";
 import { parentPort, workerData, type MessagePort } from "node:worker_threads";

@@ -15,7 +15,10 @@ export const nameSizeBytesMax = 255;
 /** Files in the directory: `live` and shown checkpoints. */
 export const filesMax = 1_024;
 
-/** A disk whose syncs take longer on average gets them from the slow lane, so that reads and writes go on meanwhile. */
+/**
+ * A disk whose syncs take longer on average gets them from the slow lane, so that reads and writes
+ * go on meanwhile.
+ */
 export const inlineSyncMsMax = 0.6;
 /** Then one in so many is tried in the fast lane all the same: disks have bad moments. */
 export const inlineSyncRetryEvery = 256;

@@ -1,7 +1,7 @@
 /** The disk as a value: what an agent may do with it. `openVolume` (open-volume.ts) makes one. */
 
 export interface VolumeOptions {
-  /** A directory path; later an `s3://` URL. */
+  /** A directory's path, or its `file://` URL. */
   bucket: string;
   /** `sprites/<id>` or `images/<sha256>`. */
   prefix: string;
