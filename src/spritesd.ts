@@ -1,4 +1,5 @@
 /** The server: wires worker and control together on one machine. Run through bin/spritesd. */
+import { once } from "node:events";
 import { Command } from "commander";
 import { createLog } from "./base/log.ts";
 import { keepCompiledCode } from "./base/node-process.ts";
@@ -20,18 +21,17 @@ addServeOptions(program.command("serve"))
   .action(async (values: Record<string, unknown>) => {
     const options = serveOptionsOf(values);
     const log = createLog({ level: options.logLevel, room: "spritesd" });
+    const stopAsked = stopSignal(() => log.fatal("the stop took too long"));
     try {
-      const server = await startServer(options, log);
+      const server = await startServer(options, { log, signal: stopAsked });
       process.stdout.write(`ready http://${server.address}\n`);
       keepCompiledCode();
-      await stopSignal();
-      setTimeout(() => {
-        log.fatal("the stop took too long");
-        process.exit(1);
-      }, stopTimeoutMs).unref();
+      if (!stopAsked.aborted) await once(stopAsked, "abort");
       await server.stop();
       process.exit(0);
     } catch (error) {
+      // A start that is told to stop has undone what it did.
+      if (stopAsked.aborted) process.exit(0);
       log.fatal({ err: error }, "the server cannot go on");
       process.stderr.write(`spritesd: ${error instanceof Error ? error.message : String(error)}\n`);
       process.exit(1);
@@ -63,9 +63,19 @@ program
 
 await program.parseAsync();
 
-async function stopSignal(): Promise<void> {
-  await new Promise<void>((resolve) => {
-    for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const)
-      process.once(signal, () => resolve());
-  });
+/**
+ * Aborted by the first signal that asks for a stop, also while the server starts. The process then
+ * ends in time, whatever hangs.
+ */
+function stopSignal(onTimeout: () => void): AbortSignal {
+  const controller = new AbortController();
+  const onSignal = (): void => {
+    setTimeout(() => {
+      onTimeout();
+      process.exit(1);
+    }, stopTimeoutMs).unref();
+    controller.abort();
+  };
+  for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.once(signal, onSignal);
+  return controller.signal;
 }

@@ -7,6 +7,7 @@ import { createControl } from "../control/control.ts";
 import { createHostHelper } from "../host/host-helper.ts";
 import { chooseRuntime } from "../host/runtime.ts";
 import { createGateway, removeGatewayLeftovers, type Gateway } from "../sandbox/gateway.ts";
+import { lockDirectory } from "../storage/object-store/directory-lock.ts";
 import { openObjectStore } from "../storage/object-store/open-object-store.ts";
 import { importImage } from "../storage/volume/image.ts";
 import { limitsOf, type ServeOptions } from "./options.ts";
@@ -26,10 +27,13 @@ export interface Server {
 }
 
 /** Starts everything in order; `stop` undoes it in reverse. @throws whatever keeps the server from serving */
-export async function startServer(options: ServeOptions, log: Log): Promise<Server> {
+export async function startServer(
+  options: ServeOptions,
+  { log, signal }: { log: Log; signal: AbortSignal },
+): Promise<Server> {
   const startup = new Startup(options, log);
   try {
-    const address = await startup.run();
+    const address = await startup.run(signal);
     return { address, stop: () => startup.undo() };
   } catch (error) {
     await startup.undo();
@@ -53,11 +57,17 @@ class Startup {
       options.bucket === null ? join(dataDirectory, "bucket") : resolve(options.bucket);
   }
 
-  /** The address that is served. */
-  async run(): Promise<string> {
+  /**
+   * The address that is served.
+   * @throws the signal's reason between two steps, so that what was begun can be undone
+   */
+  async run(signal: AbortSignal): Promise<string> {
     const runtime = await this.#takeOver();
+    signal.throwIfAborted();
     const image = await this.#provideImage();
+    signal.throwIfAborted();
     const gateway = await this.#openGateway();
+    signal.throwIfAborted();
     const worker = await this.#makeWorker({ runtime, gateway, ...image });
     const { listen, urlDomain } = this.#options;
     const { dataDirectory } = this.#places;
@@ -71,6 +81,7 @@ class Startup {
     });
     this.#undoSteps.push(() => control.stop());
     await control.recover();
+    signal.throwIfAborted();
     const { address } = await control.start();
     return address;
   }
@@ -90,7 +101,7 @@ class Startup {
   async #takeOver(): Promise<RuntimeName> {
     const { dataDirectory, runDirectory } = this.#places;
     await mkdir(dataDirectory, { recursive: true, mode: 0o700 });
-    const lock = await takeServerLock(runDirectory);
+    const lock = await takeServerLock({ dataDirectory, runDirectory, lockDirectory });
     this.#undoSteps.push(lock.release);
     const runtime = await chooseRuntime(this.#options.runtime);
     await clearLeftovers({

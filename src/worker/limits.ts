@@ -24,3 +24,5 @@ export const diskSizeBytesDefault = 100 * 2 ** 30;
 export const lineBytesMax = 64 * 1024;
 /** How long an image server outlives a server that was killed: its agents end their containers meanwhile. */
 export const imageLingerMs = 5_000;
+/** A server keeps its data directory for hours; this only bears with one that is just ending. */
+export const serverLockWaitMs = 300;

@@ -1,4 +1,5 @@
-import { join, resolve } from "node:path";
+import { realpathSync } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
 
 import { shortHash } from "../base/short-hash.ts";
 
@@ -21,7 +22,7 @@ export interface Places {
 }
 
 export function placesOf(dataDirectory: string): Places {
-  const absolute = resolve(dataDirectory);
+  const absolute = realPath(resolve(dataDirectory));
   const serverHash = shortHash(absolute, 8);
   const runDirectory = join("/run/opensprites", serverHash);
   return {
@@ -32,6 +33,15 @@ export function placesOf(dataDirectory: string): Places {
     runtimeRoot: join(runDirectory, "runtime"),
     cgroupParent: `/opensprites-${serverHash}`,
   };
+}
+
+/** One directory has one place, by whatever links it is named; it need not exist yet. */
+function realPath(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return path === dirname(path) ? path : join(realPath(dirname(path)), basename(path));
+  }
 }
 
 /** Short and unique on this machine: the path of a Unix socket may hold 107 bytes. */

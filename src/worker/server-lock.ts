@@ -1,38 +1,47 @@
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
-import { errorCode } from "../base/error-code.ts";
+import { dirname } from "node:path";
 import { identifyProcess, isAlive, type ProcessIdentity } from "../base/process-identity.ts";
 import { must } from "../base/assert.ts";
 import { SpriteError } from "../contract/errors.ts";
+import { serverLockWaitMs } from "./limits.ts";
+
+/** Lasts until it is closed, or the process ends. */
+export interface DirectoryLock {
+  close(): Promise<void>;
+}
 
 /**
- * Keeps a second server away from a data directory that is in use. A killed server's lock counts
- * for nothing: it names a process by number and start time, and that process is gone.
+ * Keeps a second server away from a data directory that is in use, by whatever path it names it:
+ * the kernel locks the directory itself and unlocks it when the process ends, however it ends. The
+ * file beside the run directory only tells people who holds it.
  * @throws SpriteError conflict when another server has it
  */
-export async function takeServerLock(
-  runDirectory: string,
-): Promise<{ release: () => Promise<void> }> {
+export async function takeServerLock(options: {
+  dataDirectory: string;
+  runDirectory: string;
+  /** Null when the directory was replaced meanwhile. */
+  lockDirectory: (path: string, signal: AbortSignal) => Promise<DirectoryLock | null>;
+}): Promise<{ release: () => Promise<void> }> {
+  const { dataDirectory, runDirectory, lockDirectory } = options;
   const file = `${runDirectory}.lock`;
-  await mkdir(join(runDirectory, ".."), { recursive: true });
-  const mine = must(identifyProcess(process.pid), "this process exists");
-  // Create-only, so that of two servers starting at once just one gets it; a stale lock is removed
-  // and the race run again.
-  for (let attempt = 0; attempt < 3; attempt += 1) {
-    try {
-      await writeFile(file, JSON.stringify(mine), { flag: "wx", mode: 0o600 });
-      return { release: () => rm(file, { force: true }) };
-    } catch (error) {
-      if (errorCode(error) !== "EEXIST") throw error;
-    }
+  const signal = AbortSignal.timeout(serverLockWaitMs);
+  const directory = await lockDirectory(dataDirectory, signal).catch(async (cause: unknown) => {
+    if (!signal.aborted) throw cause;
     const holder = await readHolder(file);
-    if (holder !== null && isAlive(holder)) {
-      const message = `another server (process ${holder.pid}) uses this data directory`;
-      throw new SpriteError("conflict", message);
-    }
-    await rm(file, { force: true });
+    const who = holder !== null && isAlive(holder) ? ` (process ${holder.pid})` : "";
+    throw new SpriteError("conflict", `another server${who} uses this data directory`, { cause });
+  });
+  if (directory === null) {
+    throw new SpriteError("conflict", `${dataDirectory} was replaced while the server started`);
   }
-  throw new SpriteError("conflict", "another server is starting on this data directory");
+  await mkdir(dirname(file), { recursive: true });
+  const mine = must(identifyProcess(process.pid), "this process exists");
+  await writeFile(file, JSON.stringify(mine), { mode: 0o600 });
+  const release = async (): Promise<void> => {
+    await rm(file, { force: true });
+    await directory.close();
+  };
+  return { release };
 }
 
 async function readHolder(file: string): Promise<ProcessIdentity | null> {
