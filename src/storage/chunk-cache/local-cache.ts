@@ -217,6 +217,8 @@ export class LocalCache {
   #replaceLog(): void {
     const { state } = this.cache;
     const path = join(this.#directory, logName);
+    // It may have been deleted under us.
+    mkdirSync(this.#directory, { recursive: true });
     const descriptor = openSync(`${path}.new`, "w+");
     const { records } = writeWholeLog(descriptor, this.#header, (emit) => {
       for (let unit = 0; unit < state.unitCount; unit++) {

@@ -33,6 +33,9 @@ export class Staging {
 
   /** Writes a segment's file, synced. It counts only once `commit` names it. */
   async write(segment: number, bytes: Uint8Array): Promise<void> {
+    // The cache directory may be deleted under us: what is open of it goes on, and this directory is
+    // all that is made again.
+    mkdirSync(this.#directory, { recursive: true });
     const file = await open(this.path(segment), "w");
     try {
       await file.writeFile(bytes);
