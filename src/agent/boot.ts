@@ -53,7 +53,7 @@ export async function bootAgent(
     log,
   });
   const sessions = new Sessions({ launcher: sprite, log });
-  const health = healthRoutes(volume, log);
+  const health = healthRoutes({ volume, failure: () => sprite.failure, log });
 
   const { version } = startup;
   const routes = checkpointRoutes(sprite);

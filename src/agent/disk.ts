@@ -22,19 +22,20 @@ export class Disk {
     this.#fuseDirectory = join(options.runDirectory, "fuse");
   }
 
-  /** Serves the volume and mounts its file system, which is made first on a volume that never had one. */
+  /** Serves the volume, for `attach` to mount its file system. */
   async open(): Promise<void> {
     await mkdir(this.directory, { recursive: true });
     await mkdir(this.#fuseDirectory, { recursive: true });
     await this.#volume.mount(this.#fuseDirectory);
-    await this.attach();
   }
 
   /**
-   * Loop device and mount.
+   * Loop device and mount, unless it is mounted. The file system is made first on a volume that
+   * never had one.
    * @throws SpriteError start_failed: a file system that does not mount is never formatted again
    */
   async attach(): Promise<void> {
+    if (this.#attached) return;
     try {
       await mountBackingFile(this.#helper, {
         backingFile: join(this.#fuseDirectory, "live"),
@@ -79,6 +80,10 @@ export class Disk {
     comment: string;
     isAuto: boolean;
   }): Promise<{ pending: PendingCheckpoint; pauseMs: number }> {
+    if (!this.#attached) {
+      // Nobody writes to it, mountable or not.
+      return { pending: await this.#volume.beginCheckpoint(options), pauseMs: 0 };
+    }
     await this.#helper.run({ type: "sync_file_system", directory: this.directory });
     await this.#volume.sync();
     const start = performance.now();

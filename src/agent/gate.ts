@@ -2,37 +2,56 @@ import type { SpriteError } from "../contract/errors.ts";
 
 /**
  * Lets work through while the container runs, holds it while the container is being replaced, and
- * refuses it once the agent stops.
+ * refuses it while there is none and once the agent stops.
  */
 export class Gate {
-  #open = Promise.withResolvers<void>();
-  #isHeld = true;
+  #passage = Promise.withResolvers<void>();
+  #isDecided = false;
   #closedFor: SpriteError | null = null;
 
-  open(): void {
-    this.#isHeld = false;
-    this.#open.resolve();
+  constructor() {
+    this.#renew();
   }
 
-  /** What arrives from now on waits for the next `open`. */
+  open(): void {
+    this.#decide((passage) => passage.resolve());
+  }
+
+  /**
+   * What arrives from now on waits for the next `open` or `refuse`, as does what is waiting
+   * already.
+   */
   hold(): void {
-    // Whoever waits already waits for the same opening.
-    if (this.#isHeld) return;
-    this.#isHeld = true;
-    this.#open = Promise.withResolvers<void>();
-    this.#open.promise.catch(() => undefined);
+    if (this.#isDecided) this.#renew();
+  }
+
+  /** Ends all waiting, and refuses what arrives until the next `open` or `hold`. */
+  refuse(reason: SpriteError): void {
+    this.#decide((passage) => passage.reject(reason));
   }
 
   /** Ends all waiting, for good. */
   close(reason: SpriteError): void {
     this.#closedFor = reason;
-    this.#open.reject(reason);
-    this.#open.promise.catch(() => undefined);
+    this.refuse(reason);
   }
 
-  /** @throws SpriteError once closed */
+  /** @throws SpriteError what it was refused for, or closed for */
   async pass(): Promise<void> {
     if (this.#closedFor !== null) throw this.#closedFor;
-    await this.#open.promise;
+    await this.#passage.promise;
+  }
+
+  #decide(settle: (passage: PromiseWithResolvers<void>) => void): void {
+    if (this.#isDecided) this.#renew();
+    this.#isDecided = true;
+    settle(this.#passage);
+  }
+
+  #renew(): void {
+    this.#passage = Promise.withResolvers<void>();
+    // Nobody may be waiting when it is refused.
+    this.#passage.promise.catch(() => undefined);
+    this.#isDecided = false;
   }
 }

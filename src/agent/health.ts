@@ -1,13 +1,20 @@
+import type { SpriteError } from "../contract/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { Volume } from "../storage/volume/volume.ts";
 import { sendJson } from "./api/responses.ts";
 import type { Route } from "./api/route.ts";
 
 /**
- * What a worker asks an agent about itself: 200 when all is well, 503 with a reason when its disk
- * cannot be stored.
+ * What a worker asks an agent about itself: 200 when all is well, else 503 with what is wrong and
+ * why.
  */
-export function healthRoutes(volume: Volume, log: Log): Route[] {
+export function healthRoutes(parts: {
+  volume: Volume;
+  /** Why there is no container; null when there is. */
+  failure: () => SpriteError | null;
+  log: Log;
+}): Route[] {
+  const { volume, failure, log } = parts;
   let reason: string | null = null;
   volume.onProblem((problem) => {
     reason = problem === null ? null : `the disk cannot be stored: ${problem.message}`;
@@ -19,6 +26,11 @@ export function healthRoutes(volume: Volume, log: Log): Route[] {
       method: "GET",
       pattern: ["check"],
       handle: ({ response }) => {
+        const cause = failure();
+        if (cause !== null) {
+          sendJson(response, 503, { status: "not_started", reason: cause.message });
+          return;
+        }
         const status = reason === null ? 200 : 503;
         sendJson(response, status, { status: reason === null ? "ok" : "failing", reason });
       },

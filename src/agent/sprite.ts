@@ -39,6 +39,9 @@ export class Sprite implements Launcher {
   #sandbox: Sandbox | null = null;
   /** The one that is to follow, preparing itself while its disk is being prepared. */
   #next: Sandbox | null = null;
+  /** Why there is no container; null while there is one, or one is on its way. */
+  #failure: SpriteError | null = null;
+  #revival: Promise<void> | null = null;
   #restoring = false;
   #stopping = false;
 
@@ -46,12 +49,24 @@ export class Sprite implements Launcher {
     this.#parts = parts;
   }
 
-  /** Mounts the disk and starts the container. @throws SpriteError start_failed, disk_full */
+  /**
+   * Mounts the disk and starts the container. A sprite whose guest has wrecked it so far that this
+   * fails comes up without, if it has a checkpoint to be restored from.
+   * @throws SpriteError start_failed, disk_full
+   */
   async start(): Promise<void> {
     this.#prepareContainer();
     await this.#parts.disk.open();
-    await this.#startContainer();
-    this.#parts.views.refresh();
+    try {
+      await this.#bringUp();
+    } catch (error) {
+      if ((await this.listCheckpoints()).length === 0) throw error;
+    }
+  }
+
+  /** Why no command can run; null when they can. */
+  get failure(): SpriteError | null {
+    return this.#failure;
   }
 
   /** The container there is now, for what only looks at it. */
@@ -60,13 +75,30 @@ export class Sprite implements Launcher {
   }
 
   async launch(command: Command, options: { stdin: boolean }): Promise<PipeProcess> {
-    await this.#gate.pass();
+    await this.#pass();
     return await must(this.#sandbox, "an open gate has a container").launch(command, options);
   }
 
   async launchTerminal(command: Command, size: TerminalSize): Promise<TerminalProcess> {
-    await this.#gate.pass();
+    await this.#pass();
     return await must(this.#sandbox, "an open gate has a container").launchTerminal(command, size);
+  }
+
+  /**
+   * A command that finds no container tries once more to start one: what kept it from starting may
+   * be over. @throws SpriteError
+   */
+  async #pass(): Promise<void> {
+    if (this.#failure !== null && !this.#stopping) await this.#revive();
+    await this.#gate.pass();
+  }
+
+  /** Commands that come together share one try. */
+  async #revive(): Promise<void> {
+    this.#revival ??= this.#exclusively(async () => {
+      if (this.#failure !== null) await this.#bringUp();
+    }).finally(() => (this.#revival = null));
+    await this.#revival;
   }
 
   async listCheckpoints(): Promise<CheckpointRecord[]> {
@@ -93,7 +125,7 @@ export class Sprite implements Launcher {
       this.#parts.log.info({ checkpoint: made.id, pauseMs }, "checkpoint created");
       return made;
     });
-    this.#parts.views.refresh();
+    this.#refreshViews();
     return record;
   }
 
@@ -104,7 +136,7 @@ export class Sprite implements Launcher {
       await this.#parts.views.hide(id);
       await this.#parts.volume.deleteCheckpoint(id);
     });
-    this.#parts.views.refresh();
+    this.#refreshViews();
   }
 
   /** Says whether a restore could begin now. @throws SpriteError not_found, busy */
@@ -126,14 +158,14 @@ export class Sprite implements Launcher {
     } finally {
       this.#restoring = false;
     }
-    this.#parts.views.refresh();
+    this.#refreshViews();
   }
 
   /** Ends the container and starts it anew on the same disk. */
   async restart(): Promise<void> {
     await this.#exclusively(async () => {
       await this.#stopContainer("restart");
-      await this.#startContainer();
+      await this.#bringUp();
     });
   }
 
@@ -167,7 +199,7 @@ export class Sprite implements Launcher {
       await this.#startContainer();
     } catch (error) {
       log.error({ err: error, checkpoint: id }, "the restore failed: going back");
-      await this.#goBack(undoId);
+      await this.#goBack(undoId).catch((cause: unknown) => this.#fail(cause));
       throw error;
     }
   }
@@ -182,16 +214,50 @@ export class Sprite implements Launcher {
     await this.#startContainer();
   }
 
+  /** @throws SpriteError what commands are refused for from then on */
+  async #bringUp(): Promise<void> {
+    try {
+      await this.#endContainer(this.#sandbox);
+      await this.#parts.disk.attach();
+      await this.#startContainer();
+    } catch (error) {
+      throw this.#fail(error);
+    }
+    this.#refreshViews();
+  }
+
+  #fail(error: unknown): SpriteError {
+    this.#failure =
+      error instanceof SpriteError
+        ? error
+        : new SpriteError("start_failed", "the sprite does not start", { cause: error });
+    this.#parts.log.error({ err: error }, "the sprite runs without its container");
+    this.#gate.refuse(this.#failure);
+    return this.#failure;
+  }
+
+  /** Without a container there is nowhere to show a checkpoint; that is not the checkpoint's fault. */
+  #refreshViews(): void {
+    if (this.#failure === null) this.#parts.views.refresh();
+  }
+
   async #endContainers(): Promise<void> {
     const next = this.#next;
     this.#next = null;
-    await Promise.all([this.#sandbox?.stop(), next?.stop()]);
+    await Promise.all([this.#endContainer(this.#sandbox), this.#endContainer(next)]);
+  }
+
+  /** What it leaves behind shows in the next step that it is in the way of. */
+  async #endContainer(sandbox: Sandbox | null): Promise<void> {
+    await sandbox?.stop().catch((error: unknown) => {
+      this.#parts.log.error({ err: error }, "a container left something behind");
+    });
   }
 
   async #stopContainer(reason: string): Promise<void> {
     this.#gate.hold();
     await this.#parts.endSessions(reason);
-    await this.#sandbox?.stop();
+    await this.#endContainer(this.#sandbox);
   }
 
   #prepareContainer(): void {
@@ -206,6 +272,7 @@ export class Sprite implements Launcher {
     this.#sandbox = sandbox;
     await sandbox.start();
     void sandbox.died.then(({ reason }) => this.#onDied(sandbox, reason));
+    this.#failure = null;
     this.#gate.open();
   }
 

@@ -34,7 +34,7 @@ export async function askAgentHealth(socketPath: string, name: string): Promise<
 function readHealth(status: number, text: string): { status: string; reason: string | null } {
   // An agent without a check of its own has shown that it answers.
   if (status === 404) return { status: "ok", reason: null };
-  if (status !== 200)
+  if (status !== 200 && status !== 503)
     return { status: "unhealthy", reason: `the agent answers with status ${status}` };
   try {
     const body = agentBodySchema.parse(JSON.parse(text));

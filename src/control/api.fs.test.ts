@@ -275,6 +275,7 @@ test("check tells the truth and wakes nobody", async () => {
     [200, { status: "degraded", reason: "the bucket is away" }, "degraded", "the bucket is away"],
     [200, { status: 7 }, "unhealthy", "the agent's answer makes no sense"],
     [500, {}, "unhealthy", "the agent answers with status 500"],
+    [503, { status: "failing", reason: "the bucket is full" }, "failing", "the bucket is full"],
   ];
   for (const [status, body, expectedStatus, reason] of answers) {
     worker.agentOf(id).health = { status, body };

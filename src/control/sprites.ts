@@ -331,7 +331,11 @@ export class Sprites {
     const end: SpliceEnd = { code: 1001, reason, error };
     splices.endSprite(sprite.id, end);
     await worker.stop(sprite.id);
-    await worker.ensureRunning(spriteSpec(sprite));
+    const { socketPath } = await worker.ensureRunning(spriteSpec(sprite));
+    // An agent also serves a sprite that does not start, so that it can be restored.
+    const health = await askAgentHealth(socketPath, sprite.name);
+    if (health.status !== "not_started") return;
+    throw new SpriteError("start_failed", health.reason ?? "the sprite does not start");
   }
 
   /** Runs when nothing else of the sprite's life-cycle is under way, and only while the sprite exists. */

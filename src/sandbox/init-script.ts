@@ -20,7 +20,10 @@ export function resolverFile(nameserver: string): string {
   return `nameserver ${nameserver}\noptions timeout:2 attempts:2\n`;
 }
 
-/** argv of the first process. All values travel as arguments, so that none is ever parsed as shell code. */
+/**
+ * argv of the first process. All values travel as arguments, so that none is ever parsed as shell
+ * code.
+ */
 export function initArguments(files: InitFiles): string[] {
   return [
     busyboxPath,
@@ -44,10 +47,11 @@ umask 022
 
 # An ordinary directory, whatever stands there now.
 directory() { [ -d "$1" ] || { $b rm -f "$1"; $b mkdir -p "$1"; }; }
-# An ordinary file with exactly this content; written anew only if something differs, so that an idle boot
-# writes nothing. printf adds the final newline, which $(...) had taken away.
+# An ordinary file with exactly this content; written anew only if something differs, so that an
+# idle boot writes nothing. cmp reads no further than the first difference: the file may be larger
+# than the guest's memory.
 file() {
-  if [ -L "$1" ] || ! [ -f "$1" ] || [ "$($b cat "$1")" != "$2" ]; then
+  if [ -L "$1" ] || ! [ -f "$1" ] || ! echo "$2" | $b cmp -s - "$1"; then
     $b rm -rf "$1"
     $b printf '%s\\n' "$2" > "$1"
   fi
@@ -68,8 +72,8 @@ for d in /tmp /var/tmp /run/lock; do directory $d; $b chmod 1777 $d; done
 $b mkdir -p -m 700 /run/user/1000 && $b chown 1000:1000 /run/user/1000
 
 echo ${readyLine}
-# The reader ends when the agent is gone. Until then the shell waits, also for children it never had: that
-# reaps the orphans it inherits.
+# The reader ends when the agent is gone. Until then the shell waits, also for children it never
+# had: that reaps the orphans it inherits.
 exec 3<&0 </dev/null
 $b cat <&3 >/dev/null &
 exec 3<&-

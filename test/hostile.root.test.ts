@@ -1,0 +1,105 @@
+/**
+ * What a guest can do to itself, and a machine to a sprite, without it being lost: users-want.md,
+ * "state that can't be trusted".
+ */
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { readdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { promisify } from "node:util";
+import { childrenOf } from "./support/processes.ts";
+import { TestServer } from "./support/server.ts";
+
+const run = promisify(execFile);
+
+let server: TestServer;
+before(async () => {
+  server = await TestServer.start();
+});
+after(() => server?.close());
+
+interface Answer {
+  status: number;
+  text: string;
+}
+
+async function call(method: string, path: string): Promise<Answer> {
+  const signal = AbortSignal.timeout(30_000);
+  const response = await server.request(`/v1/sprites/${path}`, { method, signal });
+  return { status: response.status, text: await response.text() };
+}
+
+/**
+ * Does to the only running sprite's disk what keeps its root file system from being mounted the
+ * next time.
+ */
+async function wreckDisk(): Promise<void> {
+  const [agent, ...others] = await childrenOf(server.places, "sprite");
+  const sprites = join(server.places.runDirectory, "sprites");
+  const [name, ...otherNames] = await readdir(sprites);
+  assert.ok(agent !== undefined && name !== undefined && others.length + otherNames.length === 0);
+  const disk = join(sprites, name, "disk");
+  const script = `mv ${disk}/upper ${disk}/gone && touch ${disk}/upper && sync`;
+  await run("nsenter", ["--mount", `--target=${agent.pid}`, "sh", "-c", script]);
+}
+
+test("a guest that makes its own boot files huge boots", async () => {
+  const sprite = await server.client().createSprite("huge");
+  await sprite.execFile("sudo", ["truncate", "-s", "50G", "/etc/hostname"]);
+  await sprite.execFile("sudo", ["truncate", "-s", "50G", "/etc/resolv.conf"]);
+  assert.equal((await call("POST", "huge/restart")).status, 200);
+  const sizes = await sprite.execFile("stat", ["-c", "%s", "/etc/hostname", "/etc/resolv.conf"]);
+  for (const size of String(sizes.stdout).trim().split("\n")) assert.ok(Number(size) < 100, size);
+  assert.equal((await sprite.execFile("cat", ["/etc/hostname"])).stdout, "huge\n");
+  await sprite.destroy();
+});
+
+test("a sprite that does not start any more says so, and can be restored", async () => {
+  const sprite = await server.client().createSprite("wrecked");
+  await sprite.execFile("sh", ["-c", "echo good > ~/state; sync"]);
+  assert.match((await call("POST", "wrecked/checkpoint")).text, /"type":"complete"/);
+  await wreckDisk();
+  const restarted = await call("POST", "wrecked/restart");
+  assert.equal(restarted.status, 503, restarted.text);
+  assert.match(restarted.text, /start_failed/);
+  await assert.rejects(sprite.execFile("true"), "a command is refused and does not hang");
+  assert.match((await call("GET", "wrecked/check")).text, /"status":"not_started"/);
+  assert.match((await call("GET", "wrecked/checkpoints")).text, /"id":"v0"/);
+  const restored = await call("POST", "wrecked/checkpoints/v0/restore");
+  assert.match(restored.text, /"type":"complete"/);
+  assert.equal((await sprite.execFile("cat", ["/home/sprite/state"])).stdout, "good\n");
+  assert.match((await call("GET", "wrecked/check")).text, /"status":"ok"/);
+  await sprite.destroy();
+});
+
+test("a cache directory deleted under a running sprite costs nothing", async () => {
+  const sprite = await server.client().createSprite("uncached");
+  await sprite.execFile("sh", ["-c", "head -c 3000000 /dev/urandom > ~/a; sync"]);
+  assert.match((await call("POST", "uncached/checkpoint")).text, /"type":"complete"/);
+  await rm(join(server.dataDirectory, "cache"), { recursive: true });
+  const write = "head -c 3000000 /dev/urandom > ~/b; sha256sum ~/a ~/b > ~/sums; sync";
+  await sprite.execFile("sh", ["-c", write]);
+  assert.match((await call("POST", "uncached/checkpoint")).text, /"type":"complete"/);
+  assert.match((await call("GET", "uncached/check")).text, /"status":"ok"/);
+  assert.equal((await call("POST", "uncached/restart")).status, 200);
+  await sprite.execFile("sha256sum", ["-c", "--quiet", "/home/sprite/sums"]);
+  await sprite.destroy();
+});
+
+test("no other account of the machine reaches a sprite's own socket or files", async () => {
+  const sprite = await server.client().createSprite("private");
+  const sprites = join(server.places.runDirectory, "sprites");
+  for (const name of await readdir(sprites)) {
+    for (const path of ["private/dot-sprite/api.sock", "private/dot-sprite"]) {
+      const looking = run("setpriv", [
+        ...["--reuid=65534", "--regid=65534", "--clear-groups"],
+        ...["stat", join(sprites, name, path)],
+      ]);
+      await assert.rejects(looking, /Permission denied/, path);
+    }
+  }
+  const inside = await sprite.execFile("sprite-env", ["checkpoints", "list"]);
+  assert.equal(String(inside.stdout).trim(), "[]", "inside it is reached as before");
+  await sprite.destroy();
+});
