@@ -7,14 +7,16 @@
  * log the valid bits. So a kill at any instant leaves at worst a block that is called dirty without
  * having changed, never one that is called valid without its bytes.
  */
-import { fdatasyncSync, readSync } from "node:fs";
+import { fdatasyncSync } from "node:fs";
 import { assert } from "../../base/assert.ts";
 import { blockSizeBytes, blocksPerUnit, unitSizeBytes } from "../block-map/geometry.ts";
+import { rangeMask, runEnd } from "./block-masks.ts";
+import { readFully, writeFully, writeRange } from "./file-io.ts";
 import { ImageLock, type Lane } from "./image-lock.ts";
 import { allBlocks, punchBatchUnits } from "./limits.ts";
 import type { PunchHole } from "./punch-hole.ts";
-import { recordType, ResidencyLog, writeFully } from "./residency-log.ts";
-import { blockMask, control, cutFlags, unitFlag, type SharedState } from "./shared-state.ts";
+import { recordType, ResidencyLog } from "./residency-log.ts";
+import { control, cutFlags, unitFlag, type SharedState } from "./shared-state.ts";
 
 export interface CacheFiles {
   blocks: number;
@@ -389,57 +391,4 @@ export class BlockCache {
 
 function diskFullError(): Error {
   return Object.assign(new Error("the cache's disk is full"), { code: "ENOSPC", errno: -28 });
-}
-
-/** The blocks of a unit that the byte range touches. */
-function rangeMask(unit: number, start: number, end: number): number {
-  const unitStart = unit * unitSizeBytes;
-  const first = start <= unitStart ? 0 : Math.floor((start - unitStart) / blockSizeBytes);
-  const rest = end - unitStart;
-  const last = rest >= unitSizeBytes ? blocksPerUnit : Math.ceil(rest / blockSizeBytes);
-  return blockMask(first, last);
-}
-
-/** The end of the run of set bits that begins at `first`; `first` itself when its bit is not set. */
-export function runEnd(mask: number, first: number): number {
-  let end = first;
-  while (end < blocksPerUnit && (mask & (1 << end)) !== 0) end++;
-  return end;
-}
-
-/** Reads exactly; what lies behind the file's end is an error, since the file has the volume's size. */
-export function readFully(
-  descriptor: number,
-  into: Uint8Array,
-  intoOffset: number,
-  length: number,
-  at: number,
-): void {
-  let done = 0;
-  while (done < length) {
-    const read = readSync(descriptor, into, intoOffset + done, length - done, at + done);
-    if (read === 0) throw Object.assign(new Error("the cache file is too short"), { errno: -5 });
-    done += read;
-  }
-}
-
-/**
- * Writes unit by unit. One large write makes the host's page cache hold it in one large folio, and
- * ext4 walks all blocks of a folio for every small write into it: that halves the rate of random
- * writes (measured on Linux 6.18).
- */
-function writeRange(
-  descriptor: number,
-  from: Uint8Array,
-  fromOffset: number,
-  length: number,
-  at: number,
-): void {
-  for (let done = 0; done < length;) {
-    const toUnitEnd = unitSizeBytes - ((at + done) % unitSizeBytes);
-    const size = Math.min(length - done, toUnitEnd);
-    const start = fromOffset + done;
-    writeFully(descriptor, from.subarray(start, start + size), size, at + done);
-    done += size;
-  }
 }

@@ -5,7 +5,8 @@
  */
 import { assert } from "../../base/assert.ts";
 import { blockSizeBytes, blocksPerUnit, unitSizeBytes } from "../block-map/geometry.ts";
-import { readFully, type BlockCache } from "./block-cache.ts";
+import type { BlockCache } from "./block-cache.ts";
+import { readFully } from "./file-io.ts";
 import { allBlocks } from "./limits.ts";
 import { recordType } from "./residency-log.ts";
 import { control, cutFlags, unitFlag } from "./shared-state.ts";

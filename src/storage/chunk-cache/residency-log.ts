@@ -3,8 +3,9 @@
  * and dirty. Both lanes append, under the image lock; the place to append at is in shared memory,
  * so that a record that was written in part (disk full) is written over by the next.
  */
-import { fsyncSync, writeSync } from "node:fs";
+import { fsyncSync } from "node:fs";
 import { assert } from "../../base/assert.ts";
+import { writeFully } from "./file-io.ts";
 import type { Lane } from "./image-lock.ts";
 import { logReserveRecords, logSlowLaneRecords } from "./limits.ts";
 import { control, type SharedState } from "./shared-state.ts";
@@ -188,18 +189,6 @@ export function writeWholeLog(
   drain();
   fsyncSync(descriptor);
   return { records: written };
-}
-
-export function writeFully(
-  descriptor: number,
-  bytes: Uint8Array,
-  length: number,
-  at: number,
-): void {
-  let done = 0;
-  while (done < length) {
-    done += writeSync(descriptor, bytes, done, length - done, at + done);
-  }
 }
 
 const crcTable = makeCrcTable();

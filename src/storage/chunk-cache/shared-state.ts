@@ -2,8 +2,9 @@
  * What both lanes know of every unit: shared memory, touched only where units are used, so that a
  * 100 GB volume costs memory by what it holds. All of it is read and written under the image lock.
  */
-import { blocksPerUnit, unitSizeBytes } from "../block-map/geometry.ts";
 import { assert } from "../../base/assert.ts";
+import { unitSizeBytes } from "../block-map/geometry.ts";
+import { countBits } from "./block-masks.ts";
 
 /** The buffers, as they travel to another thread. */
 export interface SharedBuffers {
@@ -152,16 +153,4 @@ export class SharedState {
     if (isMapped) this.cuts[unit] = (this.cuts[unit] as number) | unitFlag.mapped;
     else this.cuts[unit] = (this.cuts[unit] as number) & ~unitFlag.mapped;
   }
-}
-
-/** The bits of the blocks `first` up to, not including, `end`. */
-export function blockMask(first: number, end: number): number {
-  assert(first >= 0 && first < end && end <= blocksPerUnit, "blocks lie in the unit");
-  return ((1 << (end - first)) - 1) << first;
-}
-
-function countBits(mask: number): number {
-  let count = 0;
-  for (let rest = mask; rest !== 0; rest &= rest - 1) count++;
-  return count;
 }
