@@ -7,7 +7,7 @@ import { FifoDirectory } from "./fifo-directory.ts";
 import { launchAttemptsMax, zygoteDelayMs, zygoteRefillDelayMs } from "./limits.ts";
 import { launchPipeProcess } from "./pipe-process.ts";
 import { ProcessGroups } from "./process-groups.ts";
-import { Runtime, type ContainerAccess } from "./runtime.ts";
+import { ContainerEntry, type ContainerAccess } from "./container-entry.ts";
 import { pipeStartFile } from "./shell-text.ts";
 import { Spawner } from "./spawner.ts";
 import { Zygote, type ZygoteParts } from "./zygote.ts";
@@ -42,7 +42,7 @@ export function createLauncher(options: LauncherOptions): ContainerLauncher {
 
 class ProcessLauncher implements ContainerLauncher {
   readonly #log: Log;
-  readonly #runtime: Runtime;
+  readonly #entry: ContainerEntry;
   readonly #fifos: FifoDirectory;
   readonly #groups: ProcessGroups;
   readonly #runDirectory: string;
@@ -53,7 +53,7 @@ class ProcessLauncher implements ContainerLauncher {
 
   constructor(options: LauncherOptions) {
     this.#log = options.log;
-    this.#runtime = new Runtime(options);
+    this.#entry = new ContainerEntry(options);
     this.#groups = new ProcessGroups(options.log);
     this.#runDirectory = options.runDirectory;
     this.#fifos = new FifoDirectory(options.fifoDirectory ?? join(options.runDirectory, "exec"), {
@@ -126,7 +126,7 @@ class ProcessLauncher implements ContainerLauncher {
 
   async #startSpawner(): Promise<Spawner> {
     try {
-      return await Spawner.start({ runtime: this.#runtime, fifos: this.#fifos, log: this.#log });
+      return await Spawner.start({ entry: this.#entry, fifos: this.#fifos, log: this.#log });
     } catch (error) {
       this.#spawner = null;
       throw error;
@@ -135,7 +135,7 @@ class ProcessLauncher implements ContainerLauncher {
 
   get #zygoteParts(): ZygoteParts {
     return {
-      runtime: this.#runtime,
+      entry: this.#entry,
       fifos: this.#fifos,
       groups: this.#groups,
       runDirectory: this.#runDirectory,

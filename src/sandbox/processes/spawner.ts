@@ -7,7 +7,7 @@ import { SpriteError } from "../../contract/errors.ts";
 import type { FifoDirectory } from "./fifo-directory.ts";
 import { fifoWriter } from "./fifo-streams.ts";
 import { reapDelayMs, spawnerStartTimeoutMs } from "./limits.ts";
-import type { Runtime } from "./runtime.ts";
+import type { ContainerEntry } from "./container-entry.ts";
 import { readStatusLines } from "./status-lines.ts";
 
 /** The process inside the container that forks commands on request. */
@@ -23,11 +23,11 @@ export class Spawner {
 
   /** @throws SpriteError unavailable */
   static async start(parts: {
-    runtime: Runtime;
+    entry: ContainerEntry;
     fifos: FifoDirectory;
     log: Log;
   }): Promise<Spawner> {
-    const { runtime, fifos, log } = parts;
+    const { entry, fifos, log } = parts;
     const slot = fifos.nextSlot();
     await fifos.makeFifo(slot, ["requests", "alive"]);
     const holder = fifos.openHolder(slot, "requests");
@@ -44,7 +44,7 @@ export class Spawner {
         },
       });
       spawner.onEnd(() => alive.close());
-      await runtime.execute("spawner", slot, spawnerStartTimeoutMs);
+      await entry.execute("spawner", slot, spawnerStartTimeoutMs);
       await withDeadline(ready.promise, {
         timeoutMs: spawnerStartTimeoutMs,
         onTimeout: () => new Error("the spawner did not become ready"),
@@ -57,7 +57,7 @@ export class Spawner {
     } finally {
       closeSync(holder);
       fifos.forget(slot, ["requests", "alive"]);
-      rmSync(runtime.processFile("spawner", slot), { force: true });
+      rmSync(entry.processFile("spawner", slot), { force: true });
     }
   }
 

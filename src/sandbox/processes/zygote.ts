@@ -10,7 +10,7 @@ import type { FifoDirectory } from "./fifo-directory.ts";
 import { launchTimeoutMs, runtimeCallTimeoutMs, zygoteStartTimeoutMs } from "./limits.ts";
 import type { ProcessGroups } from "./process-groups.ts";
 import { PseudoTerminal } from "./pseudo-terminal.ts";
-import type { Runtime } from "./runtime.ts";
+import type { ContainerEntry } from "./container-entry.ts";
 import { executableCandidates, terminalStartFile } from "./shell-text.ts";
 import { readStatusLines, type StatusLine } from "./status-lines.ts";
 import { RuntimeTerminalProcess } from "./terminal-process.ts";
@@ -18,7 +18,7 @@ import { RuntimeTerminalProcess } from "./terminal-process.ts";
 const defaultSize: TerminalSize = { columns: 80, rows: 24 };
 
 export interface ZygoteParts {
-  runtime: Runtime;
+  entry: ContainerEntry;
   fifos: FifoDirectory;
   groups: ProcessGroups;
   runDirectory: string;
@@ -44,7 +44,7 @@ export class Zygote {
   private constructor(parts: ZygoteParts, slot: number) {
     this.#parts = parts;
     this.#slot = slot;
-    const { runtime, fifos } = parts;
+    const { entry, fifos } = parts;
     // Held open at both ends, so that the line waits inside until it is read.
     this.#goFd = fifos.openHolder(slot, "go");
     this.#status = readStatusLines(fifos.openReader(slot, "status"), {
@@ -53,8 +53,8 @@ export class Zygote {
     });
     this.#ready.promise.catch(() => undefined);
     this.#terminal = new PseudoTerminal({
-      file: runtime.file,
-      args: runtime.executeArguments("zygote", slot, { terminal: true, pidFile: this.#pidFile }),
+      file: entry.file,
+      args: entry.executeArguments("zygote", slot, { terminal: true, pidFile: this.#pidFile }),
       environment: plainEnvironment,
       size: defaultSize,
     });
@@ -166,6 +166,6 @@ export class Zygote {
     closeSync(this.#goFd);
     this.#parts.fifos.forget(this.#slot, ["go", "status", "start"]);
     rmSync(this.#pidFile, { force: true });
-    rmSync(this.#parts.runtime.processFile("zygote", this.#slot), { force: true });
+    rmSync(this.#parts.entry.processFile("zygote", this.#slot), { force: true });
   }
 }

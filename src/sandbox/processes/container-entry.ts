@@ -1,11 +1,12 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 
+import type { RuntimeName } from "../../contract/agent-startup.ts";
 import { runCommand } from "../../host/command.ts";
 import { programNames } from "./shell-text.ts";
 
 export interface ContainerAccess {
-  runtime: string;
+  runtime: RuntimeName;
   /** State directory of the OCI runtime. */
   runtimeRoot: string;
   containerId: string;
@@ -25,20 +26,19 @@ export interface ContainerAccess {
  * Entering the container through the OCI runtime, so that its seccomp filter, cgroup and limits
  * hold.
  */
-export class Runtime {
+export class ContainerEntry {
   readonly #access: ContainerAccess;
 
   constructor(access: ContainerAccess) {
     this.#access = access;
   }
 
+  /** The runtime's program. */
   get file(): string {
     return this.#access.runtime;
   }
 
-  /**
-   * Runs one of the programs inside; resolves when its first process has ended. @throws HostError
-   */
+  /** Runs one of the programs inside; resolves when its first process has ended. @throws HostError */
   async execute(
     program: keyof typeof programNames,
     slot: number,
@@ -53,8 +53,8 @@ export class Runtime {
     slot: number,
     options: { terminal: boolean; pidFile?: string },
   ): string[] {
-    const { runtimeRoot, containerId, runDirectory } = this.#access;
-    const file = join(runDirectory, `${program}-${slot}.json`);
+    const { runtimeRoot, containerId } = this.#access;
+    const file = this.processFile(program, slot);
     writeFileSync(file, JSON.stringify(this.#process(program, slot, options.terminal)));
     return [
       ...["--root", runtimeRoot, "exec", "--process", file],
