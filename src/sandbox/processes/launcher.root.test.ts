@@ -361,6 +361,8 @@ test("a sprite that is out of processes says so, and recovers", async () => {
   assert.ok(await waitUntil(isRefused, { timeoutMs: 10_000 }));
   bomb.kill("SIGKILL");
   assert.equal((await bomb.exited).kind, "exited");
+  // The killed processes count until the kernel is done with them, a moment later.
+  assert.ok(await waitUntil(async () => !(await isRefused()), { timeoutMs: 10_000 }));
   const recovered = await collect(await launchSmall(["echo", "again"]));
   assert.equal(recovered.stdout.toString(), "again\n");
 });
