@@ -24,8 +24,6 @@ export interface RequestInput {
   headers?: Readonly<Record<string, string>>;
   /** Longest silence, before the answer and within it. */
   timeoutMs?: number;
-  /** What the user asked for, in words, for the message when it fails: "destroy box". */
-  purpose?: string;
 }
 
 /** HTTP to the Sprites API, on Node's own client: it starts faster than `fetch`. */

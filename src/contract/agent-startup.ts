@@ -29,7 +29,6 @@ export interface AgentStartup {
   runDirectory: string;
   /** Where the standard image is mounted, read-only, in the mount namespace the agent inherits. */
   imageDirectory: string;
-  imageHash: string;
   diskSizeBytes: number;
   /** First host uid and gid of this sprite's range of 65,536. */
   hostIdBase: number;

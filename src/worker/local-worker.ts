@@ -147,7 +147,6 @@ export class LocalWorker implements Worker {
       cacheSizeBytesMax: options.cacheSizeBytesMax,
       runDirectory,
       imageDirectory,
-      imageHash: spec.imageHash,
       diskSizeBytes: options.diskSizeBytes,
       hostIdBase: slot.hostIdBase,
       limits: options.limits,

@@ -13,7 +13,7 @@ export interface SpriteProcessOptions {
   identityFile: string;
   log: Log;
   /** Called once, when nothing of the sprite runs any more, however it ended. */
-  onEnded: (how: { expected: boolean }) => void;
+  onEnded: () => void;
 }
 
 /** One sprite's agent, from start to end, and the clearing up when it ends without having done it itself. */
@@ -59,7 +59,7 @@ export class SpriteProcess {
       if (this.#stopAsked) throw goneError();
       await mkdir(startup.runDirectory, { recursive: true, mode: 0o711 });
     } catch (error) {
-      this.#options.onEnded({ expected: false });
+      this.#options.onEnded();
       onEnded();
       throw error;
     }
@@ -79,7 +79,7 @@ export class SpriteProcess {
         await this.#clearUp(startup);
       }
       await rm(startup.runDirectory, { recursive: true, force: true });
-      this.#options.onEnded({ expected });
+      this.#options.onEnded();
       onEnded();
     });
     const { socketPath } = await child.ready();

@@ -55,10 +55,6 @@ export class ResponseReader {
     this.#handler = handler;
   }
 
-  get headSeen(): boolean {
-    return this.#state !== "head";
-  }
-
   /** @throws ResponseSyntaxError */
   push(chunk: Buffer): void {
     let bytes = chunk;

@@ -119,24 +119,8 @@ class ThreadedVolume implements Volume {
     return this.#slowLane.call("hideCheckpoint", [id]);
   }
 
-  read(offsetBytes: number, lengthBytes: number): Promise<Uint8Array> {
-    return this.#slowLane.call("read", [offsetBytes, lengthBytes]);
-  }
-
-  write(offsetBytes: number, bytes: Uint8Array): Promise<void> {
-    return this.#slowLane.call("write", [offsetBytes, bytes]);
-  }
-
   statistics(): Promise<VolumeStatistics> {
     return this.#slowLane.call("statistics", []);
-  }
-
-  getAttribute(name: string): Promise<string | null> {
-    return this.#slowLane.call("getAttribute", [name]);
-  }
-
-  setAttribute(name: string, value: string): Promise<void> {
-    return this.#slowLane.call("setAttribute", [name, value]);
   }
 
   onProblem(listener: (problem: Error | null) => void): void {

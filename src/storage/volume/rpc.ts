@@ -29,11 +29,7 @@ export interface SlowLaneCalls {
   restore(id: string): void;
   showCheckpoint(id: string): void;
   hideCheckpoint(id: string): void;
-  read(offsetBytes: number, lengthBytes: number): Uint8Array;
-  write(offsetBytes: number, bytes: Uint8Array): void;
   statistics(): VolumeStatistics;
-  getAttribute(name: string): string | null;
-  setAttribute(name: string, value: string): void;
   close(options: { discard: boolean }): void;
 }
 

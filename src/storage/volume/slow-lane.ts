@@ -117,11 +117,7 @@ class SlowLane {
       this.#server?.hide(id);
       this.#volume.hideCheckpoint(id);
     },
-    read: (offsetBytes, lengthBytes) => this.#volume.live.read(offsetBytes, lengthBytes),
-    write: (offsetBytes, bytes) => this.#volume.live.write(offsetBytes, bytes),
     statistics: () => this.#volume.statistics(),
-    getAttribute: (name) => this.#volume.getAttribute(name),
-    setAttribute: (name, value) => this.#volume.setAttribute(name, value),
     close: (options) => this.#volume.close(options),
   };
 

@@ -76,13 +76,7 @@ export interface Volume {
   /** Makes `<directory>/<id>` readable as a read-only file, until hidden. */
   showCheckpoint(id: string): Promise<void>;
   hideCheckpoint(id: string): Promise<void>;
-  /** Reads or writes outside of FUSE, in whole 4 KiB blocks: used to import an image. */
-  read(offsetBytes: number, lengthBytes: number): Promise<Uint8Array>;
-  write(offsetBytes: number, bytes: Uint8Array): Promise<void>;
   statistics(): Promise<VolumeStatistics>;
-  /** Small values stored with the map, such as the image's hash. */
-  getAttribute(name: string): Promise<string | null>;
-  setAttribute(name: string, value: string): Promise<void>;
   /** Called when background storing fails and again when it recovers (null). The volume retries by itself. */
   onProblem(listener: (problem: Error | null) => void): void;
   /** Unmounts, stores what is dirty (unless discard), stops the threads. */
