@@ -1,7 +1,6 @@
 /** ext4 as every guest disk has it. */
 import { runCommand } from "./command.ts";
-
-const formatDeadlineMs = 60_000;
+import { formatMsMax } from "./limits.ts";
 
 /**
  * A journal of this size is written around in a ring: it is what the disk costs in the bucket
@@ -27,5 +26,5 @@ export async function formatExt4(device: string, options: { label: string }): Pr
   const args = ["-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0", "-e", "remount-ro"];
   args.push("-O", "^resize_inode,sparse_super2", "-J", `size=${journalSizeMiB}`);
   args.push("-E", extended.join(","), "-L", options.label);
-  await runCommand("mkfs.ext4", [...args, device], { deadlineMs: formatDeadlineMs });
+  await runCommand("mkfs.ext4", [...args, device], { deadlineMs: formatMsMax });
 }

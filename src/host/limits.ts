@@ -44,3 +44,13 @@ export const helperCloseMsMax = 1_000;
 
 /** A helper that nobody has asked anything for this long ends; the next operation starts another. */
 export const helperIdleMsMax = 5_000;
+
+/** Making a file system, whose bitmaps may have to travel far. */
+export const formatMsMax = 60_000;
+
+/** An OCI runtime that does not tell its version within this time counts as not installed. */
+export const runtimeVersionMsMax = 10_000;
+
+/** From the start of unshare(1) until it is in its new user namespace, and how often to look. */
+export const namespaceEnterMsMax = 5_000;
+export const namespaceEnterPollMs = 1;

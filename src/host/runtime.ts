@@ -6,14 +6,13 @@ import { runtimeNames, type RuntimeName } from "../contract/agent-startup.ts";
 import { SpriteError } from "../contract/errors.ts";
 import { cgroupMode, type CgroupMode } from "./cgroups.ts";
 import { HostError, runCommand } from "./command.ts";
+import { runtimeVersionMsMax } from "./limits.ts";
 
 export interface RuntimeProbe {
   cgroups: CgroupMode;
   /** True when the program is there and answers. */
   isInstalled(name: RuntimeName): Promise<boolean>;
 }
-
-const versionDeadlineMs = 10_000;
 
 /**
  * The runtime that was asked for, or else what fits: runc wherever it is installed; crun only where
@@ -63,7 +62,7 @@ function machineProbe(): RuntimeProbe {
     cgroups: cgroupMode(),
     isInstalled: async (name) => {
       try {
-        await runCommand(name, ["--version"], { deadlineMs: versionDeadlineMs });
+        await runCommand(name, ["--version"], { deadlineMs: runtimeVersionMsMax });
         return true;
       } catch (error) {
         if (error instanceof HostError) return false;

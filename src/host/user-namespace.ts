@@ -8,10 +8,7 @@ import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { assert } from "../base/assert.ts";
-import { hostIdsPerSprite } from "./limits.ts";
-
-const enterTimeMsMax = 5_000;
-const enterPollMs = 1;
+import { hostIdsPerSprite, namespaceEnterMsMax, namespaceEnterPollMs } from "./limits.ts";
 
 /**
  * Resolves with a descriptor of the namespace. A process is needed to make one, and gone when this
@@ -30,11 +27,11 @@ export async function openMappedUserNamespace(hostIdBase: number): Promise<numbe
   });
   failed.catch(() => {});
   try {
-    const deadline = performance.now() + enterTimeMsMax;
+    const deadline = performance.now() + namespaceEnterMsMax;
     while (child.pid === undefined || readNamespace(child.pid) === own) {
       if (child.exitCode !== null) throw new Error("unshare --user refused to make a namespace");
       if (performance.now() > deadline) throw new Error("unshare --user takes too long");
-      await Promise.race([failed, sleep(enterPollMs)]);
+      await Promise.race([failed, sleep(namespaceEnterPollMs)]);
     }
     const map = `0 ${hostIdBase} ${hostIdsPerSprite}\n`;
     writeFileSync(`/proc/${child.pid}/uid_map`, map);

@@ -4,6 +4,8 @@
 export const headersTimeoutMs = 60_000;
 /** A connection without a request is kept this long for the next one. */
 export const idleConnectionTimeoutMs = 60_000;
+/** When the server closes: how long connections that remain may take to end by themselves. */
+export const closeGraceMs = 1_000;
 /**
  * After an answer to a request that was refused half-way: how long, and how much, its rest is still
  * read and dropped.

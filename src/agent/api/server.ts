@@ -6,6 +6,7 @@ import type { Log } from "../../base/log.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import { headerSizeBytesMax } from "../../contract/limits.ts";
 import {
+  closeGraceMs,
   headersTimeoutMs,
   idleConnectionTimeoutMs,
   refusedDrainBytesMax,
@@ -37,8 +38,6 @@ export interface RouterServer {
   /** Takes no more connections and breaks off those that remain after the time. */
   close(options?: { graceMs?: number }): Promise<void>;
 }
-
-const closeGraceMsDefault = 1_000;
 
 /** An HTTP server of one of the agent's sockets. */
 export function createRouterServer(options: RouterOptions): RouterServer {
@@ -92,7 +91,7 @@ class UnixSocketServer implements RouterServer {
     const timer = setTimeout(() => {
       this.#server.closeAllConnections();
       for (const socket of this.#upgraded) socket.destroy();
-    }, options.graceMs ?? closeGraceMsDefault);
+    }, options.graceMs ?? closeGraceMs);
     await closed;
     clearTimeout(timer);
   }
