@@ -3,7 +3,7 @@ import { CliError } from "./errors.ts";
 import { printable } from "./text.ts";
 import { defaultApiUrl, tokenHint, type Target } from "./target.ts";
 
-/** Turns an error answer (contract section 14.1) into words and a next step. */
+/** Turns an error answer (contract.md section 14.1) into words and a next step. */
 export function apiError(answer: {
   status: number;
   body: string;

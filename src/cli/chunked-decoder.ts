@@ -1,4 +1,4 @@
-/** Longest chunk: contract section 3.8 has frames of at most about 16 KiB. */
+/** Longest chunk: contract.md section 3.8 has frames of at most about 16 KiB. */
 const chunkSizeBytesMax = 16 * 1024 * 1024;
 const headSizeBytesMax = 64 * 1024;
 
@@ -16,7 +16,7 @@ type State = "head" | "size" | "data" | "trailer" | "rest" | "done";
 
 /**
  * Reads one HTTP/1.1 response and keeps the borders of its chunks: in HTTP exec a chunk is a frame
- * (contract section 3.8), and ordinary clients may join or split chunks.
+ * (contract.md section 3.8), and ordinary clients may join or split chunks.
  */
 export class ChunkedDecoder {
   #buffer: Buffer = Buffer.alloc(0);

@@ -21,7 +21,7 @@ export interface StoredOrg {
 }
 
 /**
- * `~/.sprites/sprites.json`, in the layout of contract section 11, so that other clients that know
+ * `~/.sprites/sprites.json`, in the layout of contract.md section 11, so that other clients that know
  * it find their place. What this client does not know is kept as it was.
  */
 export class UserConfig {

@@ -1,7 +1,7 @@
 import type { Environment } from "./target.ts";
 import { CliError } from "./errors.ts";
 
-/** What a program at a terminal needs to know of the one that shows it (contract section 11). */
+/** What a program at a terminal needs to know of the one that shows it (contract.md section 11). */
 const terminalVariables = ["TERM", "COLORTERM", "LANG", "LC_ALL"] as const;
 
 /**

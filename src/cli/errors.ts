@@ -35,7 +35,7 @@ export class BrokenPipeError extends Error {
 
 /** 128 + SIGPIPE: what a shell sees of a program whose reader has gone. */
 export const exitCodeBrokenPipe = 141;
-/** The command line names a command that this client does not have (contract section 11). */
+/** The command line names a command that this client does not have (contract.md section 11). */
 export const exitCodeUnknownCommand = 2;
 
 /** The words for stderr: a person reads sentences, a program one JSON object. */

@@ -14,7 +14,7 @@ export interface HttpExecRequest {
   sendsStdin: boolean;
 }
 
-/** Runs a command through one POST (contract section 3.8) and returns its exit code. */
+/** Runs a command through one POST (contract.md section 3.8) and returns its exit code. */
 export async function httpExec(cli: Cli, request: HttpExecRequest): Promise<number> {
   const url = new URL(cli.client.url(request.path, request.query));
   const spinner = cli.spinner("Waiting for the command");

@@ -2,7 +2,7 @@
 
 /** A cold sprite may have to be fetched from the bucket before the handshake is answered. */
 export const handshakeTimeoutMsMax = 60_000;
-/** Creating boots a sprite; contract section 14.2 gives clients 120 s. */
+/** Creating boots a sprite; contract.md section 14.2 gives clients 120 s. */
 export const createTimeoutMsMax = 120_000;
 export const requestTimeoutMsMax = 60_000;
 /** Creating, restoring and watching are streams: only silence ends them. */
@@ -13,7 +13,7 @@ export const completionTimeoutMsMax = 1_000;
 /** Above the high mark the producer is paused, below the low mark it goes on. */
 export const queueHighBytes = 1024 * 1024;
 export const queueLowBytes = 256 * 1024;
-/** A frame from the server is at most 1 MiB (contract section 3.2); this leaves room for others. */
+/** A frame from the server is at most 1 MiB (contract.md section 3.2); this leaves room for others. */
 export const frameSizeBytesMax = 16 * 1024 * 1024;
 /** One line of NDJSON is below 64 KiB by contract; ten times that is a broken server. */
 export const lineSizeBytesMax = 640 * 1024;

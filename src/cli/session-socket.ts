@@ -12,7 +12,7 @@ import {
   queueLowBytes,
 } from "./limits.ts";
 
-/** How a command's frames are read: by stream id, or as raw terminal bytes (contract section 3). */
+/** How a command's frames are read: by stream id, or as raw terminal bytes (contract.md section 3). */
 export type SessionMode = "pipe" | "terminal";
 
 export interface SessionInfo {

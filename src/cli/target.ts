@@ -38,7 +38,7 @@ export function resolveApiUrl(env: Environment, config: UserConfig): string {
 }
 
 /**
- * The token stored for the organization, else SPRITE_TOKEN, as contract section 11 says: the
+ * The token stored for the organization, else SPRITE_TOKEN, as contract.md section 11 says: the
  * variable is the fallback. An organization that was not named is the selected one, or the only one.
  */
 export function resolveTarget(sources: TargetSources): Target {

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { SpriteError } from "./errors.ts";
 import { dnsLabelLengthMax, organizationSlugLengthMax } from "./limits.ts";
 
-/** Contract section 2.1: a name is a DNS label. */
+/** contract.md section 2.1: a name is a DNS label. */
 const spriteNamePattern = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 const organizationSlugPattern = /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$/;
 

@@ -1,4 +1,4 @@
-/** The commands of one fake sprite: real local processes behind contract section 3. */
+/** The commands of one fake sprite: real local processes behind contract.md section 3. */
 import { spawn as spawnTerminal } from "@lydell/node-pty";
 import { spawn, type ChildProcess } from "node:child_process";
 import type { IncomingMessage, ServerResponse } from "node:http";
