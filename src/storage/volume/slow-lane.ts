@@ -2,6 +2,7 @@
 import { parentPort, type MessagePort } from "node:worker_threads";
 import { assert, must } from "../../base/assert.ts";
 import { keepCompiledCode } from "../../base/node-process.ts";
+import { trimMemoryRegularly } from "../../base/trim-memory.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import { FuseServer } from "../fuse/fuse-server.ts";
 import { openObjectStore } from "../object-store/open-object-store.ts";
@@ -136,4 +137,5 @@ class SlowLane {
   }
 }
 
+trimMemoryRegularly();
 new SlowLane(must(parentPort, "the slow lane is a worker thread")).listen();
