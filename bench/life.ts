@@ -4,7 +4,7 @@ import type { Sprite } from "@fly/sprites";
 import { childrenOf } from "../test/support/processes.ts";
 import { openExec } from "../test/support/websocket.ts";
 import { createSprite, nextSpriteName, podmanPeer, type Bench } from "./context.ts";
-import { residentMegabytes } from "./machine.ts";
+import { residentMegabytes, settle } from "./machine.ts";
 import { failedRow, rowOf } from "./report.ts";
 import type { Unit } from "./statistics.ts";
 
@@ -17,6 +17,7 @@ export async function runServerStart(bench: Bench): Promise<void> {
     const samples: number[] = [];
     for (let start = 0; start < bench.plan.serverStarts; start++) {
       await bench.server.stop();
+      await settle([], bench.directory);
       samples.push(await timeMs(() => bench.server.startProcess()));
     }
     bench.emit(rowOf({ name: "server_start", unit: "ms", samples }));

@@ -1,5 +1,6 @@
 /** What the bench reads of the machine: idle moments, processes, cgroups. */
-import { glob, readFile, rmdir } from "node:fs/promises";
+import { glob, readdir, readFile, rmdir } from "node:fs/promises";
+import { basename } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { runCommand } from "../src/host/command.ts";
 
@@ -34,6 +35,17 @@ async function ticksOf(pids: readonly number[]): Promise<number> {
   return ticks;
 }
 
+/** Whether the host's ext4 has a journal decides what an fsync costs it; a guest's always has one. */
+export async function hostDiskName(directory: string): Promise<string> {
+  const args = ["--noheadings", "--output", "SOURCE,FSTYPE", "--target", directory];
+  const { stdout } = await runCommand("findmnt", args, { deadlineMs: 10_000 });
+  const [source = "", type = ""] = stdout.trim().split(/\s+/);
+  if (type !== "ext4") return `host ${type}`;
+  const journals = await readdir("/proc/fs/jbd2").catch(() => []);
+  const hasJournal = journals.some((name) => name.startsWith(`${basename(source)}-`));
+  return hasJournal ? "host ext4" : "host ext4 without journal";
+}
+
 export async function residentMegabytes(pid: number): Promise<{ all: number; private: number }> {
   const text = await readFile(`/proc/${pid}/status`, "utf8");
   const kibibytes = (name: string): number =>
@@ -52,4 +64,23 @@ export async function removeCgroups(name: string): Promise<void> {
   for (const path of found.toSorted((a, b) => b.length - a.length)) {
     await rmdir(path).catch(() => undefined);
   }
+}
+
+/** Kills what this process started and waits for. A server is asked to end instead, since it has to clean up itself. */
+export async function killChildren(): Promise<void> {
+  const killTree = async (pid: number): Promise<void> => {
+    const text = await readFile(`/proc/${pid}/task/${pid}/children`, "utf8").catch(() => "");
+    for (const child of text.split(" ").map(Number)) {
+      if (child === 0) continue;
+      const command = await readFile(`/proc/${child}/cmdline`, "utf8").catch(() => "");
+      const isServer = command.includes("/spritesd");
+      if (!isServer) await killTree(child);
+      try {
+        process.kill(child, isServer ? "SIGTERM" : "SIGKILL");
+      } catch {
+        // It ended by itself.
+      }
+    }
+  };
+  await killTree(process.pid);
 }

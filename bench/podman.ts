@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
-import { runCommand } from "../src/host/command.ts";
+import { plainEnvironment, runCommand } from "../src/host/command.ts";
 import type { Cleanup } from "./cleanup.ts";
 import { removeCgroups } from "./machine.ts";
 
@@ -16,12 +16,19 @@ export class Podman {
   readonly name = "podman";
   readonly #globalArguments: readonly string[];
   readonly #createArguments: readonly string[];
+  /** Keeps what podman unpacks inside the bench's own directory. */
+  readonly #environment: Record<string, string>;
   readonly #names = new Set<string>();
   #counter = 0;
 
-  private constructor(globalArguments: readonly string[], createArguments: readonly string[]) {
+  private constructor(
+    directory: string,
+    globalArguments: readonly string[],
+    createArguments: readonly string[],
+  ) {
     this.#globalArguments = globalArguments;
     this.#createArguments = createArguments;
+    this.#environment = { ...plainEnvironment, TMPDIR: directory };
   }
 
   /** Imports the tree of the image. @throws with the reason when podman cannot run a container on this machine */
@@ -36,6 +43,7 @@ export class Podman {
     // runc and cgroupfs, because crun 1.8 and systemd want another machine than many have.
     const ways = ["--runtime", "runc", "--cgroup-manager", "cgroupfs", "--events-backend", "none"];
     const podman = new Podman(
+      directory,
       [...storage, "--tmpdir", join(directory, "tmp"), ...ways],
       [...(await allowedLimits()), "--network", "none", "--cgroup-parent", cgroupParent],
     );
@@ -121,13 +129,13 @@ export class Podman {
     const podman = ["podman", ...this.#globalArguments, "import", "--quiet", "-", image];
     const script = 'set -eo pipefail; tar -C "$1" -cf - . | "${@:2}"';
     await runCommand("bash", ["-c", script, "import", imageMount, ...podman], {
-      deadlineMs: importTimeoutMs,
+      ...{ deadlineMs: importTimeoutMs, environment: this.#environment },
     });
   }
 
   async #podman(args: readonly string[]): Promise<string> {
     const { stdout } = await runCommand("podman", [...this.#globalArguments, ...args], {
-      deadlineMs: commandTimeoutMs,
+      ...{ deadlineMs: commandTimeoutMs, environment: this.#environment },
     });
     return stdout;
   }
@@ -137,7 +145,7 @@ export class Podman {
       // A name whose container was never made is no error here.
       await this.remove(name).catch(() => undefined);
     }
-    await runCommand("umount", ["--recursive", "--lazy", this.#globalArguments[1] ?? ""], {
+    await runCommand("umount", ["--lazy", join(this.#globalArguments[1] ?? "", "overlay")], {
       deadlineMs: 10_000,
     }).catch(() => undefined);
   }

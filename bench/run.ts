@@ -18,6 +18,7 @@ import { checkpointSizes, runCheckpoints } from "./checkpoints.ts";
 import { Cleanup, say } from "./cleanup.ts";
 import { backgroundPids, createSprite, type Bench } from "./context.ts";
 import { runDisk } from "./disk.ts";
+import { hostDiskName, killChildren } from "./machine.ts";
 import { runCreate, runExec, runMemory, runServerStart } from "./life.ts";
 import { ensureMaterials } from "./materials.ts";
 import { ChrootPlace, mount, SpritePlace } from "./place.ts";
@@ -71,7 +72,10 @@ async function main(options: Options): Promise<void> {
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.once(signal, () => {
       say(`${signal}: cleaning up`);
-      void cleanup.run().then(() => process.exit(130));
+      // A command that still runs would write into what is being removed.
+      void killChildren()
+        .then(() => cleanup.run())
+        .then(() => process.exit(130));
     });
   }
   const startedAtMs = performance.now();
@@ -138,10 +142,10 @@ async function preparePodman(
 async function runSuites(bench: Bench): Promise<void> {
   await runCreate(bench);
   await runExec(bench);
+  await runServerStart(bench);
   await runPause(bench);
   await runDiskSuite(bench);
   for (const size of checkpointSizes(bench)) await runCheckpoints(bench, size);
-  await runServerStart(bench);
 }
 
 async function runDiskSuite(bench: Bench): Promise<void> {
@@ -152,7 +156,12 @@ async function runDiskSuite(bench: Bench): Promise<void> {
   await runMemory(bench, "agent_rss_mb");
   try {
     const host = await ChrootPlace.mount({
-      ...{ name: "host ext4", imageMount, directory: join(directory, "host"), cleanup },
+      ...{
+        name: await hostDiskName(directory),
+        imageMount,
+        directory: join(directory, "host"),
+        cleanup,
+      },
     });
     await runDisk({
       plan: bench.plan,
