@@ -16,6 +16,8 @@ export interface SpriteProcessOptions {
   onEnded: () => void;
 }
 
+const removal = { recursive: true, force: true, maxRetries: 10, retryDelay: 10 } as const;
+
 /** One sprite's agent, from start to end, and the clearing up when it ends without having done it itself. */
 export class SpriteProcess {
   /** Settles when nothing of the sprite runs any more. Never rejects. */
@@ -78,12 +80,23 @@ export class SpriteProcess {
         log.error({ spriteId: startup.spriteId, ...how }, "the agent ended unexpectedly");
         await this.#clearUp(startup);
       }
-      await rm(startup.runDirectory, { recursive: true, force: true });
+      await this.#removeRunDirectory(startup);
       this.#options.onEnded();
       onEnded();
     });
     const { socketPath } = await child.ready();
     return { socketPath };
+  }
+
+  /** A child that a killed agent left may still be writing there, for a moment. */
+  async #removeRunDirectory(startup: AgentStartup): Promise<void> {
+    try {
+      await rm(startup.runDirectory, removal);
+    } catch (error) {
+      // The sprite can start in what is left; the server's next start removes it.
+      const { spriteId } = startup;
+      this.#options.log.error({ err: error, spriteId }, "could not remove the run directory");
+    }
   }
 
   /** An agent that died leaves its container; without its disk it can only fail, so it goes too. */

@@ -69,6 +69,14 @@ export class FifoDirectory {
     await this.#makeSets(fifoFirstBatchSize);
   }
 
+  /**
+   * Settles when no helper is making FIFOs any more: one that outlives this process would fill a
+   * directory that others are removing.
+   */
+  async settled(): Promise<void> {
+    await this.#batch?.catch(() => undefined);
+  }
+
   /** Makes one FIFO more, beside the sets. */
   async makeFifo(slot: number, suffixList: readonly Suffix[]): Promise<void> {
     await this.#make(suffixList.map((suffix) => this.path(slot, suffix)));

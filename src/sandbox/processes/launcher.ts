@@ -81,6 +81,7 @@ class ProcessLauncher implements ContainerLauncher {
     if (zygote.status === "fulfilled") zygote.value?.stop();
     this.#spawner = null;
     this.#zygote = null;
+    await this.#fifos.settled();
   }
 
   async launch(command: Command, options: { stdin: boolean }): Promise<PipeProcess> {
