@@ -34,7 +34,9 @@ try {
     readOnly: true,
     syncIntervalMs: 0,
   });
-  volume.onProblem((problem) => log.error({ err: problem }, "the image cannot be read"));
+  volume.onProblem((problem) => {
+    if (problem !== null) log.error({ err: problem }, "the image cannot be read");
+  });
   await volume.mount(fuseDirectory);
   await mountBackingFile(helper, {
     backingFile: join(fuseDirectory, "live"),

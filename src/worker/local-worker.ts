@@ -55,7 +55,10 @@ export class LocalWorker implements Worker {
       await this.ensureRunning(spec);
     } catch (error) {
       // A create that failed leaves nothing, so that its name can be tried again.
-      await this.destroy(spec.id);
+      await this.destroy(spec.id).catch((cause: unknown) => {
+        const { log } = this.#options;
+        log.error({ err: cause, spriteId: spec.id }, "a sprite that was not made leaves something");
+      });
       throw error;
     }
   }
