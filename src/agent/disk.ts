@@ -1,10 +1,12 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { SpriteError } from "../contract/errors.ts";
 import { mountBackingFile } from "../host/block-mount.ts";
 import { formatExt4 } from "../host/ext4.ts";
 import type { HostHelper } from "../host/host-helper.ts";
 import type { CheckpointRecord, PendingCheckpoint, Volume } from "../storage/volume/volume.ts";
+import { bucketLookIntervalMs, bucketPatienceMs } from "./limits.ts";
 
 /** The sprite's ext4 file system: on a loop device over the volume's `live` file. */
 export class Disk {
@@ -14,12 +16,17 @@ export class Disk {
   readonly #helper: HostHelper;
   readonly #fuseDirectory: string;
   #attached = false;
+  /** Why nothing can be stored at the moment; null when it can. */
+  #problem: Error | null = null;
 
   constructor(options: { volume: Volume; helper: HostHelper; runDirectory: string }) {
     this.#volume = options.volume;
     this.#helper = options.helper;
     this.directory = join(options.runDirectory, "disk");
     this.#fuseDirectory = join(options.runDirectory, "fuse");
+    options.volume.onProblem((problem) => {
+      this.#problem = problem;
+    });
   }
 
   /** Serves the volume, for `attach` to mount its file system. */
@@ -85,7 +92,7 @@ export class Disk {
       return { pending: await this.#volume.beginCheckpoint(options), pauseMs: 0 };
     }
     await this.#helper.run({ type: "sync_file_system", directory: this.directory });
-    await this.#volume.sync();
+    await this.whenStored(this.#volume.sync());
     const start = performance.now();
     await this.#helper.freeze(this.directory);
     let pending: PendingCheckpoint;
@@ -108,7 +115,31 @@ export class Disk {
   /** A checkpoint of the detached, and therefore clean, file system. */
   async checkpointDetached(comment: string): Promise<CheckpointRecord> {
     const pending = await this.#volume.beginCheckpoint({ comment, isAuto: true });
-    return await pending.completed;
+    return await this.whenStored(pending.completed);
+  }
+
+  /**
+   * Waits for the bucket as long as it takes, but not for one that refuses.
+   * @throws SpriteError storage_failure: it is stored later, if the bucket ever takes it
+   */
+  async whenStored<T>(work: Promise<T>): Promise<T> {
+    const ended = new AbortController();
+    const refused = this.#refused(ended.signal);
+    refused.catch(() => undefined);
+    try {
+      return await Promise.race([work, refused]);
+    } finally {
+      ended.abort();
+    }
+  }
+
+  async #refused(signal: AbortSignal): Promise<never> {
+    for (let refusedMs = 0; refusedMs < bucketPatienceMs; refusedMs += bucketLookIntervalMs) {
+      await delay(bucketLookIntervalMs, undefined, { signal });
+      if (this.#problem === null) refusedMs = 0;
+    }
+    const message = `not in the bucket yet: ${this.#problem?.message ?? "it refuses"}`;
+    throw new SpriteError("storage_failure", message, { cause: this.#problem });
   }
 
   async close(options: { discard: boolean }): Promise<void> {

@@ -10,3 +10,10 @@ export const checkpointViewsMax = 5;
  * the upload.
  */
 export const syncIntervalMs = 1_000;
+/**
+ * How long a bucket may refuse before those who wait for it are told. A bucket that is merely slow is
+ * waited for.
+ */
+export const bucketPatienceMs = 5_000;
+/** How often that is looked at while somebody waits. */
+export const bucketLookIntervalMs = 250;

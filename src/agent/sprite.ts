@@ -119,12 +119,13 @@ export class Sprite implements Launcher {
 
   /** Settles when the checkpoint is in the bucket. */
   async createCheckpoint(comment: string): Promise<CheckpointRecord> {
-    const record = await this.#exclusively(async () => {
-      const { pending, pauseMs } = await this.#parts.disk.checkpoint({ comment, isAuto: false });
-      const made = await pending.completed;
-      this.#parts.log.info({ checkpoint: made.id, pauseMs }, "checkpoint created");
-      return made;
-    });
+    const { disk, log } = this.#parts;
+    // Its turn is over once it is made: a bucket that keeps us waiting holds up nothing else.
+    const { pending, pauseMs } = await this.#exclusively(() =>
+      disk.checkpoint({ comment, isAuto: false }),
+    );
+    const record = await disk.whenStored(pending.completed);
+    log.info({ checkpoint: record.id, pauseMs }, "checkpoint created");
     this.#refreshViews();
     return record;
   }

@@ -5,6 +5,7 @@
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { must } from "../../base/assert.ts";
 import { withDeadline } from "../../base/wait.ts";
 import { SpriteError } from "../../contract/errors.ts";
@@ -18,7 +19,7 @@ import { control } from "../chunk-cache/shared-state.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
 import { CheckpointFile } from "./checkpoint-file.ts";
 import { Cutter } from "./cutter.ts";
-import { closeTimeoutMs, garbageGraceMs, retryMsMin } from "./limits.ts";
+import { closeTimeoutMs, garbageGraceMs, restoreStoreTimeoutMs, retryMsMin } from "./limits.ts";
 import { LiveFile } from "./live-file.ts";
 import { newNonce, openMap, ownAttribute, ownAttributePrefix, stagingName } from "./open-map.ts";
 import { Publisher } from "./publisher.ts";
@@ -112,8 +113,8 @@ export class VolumeEngine {
       graceMs: options.graceMs ?? garbageGraceMs,
       nowMs: this.#nowMs,
     });
-    this.#loop = this.#makeLoop();
     const distrust = opened.distrust ?? this.local.distrust;
+    this.#loop = this.#makeLoop(distrust !== null);
     if (distrust !== null) {
       options.onProblem(
         new SpriteError("storage_failure", `local state was set aside: ${distrust}`),
@@ -219,7 +220,9 @@ export class VolumeEngine {
     } finally {
       release();
     }
-    await this.sync();
+    // It is done here. A bucket that does not take it now gets it later, as it does all writes.
+    const patience = delay(restoreStoreTimeoutMs, undefined, { ref: false });
+    await Promise.race([this.sync(), patience]);
   }
 
   /** The log frames the change, so that a crash within leaves an empty cache and not a wrong one. */
@@ -331,7 +334,7 @@ export class VolumeEngine {
     this.#map.close();
   }
 
-  #makeLoop(): StoreLoop {
+  #makeLoop(isTroubled: boolean): StoreLoop {
     const { readOnly } = this.#options;
     return new StoreLoop({
       intervalMs: Math.max(1, readOnly ? 1_000 : this.#options.syncIntervalMs),
@@ -348,6 +351,7 @@ export class VolumeEngine {
       nowMs: this.#nowMs,
       random: this.#options.random ?? Math.random,
       retryMsMin: this.#options.retryMsMin ?? retryMsMin,
+      isTroubled,
     });
   }
 

@@ -33,3 +33,5 @@ export const readAttemptsMax = 100;
 export const roomForWriteBytes = 64 * 1024 * 1024;
 /** An import writes this much at a time. */
 export const importPieceBytes = 1024 * 1024;
+/** How long a restore waits for the bucket to have it; the sprite is down meanwhile. */
+export const restoreStoreTimeoutMs = 3_000;

@@ -29,6 +29,8 @@ export interface StoreLoopOptions {
   random: () => number;
   /** The first pause after a failure. */
   retryMsMin: number;
+  /** A problem was told when the volume was opened: it is over with the first store that works. */
+  isTroubled: boolean;
 }
 
 interface Waiter {
@@ -44,12 +46,14 @@ export class StoreLoop {
   #wake: (() => void) | null = null;
   #isWanted = false;
   #failures = 0;
+  #isTroubled: boolean;
   #fenced: Error | null = null;
   #tidiedAtMs = 0;
   #ended: Promise<void> = Promise.resolve();
 
   constructor(options: StoreLoopOptions) {
     this.#options = options;
+    this.#isTroubled = options.isTroubled;
   }
 
   start(): void {
@@ -100,7 +104,8 @@ export class StoreLoop {
       this.#isWanted = false;
       try {
         await this.#store(signal);
-        if (this.#failures > 0) this.#options.onProblem(null);
+        if (this.#isTroubled) this.#options.onProblem(null);
+        this.#isTroubled = false;
         this.#failures = 0;
       } catch (error) {
         if (signal.aborted) return;
@@ -142,6 +147,7 @@ export class StoreLoop {
     }
     // Told once for a row of failures.
     if (this.#failures === 1) this.#options.onProblem(error);
+    this.#isTroubled = true;
   }
 
   #rejectAll(error: Error): void {
