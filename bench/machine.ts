@@ -2,8 +2,10 @@
 import { glob, readdir, readFile, rmdir } from "node:fs/promises";
 import { basename } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { waitUntil } from "../src/base/wait.ts";
 import { runCommand } from "../src/host/command.ts";
 
+const serverEndTimeoutMs = 12_000;
 const quietTicksMax = 4;
 const quietWindowMs = 300;
 const quietTimeoutMs = 8_000;
@@ -66,21 +68,49 @@ export async function removeCgroups(name: string): Promise<void> {
   }
 }
 
-/** Kills what this process started and waits for. A server is asked to end instead, since it has to clean up itself. */
+/** Kills what this process started, except servers: those end by themselves when asked, and clean up. */
 export async function killChildren(): Promise<void> {
   const killTree = async (pid: number): Promise<void> => {
-    const text = await readFile(`/proc/${pid}/task/${pid}/children`, "utf8").catch(() => "");
-    for (const child of text.split(" ").map(Number)) {
-      if (child === 0) continue;
-      const command = await readFile(`/proc/${child}/cmdline`, "utf8").catch(() => "");
-      const isServer = command.includes("/spritesd");
-      if (!isServer) await killTree(child);
-      try {
-        process.kill(child, isServer ? "SIGTERM" : "SIGKILL");
-      } catch {
-        // It ended by itself.
-      }
+    for (const child of await childrenOf(pid)) {
+      if (await isServer(child)) continue;
+      await killTree(child);
+      signal(child, "SIGKILL");
     }
   };
   await killTree(process.pid);
+}
+
+/** Ends servers that nobody else has ended, such as one that a signal met while it was starting. */
+export async function endServers(): Promise<void> {
+  const servers: number[] = [];
+  for (const child of await childrenOf(process.pid)) {
+    if (await isServer(child)) servers.push(child);
+  }
+  for (const pid of servers) signal(pid, "SIGTERM");
+  const haveEnded = async (): Promise<boolean> => {
+    const left = await childrenOf(process.pid);
+    return !servers.some((pid) => left.includes(pid));
+  };
+  await waitUntil(haveEnded, { timeoutMs: serverEndTimeoutMs });
+}
+
+async function childrenOf(pid: number): Promise<number[]> {
+  const text = await readFile(`/proc/${pid}/task/${pid}/children`, "utf8").catch(() => "");
+  return text
+    .split(" ")
+    .map(Number)
+    .filter((child) => child > 0);
+}
+
+async function isServer(pid: number): Promise<boolean> {
+  const command = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
+  return command.includes("/spritesd");
+}
+
+function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch {
+    // It ended by itself.
+  }
 }

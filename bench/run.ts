@@ -18,7 +18,7 @@ import { checkpointSizes, runCheckpoints } from "./checkpoints.ts";
 import { Cleanup, say } from "./cleanup.ts";
 import { backgroundPids, createSprite, type Bench } from "./context.ts";
 import { runDisk } from "./disk.ts";
-import { hostDiskName, killChildren } from "./machine.ts";
+import { endServers, hostDiskName, killChildren } from "./machine.ts";
 import { runCreate, runExec, runMemory, runServerStart } from "./life.ts";
 import { ensureMaterials } from "./materials.ts";
 import { ChrootPlace, mount, SpritePlace } from "./place.ts";
@@ -97,7 +97,11 @@ async function prepare(options: Options, state: { cleanup: Cleanup; rows: Row[] 
   });
   const image = await ensureImage("bench", { log: { info: say } });
   const directory = await mkdtemp(join(parentDirectory, "opensprites-bench-"));
-  cleanup.add(`remove ${directory}`, () => rm(directory, { recursive: true, force: true }));
+  cleanup.add(`remove ${directory}`, async () => {
+    await endServers();
+    // What a killed command still had in its hands may appear a moment later.
+    await rm(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 300 });
+  });
   const imageMount = join(directory, "image");
   await mkdir(imageMount);
   await mount(["-t", "erofs", "-o", "loop,ro", image.path, imageMount], {
