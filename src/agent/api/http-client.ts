@@ -33,6 +33,7 @@ export class HttpClient implements SessionClient {
   #queuedBytes = 0;
   #end: SessionEnd | null = null;
   #isPumping = false;
+  #hasWritten = false;
 
   /** `onDrained` is called whenever nothing waits any more. */
   constructor(response: ServerResponse, onDrained: () => void) {
@@ -85,11 +86,15 @@ export class HttpClient implements SessionClient {
   async #sendAll(): Promise<void> {
     for (;;) {
       await sleep(httpFrameGapMs);
-      if (this.#queue.length === 0 && this.#end !== null) await sleep(httpExitGapMs);
+      // With nothing before it, the exit frame is alone anyway.
+      if (this.#queue.length === 0 && this.#end !== null && this.#hasWritten) {
+        await sleep(httpExitGapMs);
+      }
       const waiting = this.#queue.shift();
       if (waiting === undefined || this.#response.destroyed) break;
       const { stream, parts, sizeBytes } = waiting;
       const isTaken = this.#response.write(encodeOutputFrame(stream, Buffer.concat(parts)));
+      this.#hasWritten = true;
       this.#queuedBytes -= sizeBytes + parts.length * queuedFrameCostBytes;
       if (!isTaken && !this.#response.destroyed) await this.#drain();
     }
