@@ -56,6 +56,22 @@ test("an agent killed under its container is replaced, and its clients get an er
   assert.equal(stdout, "kept\n");
 });
 
+test("a box whose first process is ended boots again, and its sessions are told", async () => {
+  const sprite = await server.client().createSprite("reboot");
+  await sprite.execFile("sh", ["-c", "echo kept > ~/file; sync"]);
+  const outcome = sprite.execFile("sleep", ["60"]).then(
+    () => "exit 0",
+    () => "error",
+  );
+  // The first process waits for the reader of its lifeline, the oldest of its children.
+  const end = "kill -9 $(cut -d ' ' -f 1 /proc/1/task/1/children)";
+  await sprite.execFile("sudo", ["sh", "-c", end]).catch(() => undefined);
+  assert.equal(await outcome, "error");
+  const { stdout } = await sprite.execFile("sh", ["-c", "cat ~/file"]);
+  assert.equal(stdout, "kept\n");
+  assert.ok(server.log.some((line) => line.includes("the container ended by itself")));
+});
+
 test("an image server that dies takes no sprite's data with it", async () => {
   const sprite = await server.client().createSprite("imageless");
   await sprite.execFile("sh", ["-c", "echo kept > ~/file; sync"]);
