@@ -3,6 +3,7 @@ import { dirname } from "node:path";
 
 import Database from "better-sqlite3";
 
+import { SpriteError } from "../contract/errors.ts";
 import { databaseBusyTimeoutMs } from "./limits.ts";
 
 export type Sqlite = Database.Database;
@@ -83,4 +84,15 @@ function migrate(database: Sqlite, path: string): void {
     database.pragma(`user_version = ${migrations.length}`);
   });
   run.immediate();
+}
+
+/** True when the disk had no room for what was to be written. */
+export function isDiskFull(error: unknown): boolean {
+  return error instanceof Database.SqliteError && error.code === "SQLITE_FULL";
+}
+
+/** What a user can act on, where that is known; otherwise the error as it is. */
+export function translateDatabaseError(error: unknown): unknown {
+  if (!isDiskFull(error)) return error;
+  return new SpriteError("disk_full", "the server's disk is full", { cause: error });
 }

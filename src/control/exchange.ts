@@ -1,3 +1,4 @@
+import { translateDatabaseError } from "./database.ts";
 import type { IncomingMessage } from "node:http";
 
 import type { Log } from "../base/log.ts";
@@ -35,7 +36,8 @@ export class Exchange {
   }
 
   /** What the client is told. Failures of ours go to the log with their cause. */
-  describeError(error: unknown): { status: number; body: ErrorBody; headers: AddedHeaders } {
+  describeError(cause: unknown): { status: number; body: ErrorBody; headers: AddedHeaders } {
+    const error = translateDatabaseError(cause);
     const { status, body } = errorResponse(error);
     if (status >= 500) {
       this.#log.error({ requestId: this.requestId, err: error }, "answer request");

@@ -21,6 +21,7 @@ import type { OpenSplices, SpliceEnd } from "./splice/open-splices.ts";
 import type { Worker, WorkerStatusEvent } from "../worker/worker.ts";
 import { askAgentHealth } from "./agent-health.ts";
 import { checkStartTimeoutMs, destroyWaitMsMax } from "./limits.ts";
+import { isDiskFull } from "./database.ts";
 import type { Organization } from "./organization.ts";
 import type { Organizations } from "./organizations.ts";
 import { randomSpriteId } from "./random-ids.ts";
@@ -169,11 +170,22 @@ export class Sprites {
    */
   async destroy(organization: Organization, name: string): Promise<void> {
     const sprite = this.find(organization, name);
-    organization.setSpriteDestroying(sprite.id);
+    await this.#markDestroying(organization, sprite.id);
     const error = new SpriteError("not_found", "the sprite was deleted");
     this.#options.splices.endSprite(sprite.id, { code: 1001, reason: "sprite deleted", error });
     const removed = this.#forget(organization, sprite.id);
     await settlesWithin(removed, destroyWaitMsMax);
+  }
+
+  /** A full disk has no room for the mark; the sprite's own bytes make it, since they are to go. */
+  async #markDestroying(organization: Organization, spriteId: string): Promise<void> {
+    try {
+      organization.setSpriteDestroying(spriteId);
+    } catch (error) {
+      if (!isDiskFull(error)) throw error;
+      await this.#options.worker.destroy(spriteId);
+      organization.setSpriteDestroying(spriteId);
+    }
   }
 
   /** A cold boot: processes end, the disk stays. @throws SpriteError not_found, start_failed */
