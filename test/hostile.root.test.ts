@@ -4,7 +4,8 @@
  */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { readdir, rm } from "node:fs/promises";
+import { chmod, mkdtemp, readdir, rm, stat, truncate } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
@@ -85,6 +86,35 @@ test("a cache directory deleted under a running sprite costs nothing", async () 
   assert.equal((await call("POST", "uncached/restart")).status, 200);
   await sprite.execFile("sha256sum", ["-c", "--quiet", "/home/sprite/sums"]);
   await sprite.destroy();
+});
+
+test("a restore from a damaged checkpoint says so and goes back", async () => {
+  const sprite = await server.client().createSprite("damaged");
+  await sprite.execFile("sh", ["-c", "echo one > ~/state; sync"]);
+  assert.match((await call("POST", "damaged/checkpoint")).text, /"type":"complete"/);
+  const bucket = join(server.dataDirectory, "bucket/sprites");
+  for (const path of await readdir(bucket, { recursive: true })) {
+    if (/\/data\/..\/./.test(path)) await truncate(join(bucket, path), 100);
+  }
+  await sprite.execFile("sh", ["-c", "echo two > ~/state; sync"]);
+  const restored = await call("POST", "damaged/checkpoints/v0/restore");
+  assert.match(restored.text, /"type":"error"/);
+  assert.equal((await sprite.execFile("cat", ["/home/sprite/state"])).stdout, "two\n");
+  await sprite.destroy();
+});
+
+test("a data directory that everybody may enter keeps its sprites' bytes to itself", async () => {
+  const dataDirectory = await mkdtemp(join(tmpdir(), "opensprites-open-"));
+  await chmod(dataDirectory, 0o755);
+  const open = await TestServer.start({ dataDirectory });
+  try {
+    for (const name of ["bucket", "cache", "orgs"]) {
+      const { mode } = await stat(join(dataDirectory, name));
+      assert.equal(mode & 0o777, 0o700, name);
+    }
+  } finally {
+    await open.close();
+  }
 });
 
 test("no other account of the machine reaches a sprite's own socket or files", async () => {

@@ -83,7 +83,7 @@ export class LocalCache {
   }
 
   static open(options: LocalCacheOptions): LocalCache {
-    mkdirSync(options.directory, { recursive: true });
+    mkdirSync(options.directory, { recursive: true, mode: 0o700 });
     return new LocalCache(options, openFiles(options));
   }
 
@@ -219,7 +219,7 @@ export class LocalCache {
     const { state } = this.cache;
     const path = join(this.#directory, logName);
     // It may have been deleted under us.
-    mkdirSync(this.#directory, { recursive: true });
+    mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
     const descriptor = openSync(`${path}.new`, "w+");
     const { records } = writeWholeLog(descriptor, this.#header, (emit) => {
       for (let unit = 0; unit < state.unitCount; unit++) {

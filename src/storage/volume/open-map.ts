@@ -54,7 +54,7 @@ export const stagingName = "staging";
  */
 export async function openMap(options: OpenMapOptions): Promise<OpenedMap> {
   const { store, prefix, cacheDirectory } = options;
-  mkdirSync(cacheDirectory, { recursive: true });
+  mkdirSync(cacheDirectory, { recursive: true, mode: 0o700 });
   const tagged = await store.getWithEtag(headKey(prefix));
   const local = openLocal(options);
   if (tagged === null) {

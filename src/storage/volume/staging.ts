@@ -12,7 +12,7 @@ export class Staging {
 
   constructor(directory: string) {
     this.#directory = directory;
-    mkdirSync(directory, { recursive: true });
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
   }
 
   /** Takes up what an earlier process left: files that the map names wait, others belong to no cut. */
@@ -35,7 +35,7 @@ export class Staging {
   async write(segment: number, bytes: Uint8Array): Promise<void> {
     // The cache directory may be deleted under us: what is open of it goes on, and this directory is
     // all that is made again.
-    mkdirSync(this.#directory, { recursive: true });
+    mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
     const file = await open(this.path(segment), "w");
     try {
       await file.writeFile(bytes);
