@@ -129,15 +129,11 @@ function configOf(directory: string, id: string, pidsMax: number): object {
   };
   return {
     ...config,
-    // The first process only has to stay, and to reap what is left to it.
+    // The first process only has to stay, and to reap what is left to it: it waits, since BusyBox's
+    // shell cannot be made to ignore SIGCHLD.
     process: {
       ...config.process,
-      args: [
-        "/.sprite/bin/busybox",
-        "sh",
-        "-c",
-        "trap '' CHLD; exec /.sprite/bin/busybox sleep 3600",
-      ],
+      args: ["/.sprite/bin/busybox", "sh", "-c", "/.sprite/bin/busybox sleep 3600 & wait $!"],
     },
     mounts: [...config.mounts, usr],
   };
