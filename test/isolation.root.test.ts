@@ -1,6 +1,10 @@
 /** What a sprite cannot do: see or reach another, the server, the machine. And what it can: the internet, here a stand-in. */
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { access } from "node:fs/promises";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { promisify } from "node:util";
 import type { Sprite } from "@fly/sprites";
 import {
   createInternet,
@@ -9,6 +13,7 @@ import {
   publicName,
   type Internet,
 } from "./support/internet.ts";
+import { spriteRunDirectory } from "../src/worker/places.ts";
 import { TestServer } from "./support/server.ts";
 
 let internet: Internet;
@@ -34,6 +39,18 @@ after(async () => {
 async function shell(sprite: Sprite, script: string): Promise<string> {
   return String((await sprite.execFile("sh", ["-c", script])).stdout);
 }
+
+test("users of the machine reach neither the agent nor the API inside", async () => {
+  const { id } = (await (await server.request("/v1/sprites/one")).json()) as { id: string };
+  const runDirectory = spriteRunDirectory(server.places, id);
+  const sockets = ["agent.sock", "private/dot-sprite/api.sock"];
+  for (const socket of sockets.map((name) => join(runDirectory, name))) {
+    await access(socket);
+    const asNobody = ["--reuid", "65534", "--regid", "65534", "--clear-groups"];
+    const refused = promisify(execFile)("setpriv", [...asNobody, "test", "-w", socket]);
+    await assert.rejects(refused, { code: 1 });
+  }
+});
 
 /** Tries a TCP connection from inside; "connected" or how it failed. */
 async function connect(sprite: Sprite, host: string, port: number): Promise<string> {

@@ -1,7 +1,9 @@
 /** The first day of a sprite, through the official SDK: create, use, wreck, restore, destroy. */
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
 import { ExecError, type Sprite } from "@fly/sprites";
+import { childrenOf } from "./support/processes.ts";
 import { TestServer } from "./support/server.ts";
 import { checkpointId, drainStream } from "./support/streams.ts";
 
@@ -39,6 +41,15 @@ test("root is one sudo away and is root on the whole file system", async () => {
 test("the disk has 100 GB", async () => {
   const { stdout } = await sprite.execFile("sh", ["-c", "df --output=size -B1G / | tail -1"]);
   assert.ok(Number(stdout) >= 95 && Number(stdout) <= 105, String(stdout));
+});
+
+test("an agent takes little memory of its own", async () => {
+  for (const { pid } of await childrenOf(server.places, "sprite")) {
+    const status = await readFile(`/proc/${pid}/status`, "utf8");
+    const ownKiB = Number(/^RssAnon:\s+(\d+)/m.exec(status)?.[1]);
+    // Some 50 MB; each library too many in it, or code that is not compiled ahead, adds 10 to 50.
+    assert.ok(ownKiB > 0 && ownKiB < 75 * 1024, `${ownKiB} KiB`);
+  }
 });
 
 test("a checkpoint brings back a box whose /usr and /etc are gone", async () => {
