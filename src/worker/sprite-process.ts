@@ -45,12 +45,15 @@ export class SpriteProcess {
     return await this.#ready;
   }
 
-  /** True when the disk's last state is in the bucket. */
-  async stop(options: { discard: boolean }): Promise<boolean> {
+  /** Ends the sprite's processes; its disk is stored unless it is to be discarded. */
+  async stop(options: { discard: boolean }): Promise<void> {
     this.#stopAsked = true;
     const synced = await this.#child?.stop({ ...options, timeoutMs: agentStopTimeoutMs });
     await this.ended;
-    return synced ?? false;
+    if (synced === false && !options.discard) {
+      // They are on this machine's disk, and the next start stores them.
+      this.#options.log.warn("the sprite's last changes are not in the bucket yet");
+    }
   }
 
   async #start(onEnded: () => void): Promise<{ socketPath: string }> {

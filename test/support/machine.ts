@@ -1,5 +1,6 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { identifyProcess } from "../../src/base/process-identity.ts";
 import { runCommand } from "../../src/host/command.ts";
 import type { Places } from "../../src/worker/places.ts";
 
@@ -32,6 +33,8 @@ export async function tracesOf(places: Places): Promise<string[]> {
   );
 
   for (const pid of (await readdir("/proc")).filter((name) => /^\d+$/.test(name))) {
+    // Dead and not reaped yet is no trace: reaping is for the machine's own init.
+    if (identifyProcess(Number(pid)) === null) continue;
     const [command, cgroup] = await Promise.all(
       ["cmdline", "cgroup"].map((file) =>
         readFile(join("/proc", pid, file), "utf8").catch(() => ""),
