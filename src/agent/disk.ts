@@ -91,7 +91,7 @@ export class Disk {
       // Nobody writes to it, mountable or not.
       return { pending: await this.#volume.beginCheckpoint(options), pauseMs: 0 };
     }
-    await this.#helper.run({ type: "sync_file_system", directory: this.directory });
+    await this.#syncFileSystem();
     await this.whenStored(this.#volume.sync());
     const start = performance.now();
     await this.#helper.freeze(this.directory);
@@ -102,6 +102,16 @@ export class Disk {
       await this.#helper.thaw(this.directory);
     }
     return { pending, pauseMs: performance.now() - start };
+  }
+
+  async #syncFileSystem(): Promise<void> {
+    try {
+      await this.#helper.run({ type: "sync_file_system", directory: this.directory });
+    } catch (cause) {
+      const reason = this.#problem === null ? "" : `: ${this.#problem.message}`;
+      const message = `the sprite's file system cannot be written${reason}`;
+      throw new SpriteError("storage_failure", message, { cause });
+    }
   }
 
   /**
