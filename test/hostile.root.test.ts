@@ -4,7 +4,17 @@
  */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { chmod, mkdtemp, readdir, rm, stat, truncate } from "node:fs/promises";
+import {
+  chmod,
+  mkdtemp,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  truncate,
+  writeFile,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -100,6 +110,28 @@ test("a restore from a damaged checkpoint says so and goes back", async () => {
   const restored = await call("POST", "damaged/checkpoints/v0/restore");
   assert.match(restored.text, /"type":"error"/);
   assert.equal((await sprite.execFile("cat", ["/home/sprite/state"])).stdout, "two\n");
+  await sprite.destroy();
+});
+
+test("a sprite whose disk another server has taken over stops and says why", async () => {
+  const sprite = await server.client().createSprite("fenced");
+  const { id } = JSON.parse((await call("GET", "fenced")).text) as { id: string };
+  await sprite.execFile("sh", ["-c", "echo stored > ~/state; sync"]);
+  assert.match((await call("POST", "fenced/checkpoint")).text, /"type":"complete"/);
+  const file = join(server.dataDirectory, "bucket/sprites", id, "head.json");
+  const head = JSON.parse(await readFile(file, "utf8")) as { nonce: string; writer: string };
+  const nonce = head.nonce.replaceAll(/[0-7]/g, (digit) => String((Number(digit) + 1) % 8));
+  const writer = "0123456789abcdef";
+  await writeFile(`${file}.new`, JSON.stringify({ ...head, nonce, writer }));
+  await rename(`${file}.new`, file);
+
+  const spinning = sprite.execFile("sh", ["-c", "while date > ~/lost; do sync; sleep 0.1; done"]);
+  await assert.rejects(spinning, "the guest is stopped");
+  assert.match((await call("POST", "fenced/exec?cmd=true")).text, /"unavailable".*taken over/);
+  assert.match((await call("GET", "fenced/check")).text, /"not_started".*taken over/);
+  assert.equal((await call("POST", "fenced/restart")).status, 200);
+  const { stdout } = await sprite.execFile("sh", ["-c", "cat ~/state; ls ~/lost || true"]);
+  assert.equal(stdout, "stored\n");
   await sprite.destroy();
 });
 

@@ -42,11 +42,17 @@ export class Sprite implements Launcher {
   /** Why there is no container; null while there is one, or one is on its way. */
   #failure: SpriteError | null = null;
   #revival: Promise<void> | null = null;
+  /** Why no container may ever run here again; null while one may. */
+  #fencedBy: SpriteError | null = null;
   #restoring = false;
   #stopping = false;
 
   constructor(parts: SpriteParts) {
     this.#parts = parts;
+    parts.volume.onProblem((problem) => {
+      const isFenced = problem instanceof SpriteError && problem.details["isFenced"] === true;
+      if (isFenced && this.#fencedBy === null) this.#fence(problem);
+    });
   }
 
   /**
@@ -215,6 +221,18 @@ export class Sprite implements Launcher {
     await this.#startContainer();
   }
 
+  /** Whatever the guest would still write is lost: it is stopped and told why (design.md section 7). */
+  #fence(cause: SpriteError): void {
+    const reason = "another server has taken over this sprite's disk; restart it to have it here";
+    this.#fencedBy = new SpriteError("unavailable", reason, { cause });
+    this.#gate.hold();
+    this.#exclusively(() => this.#stopContainer(reason))
+      .then(() => this.#fail(this.#fencedBy))
+      .catch((error: unknown) => {
+        this.#parts.log.error({ err: error }, "a fenced sprite is stopping anyway");
+      });
+  }
+
   /** @throws SpriteError what commands are refused for from then on */
   async #bringUp(): Promise<void> {
     try {
@@ -268,6 +286,7 @@ export class Sprite implements Launcher {
   }
 
   async #startContainer(): Promise<void> {
+    if (this.#fencedBy !== null) throw this.#fencedBy;
     const sandbox = this.#next ?? this.#parts.makeSandbox();
     this.#next = null;
     this.#sandbox = sandbox;

@@ -30,10 +30,15 @@ export interface PublisherOptions {
   nowMs: () => number;
 }
 
-/** Another writer has changed the head: nothing of ours may go there any more. */
+/**
+ * Another writer has changed the head: nothing of ours may go there any more. `isFenced` in its details
+ * tells it from other failures, also on another thread.
+ */
 export class FencedError extends SpriteError {
   constructor() {
-    super("storage_failure", "another writer has taken over this volume in the bucket");
+    super("storage_failure", "another writer has taken over this volume in the bucket", {
+      details: { isFenced: true },
+    });
   }
 }
 

@@ -77,7 +77,10 @@ export interface Volume {
   showCheckpoint(id: string): Promise<void>;
   hideCheckpoint(id: string): Promise<void>;
   statistics(): Promise<VolumeStatistics>;
-  /** Called when background storing fails and again when it recovers (null). The volume retries by itself. */
+  /**
+   * Called when background storing fails and again when it recovers (null). The volume retries by
+   * itself, unless the details say `isFenced`: then another writer has the volume, for good.
+   */
   onProblem(listener: (problem: Error | null) => void): void;
   /** Unmounts, stores what is dirty (unless discard), stops the threads. */
   close(options: { discard: boolean }): Promise<void>;
