@@ -49,3 +49,5 @@ export const terminalPollMs = 100;
 export const terminalHeldGraceMs = 300;
 
 export const runtimeCallTimeoutMs = 20_000;
+/** What the runtime takes at most to pass a new terminal size on; input sent after it waits that long. */
+export const resizeRelayMs = 40;

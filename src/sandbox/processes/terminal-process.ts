@@ -2,7 +2,7 @@ import type { Readable } from "node:stream";
 
 import { identifyProcess, isAlive } from "../../base/process-identity.ts";
 import type { ExitStatus, TerminalProcess, TerminalSize } from "../process.ts";
-import { terminalHeldGraceMs, terminalPollMs } from "./limits.ts";
+import { resizeRelayMs, terminalHeldGraceMs, terminalPollMs } from "./limits.ts";
 import type { ProcessGroups } from "./process-groups.ts";
 import type { PseudoTerminal } from "./pseudo-terminal.ts";
 
@@ -15,6 +15,11 @@ export class RuntimeTerminalProcess implements TerminalProcess {
   readonly #terminal: PseudoTerminal;
   readonly #groups: ProcessGroups;
   #ended = false;
+  /** When the last change of size has surely reached the command. */
+  #resizedAtMs = -Infinity;
+  /** Input that waits for a change of size that came before it. */
+  readonly #heldInput: Array<{ dueMs: number; send: () => void }> = [];
+  #heldTimer: NodeJS.Timeout | null = null;
 
   constructor(parts: {
     pid: number;
@@ -39,12 +44,38 @@ export class RuntimeTerminalProcess implements TerminalProcess {
   }
 
   write(bytes: Uint8Array, onTaken: () => void = () => {}): void {
-    if (this.#ended) onTaken();
-    else this.#terminal.write(bytes, onTaken);
+    const send = (): void => {
+      if (this.#ended) onTaken();
+      else this.#terminal.write(bytes, onTaken);
+    };
+    const dueMs = this.#resizedAtMs + resizeRelayMs;
+    if (this.#heldInput.length === 0 && performance.now() >= dueMs) {
+      send();
+      return;
+    }
+    this.#heldInput.push({ dueMs, send });
+    this.#scheduleHeld();
   }
 
+  /**
+   * The runtime passes a new size on when it gets round to a signal, but input at once: input that was sent after the resize
+   * is held for a moment, so that the command does not read it on a terminal of the old size.
+   */
   resize(size: TerminalSize): void {
-    if (!this.#ended) this.#terminal.resize(size);
+    if (this.#ended) return;
+    this.#terminal.resize(size);
+    this.#resizedAtMs = performance.now();
+  }
+
+  #scheduleHeld(): void {
+    const next = this.#heldInput[0];
+    if (next === undefined || this.#heldTimer !== null) return;
+    const waitMs = Math.max(0, Math.ceil(next.dueMs - performance.now()));
+    this.#heldTimer = setTimeout(() => {
+      this.#heldTimer = null;
+      this.#heldInput.shift()?.send();
+      this.#scheduleHeld();
+    }, waitMs);
   }
 
   kill(signal: NodeJS.Signals): void {
