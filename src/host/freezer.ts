@@ -2,6 +2,7 @@
 import { closeSync, openSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 
+import { withExpeditedGracePeriods } from "./expedited-grace-periods.ts";
 import { freezeTimeMsMax, thawRetryMs } from "./limits.ts";
 import { ioctlAside } from "./system-calls.ts";
 
@@ -30,7 +31,9 @@ export class Freezer {
     if (this.#frozen.has(directory)) throw new Error(`${directory} is frozen already`);
     const descriptor = openSync(directory, "r");
     try {
-      await ioctlAside(descriptor, freezeRequest, `freeze ${directory}`);
+      await withExpeditedGracePeriods(() =>
+        ioctlAside(descriptor, freezeRequest, `freeze ${directory}`),
+      );
     } catch (error) {
       closeSync(descriptor);
       throw error;
