@@ -7,6 +7,7 @@ import { after, before, test } from "node:test";
 import type { Sprite } from "@fly/sprites";
 import { waitUntil } from "../src/base/wait.ts";
 import { runCommand } from "../src/host/command.ts";
+import { tracesOf } from "./support/machine.ts";
 import { TestServer } from "./support/server.ts";
 
 const deadlineMs = 5_000;
@@ -60,4 +61,16 @@ test("once the bucket takes writes again, all is well by itself", async () => {
   assert.ok(await waitUntil(isWell, { timeoutMs: 35_000, intervalMs: 200 }));
   assert.match(await call("POST", "checkpoints/v0/restore"), /"type":"complete"/);
   assert.equal(await generation(), "one");
+});
+
+test("a server stops in order and in time beside it, and nothing is lost", async () => {
+  await remount("ro");
+  await sprite.execFile("sh", ["-c", "echo three > ~/generation; sync"]);
+  assert.ok((await server.stop()) < 10_000);
+  assert.deepEqual(await tracesOf(server.places), []);
+  assert.ok(!server.log.some((line) => line.includes("did not stop in time")));
+  await remount("rw");
+  await server.startProcess();
+  sprite = server.client().sprite("patient");
+  assert.equal(await generation(), "three");
 });

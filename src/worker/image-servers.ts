@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import type { Log } from "../base/log.ts";
 import type { ImageStartup } from "./image-startup.ts";
-import { agentStartTimeoutMs, agentStopTimeoutMs } from "./limits.ts";
+import { agentStartTimeoutMs, imageStopTimeoutMs } from "./limits.ts";
 import { imageCacheDirectory, type Places } from "./places.ts";
 import { SupervisedProcess } from "./supervised-process.ts";
 
@@ -49,7 +49,7 @@ export class ImageServers {
   async stop(): Promise<void> {
     const servers = [...this.#servers.values()];
     await Promise.all(
-      servers.map(({ process }) => process.stop({ discard: true, timeoutMs: agentStopTimeoutMs })),
+      servers.map(({ process }) => process.stop({ discard: true, timeoutMs: imageStopTimeoutMs })),
     );
   }
 

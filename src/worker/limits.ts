@@ -6,7 +6,7 @@ export const agentStartTimeoutMs = 60_000;
  * How long an agent may take to end its container and store its disk; a server must be gone within
  * 10 s of SIGTERM.
  */
-export const agentStopTimeoutMs = 8_000;
+export const agentStopTimeoutMs = 7_500;
 /**
  * Agents of a dead server notice by themselves and store their disks; the next server waits this
  * long before it kills them.
@@ -26,3 +26,5 @@ export const lineBytesMax = 64 * 1024;
 export const imageLingerMs = 5_000;
 /** A server keeps its data directory for hours; this only bears with one that is just ending. */
 export const serverLockWaitMs = 300;
+/** An image server has nothing to store, and it stops after the agents, whose time is not its own. */
+export const imageStopTimeoutMs = 1_000;

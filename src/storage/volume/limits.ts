@@ -24,7 +24,7 @@ export const retryMsMax = 30_000;
  * Closing waits for the bucket no longer than this; what is not stored then is stored after the
  * next open.
  */
-export const closeTimeoutMs = 8_000;
+export const closeTimeoutMs = 5_000;
 /** The capture of a cut lets requests of the guest in after so many units. */
 export const captureBatchUnits = 16;
 /** A read is tried again this often when eviction takes units between fetch and read. */
