@@ -1,5 +1,6 @@
 /**
- * Makes the kernel hurry through RCU grace periods. Freezing a file system waits for up to three of
+ * Makes the kernel hurry through RCU grace periods. Starting a sprite waits for several: 150 ms of
+ * 550. Freezing a file system waits for up to three of
  * them, one after another, with the guest's writes held meanwhile: 40 to 55 ms without hurry, 3.5 ms
  * with it (measured on Linux 6.18, 2 cores). The price is a few interrupts on every core.
  */

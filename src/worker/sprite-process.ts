@@ -5,6 +5,7 @@ import type { AgentStartup } from "../contract/agent-startup.ts";
 import { SpriteError } from "../contract/errors.ts";
 import { deleteContainer } from "../host/runtime.ts";
 import { containerId } from "../sandbox/container-id.ts";
+import { withExpeditedGracePeriods } from "../host/expedited-grace-periods.ts";
 import { agentStartTimeoutMs, agentStopTimeoutMs, commandTimeoutMs } from "./limits.ts";
 import { SupervisedProcess } from "./supervised-process.ts";
 
@@ -87,7 +88,7 @@ export class SpriteProcess {
       this.#options.onEnded();
       onEnded();
     });
-    const { socketPath } = await child.ready();
+    const { socketPath } = await withExpeditedGracePeriods(() => child.ready());
     return { socketPath };
   }
 
