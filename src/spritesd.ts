@@ -1,6 +1,7 @@
 /** The server: wires worker and control together on one machine. Run through bin/spritesd. */
 import { once } from "node:events";
 import { Command } from "commander";
+import { watchForCrash } from "./base/crash.ts";
 import { createLog } from "./base/log.ts";
 import { keepCompiledCode } from "./base/node-process.ts";
 import { createToken } from "./control/tokens.ts";
@@ -21,6 +22,7 @@ addServeOptions(program.command("serve"))
   .action(async (values: Record<string, unknown>) => {
     const options = serveOptionsOf(values);
     const log = createLog({ level: options.logLevel, room: "spritesd" });
+    watchForCrash(log);
     const stopAsked = stopSignal(() => log.fatal("the stop took too long"));
     try {
       const server = await startServer(options, { log, signal: stopAsked });

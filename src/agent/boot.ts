@@ -1,6 +1,7 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Log } from "../base/log.ts";
+import { endCrashed } from "../base/crash.ts";
 import type { AgentStartup } from "../contract/agent-startup.ts";
 import { createSandbox } from "../sandbox/container.ts";
 import { createAgentServer, createInsideServer, insideSocketMode } from "./api/agent-server.ts";
@@ -34,6 +35,7 @@ export async function bootAgent(
   await writeInsideFiles(dotSpriteDirectory, startup.version);
 
   const volume = await opening;
+  void volume.died.then((error) => endCrashed(error, log));
   const disk = new Disk({ volume, helper, runDirectory });
   const views = new CheckpointViews({
     volume,

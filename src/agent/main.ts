@@ -1,5 +1,6 @@
 /** The outer world of one sprite: the process that a worker starts for it (contract/agent-startup.ts). */
 import { openControlPipe } from "../base/control-pipe.ts";
+import { watchForCrash } from "../base/crash.ts";
 import { createLog, type LogLevel } from "../base/log.ts";
 import { keepCompiledCode } from "../base/node-process.ts";
 import type { AgentStartup } from "../contract/agent-startup.ts";
@@ -16,6 +17,7 @@ if (startup === null) {
 const log = createLog({ level: startup.logLevel as LogLevel, room: "agent" }).child({
   spriteId: startup.spriteId,
 });
+watchForCrash(log);
 process.title = `sprite ${startup.name}`;
 
 try {

@@ -6,6 +6,7 @@ import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { openControlPipe } from "../base/control-pipe.ts";
+import { endCrashed, watchForCrash } from "../base/crash.ts";
 import { createLog, type LogLevel } from "../base/log.ts";
 import { keepCompiledCode } from "../base/node-process.ts";
 import { mountBackingFile } from "../host/block-mount.ts";
@@ -17,6 +18,7 @@ import { imageLingerMs } from "./limits.ts";
 const pipe = openControlPipe<ImageStartup>();
 const startup = await pipe.startup;
 const log = createLog({ level: startup.logLevel as LogLevel, room: "image" });
+watchForCrash(log);
 
 try {
   const fuseDirectory = join(startup.runDirectory, "fuse");
@@ -34,6 +36,7 @@ try {
     readOnly: true,
     syncIntervalMs: 0,
   });
+  void volume.died.then((error) => endCrashed(error, log));
   volume.onProblem((problem) => {
     if (problem !== null) log.error({ err: problem }, "the image cannot be read");
   });

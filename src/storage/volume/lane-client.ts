@@ -24,8 +24,10 @@ export class LaneClient {
   constructor(options: {
     onProblem: (problem: Error | null) => void;
     onCrash: (error: Error) => void;
+    /** Another program in the lane's place, to inject a fault. */
+    program?: URL;
   }) {
-    this.#worker = new Worker(new URL("slow-lane.ts", import.meta.url), {
+    this.#worker = new Worker(options.program ?? new URL("slow-lane.ts", import.meta.url), {
       name: "slow lane",
       resourceLimits: { maxOldGenerationSizeMb: 128, maxYoungGenerationSizeMb: 8 },
     });

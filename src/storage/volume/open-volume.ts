@@ -25,6 +25,8 @@ export async function openVolume(options: VolumeOptions): Promise<Volume> {
 }
 
 class ThreadedVolume implements Volume {
+  readonly died: Promise<Error>;
+  readonly #onCrash: (error: Error) => void;
   readonly #options: VolumeOptions;
   readonly #slowLane: LaneClient;
   readonly #listeners: ((problem: Error | null) => void)[] = [];
@@ -37,12 +39,16 @@ class ThreadedVolume implements Volume {
 
   constructor(options: VolumeOptions) {
     this.#options = options;
+    const died = Promise.withResolvers<Error>();
+    this.died = died.promise;
+    this.#onCrash = (error) => {
+      this.#frontEnd?.abort();
+      this.#report(error);
+      died.resolve(error);
+    };
     this.#slowLane = new LaneClient({
       onProblem: (problem) => this.#report(problem),
-      onCrash: (error) => {
-        this.#frontEnd?.abort();
-        this.#report(error);
-      },
+      onCrash: this.#onCrash,
     });
   }
 
@@ -73,7 +79,7 @@ class ThreadedVolume implements Volume {
       opened: this.#opened,
       readOnly: this.#options.readOnly,
       slowLane: this.#slowLane,
-      onCrash: (error) => this.#report(error),
+      onCrash: this.#onCrash,
     });
   }
 

@@ -48,6 +48,11 @@ export interface PendingCheckpoint {
 }
 
 export interface Volume {
+  /**
+   * Settles when one of the volume's threads has crashed. Its disk then answers nothing but errors:
+   * whoever serves it ends the process, and the next one finds everything in the local state.
+   */
+  readonly died: Promise<Error>;
   /** True once `markFormatted` was committed: such a volume is never formatted again. */
   readonly formatted: boolean;
   markFormatted(): Promise<void>;
