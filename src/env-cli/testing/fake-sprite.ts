@@ -94,6 +94,8 @@ export class FakeSprite {
     let stderr = "";
     child.stdout.on("data", (chunk: Buffer) => (stdout += chunk.toString("utf8")));
     child.stderr.on("data", (chunk: Buffer) => (stderr += chunk.toString("utf8")));
+    // A command that fails early does not read its input.
+    child.stdin.on("error", () => undefined);
     child.stdin.end(options.stdin ?? "");
     const [exitCode] = (await once(child, "close")) as [number | null];
     return { exitCode, stdout, stderr };
