@@ -15,8 +15,9 @@ test("takes runc where it is, and crun only where cgroups are purely version 2",
 });
 
 test("takes what was asked for or says that it is not there, and never runsc by itself", async () => {
-  assert.equal(await choose("runsc", "hybrid", ["runc", "runsc"]), "runsc");
-  await assert.rejects(choose("runsc", "v2", ["runc"]), { code: "unavailable" });
+  assert.equal(await choose("crun", "v2", ["runc", "crun"]), "crun");
+  await assert.rejects(choose("crun", "v2", ["runc"]), { code: "unavailable" });
+  await assert.rejects(choose("runsc", "hybrid", ["runc", "runsc"]), /use runc/);
   await assert.rejects(choose(null, "v2", ["runsc"]), { code: "unavailable" });
   await assert.rejects(choose("docker", "v2", ["runc"]), /unknown runtime docker/);
 });

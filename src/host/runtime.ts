@@ -32,6 +32,12 @@ export async function chooseRuntime(
         `unknown runtime ${requested}: give runc, crun or runsc`,
       );
     }
+    if (name === "runsc") {
+      throw new SpriteError(
+        "unavailable",
+        "runsc (gVisor) cannot run sprites yet: it does not open the pipes that commands get from the host; use runc",
+      );
+    }
     if (!(await probe.isInstalled(name))) {
       throw new SpriteError("unavailable", `the runtime ${name} is not installed`);
     }
