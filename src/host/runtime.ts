@@ -16,8 +16,8 @@ export interface RuntimeProbe {
 
 /**
  * The runtime that was asked for, or else what fits: runc wherever it is installed; crun only where
- * cgroups are purely version 2, since it refuses a hybrid hierarchy. runsc (gVisor) only when asked
- * for: it is another bargain of isolation against speed.
+ * cgroups are purely version 2, since it refuses a hybrid hierarchy. runsc (gVisor) is refused by
+ * name, so that whoever asks for it learns why.
  * @throws SpriteError unavailable
  */
 export async function chooseRuntime(
