@@ -2,11 +2,20 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { SpriteError } from "../contract/errors.ts";
+import { HostError } from "../host/command.ts";
 import { mountBackingFile } from "../host/block-mount.ts";
 import { formatExt4 } from "../host/ext4.ts";
 import type { HostHelper } from "../host/host-helper.ts";
 import type { CheckpointRecord, PendingCheckpoint, Volume } from "../storage/volume/volume.ts";
 import { bucketLookIntervalMs, bucketPatienceMs } from "./limits.ts";
+
+export interface BegunCheckpoint {
+  pending: PendingCheckpoint;
+  /** How long the guest's writes were held. */
+  pauseMs: number;
+  /** False when the file system was not frozen at the cut: its journal is replayed when it is restored. */
+  isClean: boolean;
+}
 
 /** The sprite's ext4 file system: on a loop device over the volume's `live` file. */
 export class Disk {
@@ -83,25 +92,37 @@ export class Disk {
    * writes pause only between freeze and thaw, which is why what can be stored before is stored
    * before.
    */
-  async checkpoint(options: {
-    comment: string;
-    isAuto: boolean;
-  }): Promise<{ pending: PendingCheckpoint; pauseMs: number }> {
+  async checkpoint(options: { comment: string; isAuto: boolean }): Promise<BegunCheckpoint> {
     if (!this.#attached) {
       // Nobody writes to it, mountable or not.
-      return { pending: await this.#volume.beginCheckpoint(options), pauseMs: 0 };
+      return { pending: await this.#volume.beginCheckpoint(options), pauseMs: 0, isClean: true };
     }
     await this.#syncFileSystem();
     await this.whenStored(this.#volume.sync());
     const start = performance.now();
-    await this.#helper.freeze(this.directory);
+    if (!(await this.#tryFreeze())) {
+      const pending = await this.#volume.beginCheckpoint(options);
+      return { pending, pauseMs: 0, isClean: false };
+    }
     let pending: PendingCheckpoint;
+    let isClean = false;
     try {
       pending = await this.#volume.beginCheckpoint(options);
     } finally {
-      await this.#helper.thaw(this.directory);
+      isClean = await this.#helper.thaw(this.directory);
     }
-    return { pending, pauseMs: performance.now() - start };
+    return { pending, pauseMs: performance.now() - start, isClean };
+  }
+
+  /** A file system that does not freeze is cut as it is: any cut is what a power failure would leave. */
+  async #tryFreeze(): Promise<boolean> {
+    try {
+      await this.#helper.freeze(this.directory);
+      return true;
+    } catch (error) {
+      if (error instanceof HostError) return false;
+      throw error;
+    }
   }
 
   async #syncFileSystem(): Promise<void> {

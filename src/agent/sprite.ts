@@ -127,11 +127,12 @@ export class Sprite implements Launcher {
   async createCheckpoint(comment: string): Promise<CheckpointRecord> {
     const { disk, log } = this.#parts;
     // Its turn is over once it is made: a bucket that keeps us waiting holds up nothing else.
-    const { pending, pauseMs } = await this.#exclusively(() =>
+    const { pending, pauseMs, isClean } = await this.#exclusively(() =>
       disk.checkpoint({ comment, isAuto: false }),
     );
     const record = await disk.whenStored(pending.completed);
     log.info({ checkpoint: record.id, pauseMs }, "checkpoint created");
+    if (!isClean) log.warn({ checkpoint: record.id }, "the file system was not frozen for it");
     this.#refreshViews();
     return record;
   }

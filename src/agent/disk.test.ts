@@ -1,0 +1,67 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { HostError } from "../host/command.ts";
+import type { HostHelper } from "../host/host-helper.ts";
+import type { PendingCheckpoint, Volume } from "../storage/volume/volume.ts";
+import { Disk } from "./disk.ts";
+
+interface Faults {
+  freezeFails: boolean;
+  /** The watchdog was faster. */
+  thawedBefore: boolean;
+}
+
+/** A disk that is attached to nothing real: only the order of its steps counts here. */
+async function attachedDisk(faults: Faults): Promise<{ disk: Disk; steps: string[] }> {
+  const steps: string[] = [];
+  const helper = {
+    run: (operation: { type: string }) => Promise.resolve(void steps.push(operation.type)),
+    attachLoop: () => Promise.resolve("/dev/loop-none"),
+    releaseLoop: () => Promise.resolve(),
+    freeze: () => {
+      steps.push("freeze");
+      const error = new HostError("deadline_exceeded", "freeze did not end", { command: "freeze" });
+      return faults.freezeFails ? Promise.reject(error) : Promise.resolve();
+    },
+    thaw: () => {
+      steps.push("thaw");
+      return Promise.resolve(!faults.thawedBefore);
+    },
+  } as unknown as HostHelper;
+  const volume = {
+    formatted: true,
+    onProblem: () => undefined,
+    mount: () => Promise.resolve(),
+    sync: () => Promise.resolve(),
+    beginCheckpoint: () => {
+      steps.push("cut");
+      return Promise.resolve({} as PendingCheckpoint);
+    },
+  } as unknown as Volume;
+  const disk = new Disk({ volume, helper, runDirectory: "/nowhere" });
+  await disk.attach();
+  steps.length = 0;
+  return { disk, steps };
+}
+
+const checkpoint = { comment: "", isAuto: false };
+
+test("the cut lies between freeze and thaw", async () => {
+  const { disk, steps } = await attachedDisk({ freezeFails: false, thawedBefore: false });
+  const { isClean } = await disk.checkpoint(checkpoint);
+  assert.ok(isClean);
+  assert.deepEqual(steps, ["sync_file_system", "freeze", "cut", "thaw"]);
+});
+
+test("a file system that does not freeze is cut all the same, and the checkpoint says so", async () => {
+  const { disk, steps } = await attachedDisk({ freezeFails: true, thawedBefore: false });
+  const { isClean } = await disk.checkpoint(checkpoint);
+  assert.ok(!isClean);
+  assert.deepEqual(steps, ["sync_file_system", "freeze", "cut"]);
+});
+
+test("a cut that came after the watchdog's thaw is not called clean", async () => {
+  const { disk } = await attachedDisk({ freezeFails: false, thawedBefore: true });
+  assert.ok(!(await disk.checkpoint(checkpoint)).isClean);
+});
