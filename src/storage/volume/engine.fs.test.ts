@@ -149,6 +149,21 @@ test("the guest goes on while the store is down, and hears when it is back", asy
   await engine.close({ discard: false });
 });
 
+test("a cache directory deleted while segments wait for the bucket takes none of them", async () => {
+  const store = new FaultyStore(await DirectoryObjectStore.open(bucket()), Math.random);
+  const engine = await open({ store });
+  store.failureRate = 1;
+  await engine.live.write(0, content);
+  await eventually(() => problems.some((problem) => problem !== null), "a cut waits");
+  rmSync(cache(), { recursive: true });
+  store.failureRate = 0;
+  await engine.sync();
+  await engine.abandon();
+  const elsewhere = await open();
+  assert.ok(content.equals(await elsewhere.live.read(0, content.length)));
+  await elsewhere.close({ discard: false });
+});
+
 test("closing with the store down fails in time, and loses nothing", async () => {
   const store = new FaultyStore(await DirectoryObjectStore.open(bucket()), Math.random);
   const engine = await open({ store, closeTimeoutMs: 100 });

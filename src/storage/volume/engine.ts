@@ -317,6 +317,7 @@ export class VolumeEngine {
       await this.local.close();
       if (failure === null) this.#map.setAttribute(ownAttribute.isClean, "1");
     }
+    await this.#staging.close();
     this.#map.close();
     release();
     if (failure !== null) {
@@ -331,6 +332,7 @@ export class VolumeEngine {
     await this.#loop.stop();
     await this.#acquireCut();
     this.local.abandon();
+    await this.#staging.close();
     this.#map.close();
   }
 

@@ -103,6 +103,7 @@ export class Publisher {
     const work = async (): Promise<void> => {
       for (let segment = queue.shift(); segment !== undefined; segment = queue.shift()) {
         const key = `${prefix}/${map.segmentKey(segment)}`;
+        await staging.restoreName(segment);
         await store.putFile(key, staging.path(segment), { signal });
         staging.uploaded(segment);
       }

@@ -77,6 +77,7 @@ export class SegmentReader {
   async #readStaged(segment: number, offset: number, length: number): Promise<Uint8Array | null> {
     if (!this.#options.staging.has(segment)) return null;
     try {
+      await this.#options.staging.restoreName(segment);
       const file = await open(this.#options.staging.path(segment), "r");
       try {
         const bytes = Buffer.alloc(length);
