@@ -98,6 +98,15 @@ test("a cache directory deleted under a running sprite costs nothing", async () 
   await sprite.destroy();
 });
 
+test("a sprite without its home directory still runs commands", async () => {
+  const sprite = await server.client().createSprite("homeless");
+  await sprite.execFile("sudo", ["rm", "-rf", "/home/sprite"]);
+  assert.equal((await sprite.execFile("pwd", [])).stdout, "/\n");
+  const named = sprite.execFile("pwd", [], { cwd: "/home/sprite" });
+  await assert.rejects(named, { exitCode: 126 });
+  await sprite.destroy();
+});
+
 test("a restore from a damaged checkpoint says so and goes back", async () => {
   const sprite = await server.client().createSprite("damaged");
   await sprite.execFile("sh", ["-c", "echo one > ~/state; sync"]);

@@ -9,6 +9,8 @@ export interface Command {
   /** The whole environment, in order; later pairs win. */
   environment: ReadonlyArray<readonly [name: string, value: string]>;
   directory: string;
+  /** Where to start when the directory cannot be entered; without it, the command then fails. */
+  fallbackDirectory?: string;
 }
 
 export type ExitStatus =

@@ -68,6 +68,8 @@ function parseCommand(
     argv: words.length === 0 ? [path] : words,
     path,
     directory: parseDirectory(query),
+    // A guest that removed its home can still be worked in; whoever names a directory means it.
+    ...(query.text("dir") === null ? { fallbackDirectory: "/" } : {}),
     environment: commandEnvironment({ terminal, sprite, request: parseEnvironment(query) }),
   };
   const texts = [...command.argv, path, command.directory, ...command.environment.flat()];

@@ -171,6 +171,8 @@ test("awkward texts, names and sizes travel too", async () => {
   for (const line of ["A-B=1\n2\n", "IFS=x\n", "PWD=/p\n"])
     assert.ok(odd.stdout.includes(line), line);
   assert.equal((await run(["pwd"], { directory: "/tmp" })).stdout, "/tmp\n");
+  const elsewhere = { directory: "/nonesuch", fallbackDirectory: "/" };
+  assert.equal((await run(["pwd"], elsewhere)).stdout, "/\n");
   const directory = "it's $(a) \n dir";
   await run(["mkdir", "-p", `/tmp/${directory}`]);
   assert.equal(

@@ -69,6 +69,7 @@ sprite_fail() {
 }
 sprite_enter() {
   cd -P -- "$1" 2>/dev/null && return
+  [ -n "$2" ] && cd -P -- "$2" 2>/dev/null && return
   if [ -d "$1" ]; then sprite_fail 126 "cannot enter directory $1: permission denied"
   elif [ -e "$1" ]; then sprite_fail 126 "cannot enter directory $1: not a directory"
   else sprite_fail 126 "cannot enter directory $1: no such directory"
@@ -204,9 +205,10 @@ export function terminalStartFile(command: Command, size: TerminalSize): string 
 
 function startFile(command: Command, before: string): string {
   rejectNul(command);
+  const fallback = quoteForShell(command.fallbackDirectory ?? "");
   const candidates = executableCandidates(command).map(quoteForShell).join(" ");
   return [
-    `${before}sprite_enter ${quoteForShell(absoluteDirectory(command.directory))}`,
+    `${before}sprite_enter ${quoteForShell(absoluteDirectory(command.directory))} ${fallback}`,
     `sprite_find ${quoteForShell(command.path)} ${candidates}`,
     ...executionLines(command),
     "",
