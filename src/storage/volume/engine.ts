@@ -19,7 +19,13 @@ import { control } from "../chunk-cache/shared-state.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
 import { CheckpointFile } from "./checkpoint-file.ts";
 import { Cutter } from "./cutter.ts";
-import { closeTimeoutMs, garbageGraceMs, restoreStoreTimeoutMs, retryMsMin } from "./limits.ts";
+import {
+  cleanTriesMax,
+  closeTimeoutMs,
+  garbageGraceMs,
+  restoreStoreTimeoutMs,
+  retryMsMin,
+} from "./limits.ts";
 import { LiveFile } from "./live-file.ts";
 import { newNonce, openMap, ownAttribute, ownAttributePrefix, stagingName } from "./open-map.ts";
 import { Publisher } from "./publisher.ts";
@@ -213,8 +219,7 @@ export class VolumeEngine {
     if (this.#map.getCheckpoint(id) === null) {
       throw new SpriteError("not_found", `there is no checkpoint ${id}`);
     }
-    if (this.#isDirty()) await this.#makeCut();
-    const release = await this.#acquireCut();
+    const release = await this.#acquireClean();
     try {
       await this.#restoreNow(id);
     } finally {
@@ -223,6 +228,20 @@ export class VolumeEngine {
     // It is done here. A bucket that does not take it now gets it later, as it does all writes.
     const patience = delay(restoreStoreTimeoutMs, undefined, { ref: false });
     await Promise.race([this.sync(), patience]);
+  }
+
+  /**
+   * Waits until no cut runs and nothing is dirty. A cut that was running may have been taken back, which
+   * makes its blocks dirty again: then another one is made, whose failure is the caller's to hear of.
+   */
+  async #acquireClean(): Promise<() => void> {
+    for (let tries = 0; tries < cleanTriesMax; tries++) {
+      if (this.#isDirty()) await this.#makeCut();
+      const release = await this.#acquireCut();
+      if (!this.#isDirty()) return release;
+      release();
+    }
+    throw new SpriteError("conflict", "the disk is being written");
   }
 
   /** The log frames the change, so that a crash within leaves an empty cache and not a wrong one. */

@@ -40,3 +40,6 @@ export const busyPauseMsMax = 3_000;
 
 /** Segments that wait for the bucket and are kept open, in case their names are deleted. */
 export const openStagedFilesMax = 512;
+
+/** How often a restore makes a cut before it: the caller has detached the disk, so one is enough unless it is taken back. */
+export const cleanTriesMax = 3;
