@@ -17,3 +17,7 @@ export const syncIntervalMs = 1_000;
 export const bucketPatienceMs = 5_000;
 /** How often that is looked at while somebody waits. */
 export const bucketLookIntervalMs = 250;
+/** A container that ends by itself sooner than this counts as one that cannot live. */
+export const shortLifeMsMax = 10_000;
+export const restartDelayMsMin = 500;
+export const restartDelayMsMax = 30_000;

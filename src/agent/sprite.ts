@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { must } from "../base/assert.ts";
 import type { Log } from "../base/log.ts";
 import { SpriteError } from "../contract/errors.ts";
@@ -13,6 +14,7 @@ import type { CheckpointRecord, Volume } from "../storage/volume/volume.ts";
 import type { CheckpointViews } from "./checkpoint-views.ts";
 import type { Disk } from "./disk.ts";
 import { Gate } from "./gate.ts";
+import { RestartPace } from "./restart-pace.ts";
 
 export interface SpriteParts {
   disk: Disk;
@@ -44,6 +46,7 @@ export class Sprite implements Launcher {
   #revival: Promise<void> | null = null;
   /** Why no container may ever run here again; null while one may. */
   #fencedBy: SpriteError | null = null;
+  readonly #restartPace = new RestartPace();
   #restoring = false;
   #stopping = false;
 
@@ -292,7 +295,10 @@ export class Sprite implements Launcher {
     this.#next = null;
     this.#sandbox = sandbox;
     await sandbox.start();
-    void sandbox.died.then(({ reason }) => this.#onDied(sandbox, reason));
+    const startedAtMs = performance.now();
+    void sandbox.died.then(({ reason }) => {
+      void this.#onDied(sandbox, { reason, livedMs: performance.now() - startedAtMs });
+    });
     this.#failure = null;
     this.#gate.open();
   }
@@ -301,14 +307,19 @@ export class Sprite implements Launcher {
    * The guest's root ended its own first process, or the kernel did: the sprite boots again, as a
    * computer would.
    */
-  #onDied(sandbox: Sandbox, reason: string): void {
+  async #onDied(sandbox: Sandbox, end: { reason: string; livedMs: number }): Promise<void> {
     if (this.#sandbox !== sandbox || this.#stopping) return;
-    this.#parts.log.warn({ reason }, "the container ended by itself: starting it again");
+    const { log, endSessions } = this.#parts;
+    const delayMs = this.#restartPace.delayAfter(end.livedMs);
+    log.warn({ ...end, delayMs }, "the container ended by itself: starting it again");
     // At once, since the restart may have to wait for its turn.
     this.#gate.hold();
-    void this.#parts.endSessions(reason);
-    this.restart().catch((error: unknown) => {
-      this.#parts.log.error({ err: error }, "the container does not start again");
+    void endSessions(end.reason);
+    await delay(delayMs, undefined, { ref: false });
+    // A restore or a stop may have come meanwhile; both see to the container themselves.
+    if (this.#sandbox !== sandbox || this.#stopping) return;
+    await this.restart().catch((error: unknown) => {
+      log.error({ err: error }, "the container does not start again");
     });
   }
 
