@@ -35,8 +35,6 @@ export const roomForWriteBytes = 64 * 1024 * 1024;
 export const importPieceBytes = 1024 * 1024;
 /** How long a restore waits for the bucket to have it; the sprite is down meanwhile. */
 export const restoreStoreTimeoutMs = 3_000;
-/** The longest pause between cuts that a busy guest can cause; it adds to what losing the machine may cost. */
-export const busyPauseMsMax = 3_000;
 
 /** Segments that wait for the bucket and are kept open, in case their names are deleted. */
 export const openStagedFilesMax = 512;

@@ -5,7 +5,7 @@
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { SpriteError } from "../../contract/errors.ts";
-import { busyPauseMsMax, garbageIntervalMs, retryMsMax } from "./limits.ts";
+import { garbageIntervalMs, retryMsMax } from "./limits.ts";
 import { FencedError } from "./publisher.ts";
 
 export interface StoreLoopOptions {
@@ -49,8 +49,6 @@ export class StoreLoop {
   #isTroubled: boolean;
   #fenced: Error | null = null;
   #tidiedAtMs = 0;
-  /** How long the last cut took from its begin to the bucket. */
-  #storeTimeMs = 0;
   #ended: Promise<void> = Promise.resolve();
 
   constructor(options: StoreLoopOptions) {
@@ -118,13 +116,11 @@ export class StoreLoop {
 
   async #store(signal: AbortSignal): Promise<void> {
     const { hasChanges, cutIdle, makeCut, lastCut, syncedCut, publish } = this.#options;
-    const beganAtMs = performance.now();
     await cutIdle();
     // Somebody may wait for a cut that was taken back and has nothing to record any more: an empty
     // one will do.
     if (hasChanges() || this.#waiters.some(({ cut }) => cut > lastCut())) await makeCut();
     if (lastCut() > syncedCut()) await publish(signal);
-    this.#storeTimeMs = performance.now() - beganAtMs;
     this.#settle();
     // Those who asked while a cut was running want another one.
     if (this.#waiters.length > 0) this.#isWanted = true;
@@ -162,8 +158,7 @@ export class StoreLoop {
 
   async #pause(): Promise<void> {
     const { intervalMs, random, retryMsMin } = this.#options;
-    // A guest that writes faster than can be stored gets at least half of the disk's time for itself.
-    let pauseMs = Math.max(intervalMs, Math.min(this.#storeTimeMs, busyPauseMsMax));
+    let pauseMs = intervalMs;
     if (this.#failures > 0) {
       const backoffMs = Math.min(retryMsMax, retryMsMin * 2 ** (this.#failures - 1));
       pauseMs = Math.max(intervalMs, backoffMs) * (0.5 + random());
