@@ -50,7 +50,9 @@ export async function bootAgent(
     volume,
     views,
     makeSandbox: () =>
-      createSandbox(sandboxOptions(startup, disk, dotSpriteDirectory), log, { helper }),
+      createSandbox({ ...startup, diskDirectory: disk.directory, dotSpriteDirectory }, log, {
+        helper,
+      }),
     endSessions: (reason) => sessions.endAll(reason),
     log,
   });
@@ -84,27 +86,4 @@ export async function bootAgent(
     throw error;
   }
   return { socketPath, stop };
-}
-
-function sandboxOptions(
-  startup: AgentStartup,
-  disk: Disk,
-  dotSpriteDirectory: string,
-): Parameters<typeof createSandbox>[0] {
-  const { spriteId, name, imageDirectory, runDirectory, hostIdBase, limits, network } = startup;
-  const { runtime, runtimeRoot, cgroupPath } = startup;
-  return {
-    spriteId,
-    name,
-    diskDirectory: disk.directory,
-    imageDirectory,
-    runDirectory,
-    dotSpriteDirectory,
-    hostIdBase,
-    limits,
-    network,
-    runtime,
-    runtimeRoot,
-    cgroupPath,
-  };
 }

@@ -1,28 +1,28 @@
 /** The inner container of one sprite, as the agent sees it. */
-import type { AgentNetwork, RuntimeName, SpriteLimits } from "../contract/agent-startup.ts";
+import type { AgentStartup } from "../contract/agent-startup.ts";
 import type { Launcher } from "./process.ts";
 
-export interface SandboxOptions {
-  spriteId: string;
-  /** Host name inside. */
-  name: string;
+/** What a worker says of the sprite, with what the agent has made for its container. */
+export interface SandboxOptions extends Pick<
+  AgentStartup,
+  | "spriteId"
+  | "name"
+  | "imageDirectory"
+  | "runDirectory"
+  | "hostIdBase"
+  | "limits"
+  | "network"
+  | "runtime"
+  | "runtimeRoot"
+  | "cgroupPath"
+> {
   /** Mount point of the sprite's ext4 disk; `upper/` and `work/` are made on it. */
   diskDirectory: string;
-  /** Mount point of the standard image: the overlay's lower layer. */
-  imageDirectory: string;
-  /** On tmpfs, private to this sprite: mount points, FIFOs, OCI bundle. */
-  runDirectory: string;
   /**
    * Bound to `/.sprite` inside; the agent puts its socket and documents there. What is mounted
    * below `checkpoints/` while the container runs appears inside.
    */
   dotSpriteDirectory: string;
-  hostIdBase: number;
-  limits: SpriteLimits;
-  network: AgentNetwork;
-  runtime: RuntimeName;
-  runtimeRoot: string;
-  cgroupPath: string;
 }
 
 export interface Sandbox extends Launcher {
