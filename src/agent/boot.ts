@@ -13,6 +13,7 @@ import { healthRoutes } from "./health.ts";
 import { writeInsideFiles } from "./inside-files.ts";
 import { Sessions } from "./sessions/sessions.ts";
 import { Sprite } from "./sprite.ts";
+import { SyncState } from "./sync-state.ts";
 
 export interface Agent {
   socketPath: string;
@@ -60,7 +61,8 @@ export async function bootAgent(
   const health = healthRoutes({ volume, failure: () => sprite.failure, log });
 
   const { version } = startup;
-  const routes = checkpointRoutes(sprite);
+  const syncState = new SyncState(volume);
+  const routes = checkpointRoutes({ sprite, syncState });
   const inside = createInsideServer({ routes, version, log });
   const outside = createAgentServer({
     sessions,

@@ -5,9 +5,9 @@ import {
   currentCheckpointId,
   parseCheckpointCreate,
   parseCheckpointListQuery,
+  type CheckpointSource,
 } from "../contract/checkpoint.ts";
 import { errorResponse, SpriteError } from "../contract/errors.ts";
-import type { CheckpointRecord } from "../storage/volume/volume.ts";
 import {
   openNdjson,
   readJson,
@@ -17,14 +17,21 @@ import {
 } from "./api/responses.ts";
 import type { RequestContext, Route } from "./api/route.ts";
 import type { Progress, Sprite } from "./sprite.ts";
+import type { SyncState } from "./sync-state.ts";
+
+interface Parts {
+  sprite: Sprite;
+  syncState: SyncState;
+}
 
 /** The endpoints of contract.md section 5, the same outside and on the socket inside. */
-export function checkpointRoutes(sprite: Sprite): Route[] {
+export function checkpointRoutes(parts: Parts): Route[] {
+  const { sprite } = parts;
   const one = ["checkpoints", ":id"] as const;
   return [
     { method: "POST", pattern: ["checkpoint"], handle: (context) => create(sprite, context) },
-    { method: "GET", pattern: ["checkpoints"], handle: (context) => list(sprite, context) },
-    { method: "GET", pattern: one, handle: (context) => get(sprite, context) },
+    { method: "GET", pattern: ["checkpoints"], handle: (context) => list(parts, context) },
+    { method: "GET", pattern: one, handle: (context) => get(parts, context) },
     { method: "DELETE", pattern: one, handle: (context) => remove(sprite, context) },
     { method: "POST", pattern: [...one, "restore"], handle: (context) => restore(sprite, context) },
   ];
@@ -51,17 +58,21 @@ async function restore(sprite: Sprite, { params, response, log }: RequestContext
   });
 }
 
-async function list(sprite: Sprite, { request, response }: RequestContext): Promise<void> {
+async function list(parts: Parts, { request, response }: RequestContext): Promise<void> {
   const { searchParams } = new URL(request.url ?? "/", "http://sprite");
   const query = parseCheckpointListQuery(searchParams);
-  sendJson(response, 200, checkpointList(await sprite.listCheckpoints(), query));
+  const records = await parts.syncState.describe(await parts.sprite.listCheckpoints());
+  sendJson(response, 200, checkpointList(records, query));
 }
 
-async function get(sprite: Sprite, { params, response }: RequestContext): Promise<void> {
+async function get(parts: Parts, { params, response }: RequestContext): Promise<void> {
   const id = params["id"] ?? "";
-  const record =
-    id === currentCheckpointId ? await currentState(sprite) : await sprite.getCheckpoint(id);
-  sendJson(response, 200, checkpointObject(record));
+  if (id === currentCheckpointId) {
+    sendJson(response, 200, checkpointObject(await currentState(parts)));
+    return;
+  }
+  const [record] = await parts.syncState.describe([await parts.sprite.getCheckpoint(id)]);
+  if (record !== undefined) sendJson(response, 200, checkpointObject(record));
 }
 
 async function remove(sprite: Sprite, { params, response }: RequestContext): Promise<void> {
@@ -70,8 +81,9 @@ async function remove(sprite: Sprite, { params, response }: RequestContext): Pro
 }
 
 /** The live state in a checkpoint's shape: it descends from the newest checkpoint of its line. */
-async function currentState(sprite: Sprite): Promise<CheckpointRecord> {
-  const sourceId = await sprite.currentSourceId();
+async function currentState({ sprite, syncState }: Parts): Promise<CheckpointSource> {
+  const { statistics, sync } = await syncState.read();
+  const { sourceId, usedBytes } = statistics;
   const source = sourceId === null ? null : await sprite.getCheckpoint(sourceId);
   return {
     id: currentCheckpointId,
@@ -81,6 +93,9 @@ async function currentState(sprite: Sprite): Promise<CheckpointRecord> {
     sourceId,
     history: source === null ? [] : [source.id, ...source.history],
     health: "",
+    sizeBytes: usedBytes,
+    isSynced: sync.synced,
+    sync,
   };
 }
 

@@ -129,8 +129,10 @@ describe("sprite commands", () => {
       history: ["v0"],
     });
     const table = await bench.run(["checkpoint", "list", "-s", "box", "--include-auto"]);
-    assert.match(table.stdout, /\nv1 .*\nv0 +just now +- +clean \\x1b\n$/);
-    assert.match((await bench.run(["checkpoint", "info", "v0", "-s", "box"])).stdout, /^Id: +v0\n/);
+    assert.match(table.stdout, /\nv1 .*\nv0 +just now +- +1\.5 MiB +clean \\x1b\n$/);
+    const info = await bench.run(["checkpoint", "info", "v0", "-s", "box"]);
+    assert.match(info.stdout, /^Id: +v0\n/);
+    assert.match(info.stdout, /\nSize: +1\.5 MiB\nUnique: +64 KiB, .*\nSynced: +yes\n$/);
     assert.equal((await bench.run(["restore", "v0", "-s", "box"])).stdout, "Restored v0\n");
     assert.deepEqual(await jsonOf("restore", "v0", "-s", "box"), {
       sprite: "box",

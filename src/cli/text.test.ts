@@ -3,6 +3,7 @@ import { describe, test } from "node:test";
 import {
   closestNames,
   editDistance,
+  formatBytes,
   formatFields,
   formatTable,
   printable,
@@ -20,6 +21,12 @@ describe("text", () => {
       ],
     );
     assert.equal(table, "A      LONG  C\n1      ü\n12345  x     y\n");
+  });
+
+  test("bytes are short and never rounded to nothing", () => {
+    const shown = [0, 1, 999, 1000, 1024, 1_048_576, 5_000_000_000, 2 ** 50].map(formatBytes);
+    const small = ["0 bytes", "1 byte", "999 bytes", "1.0 KiB", "1.0 KiB"];
+    assert.deepEqual(shown, [...small, "1.0 MiB", "4.7 GiB", "1024 TiB"]);
   });
 
   test("fields align their values", () => {

@@ -33,6 +33,20 @@ export function printable(text: string): string {
   );
 }
 
+const byteUnits = ["bytes", "KiB", "MiB", "GiB", "TiB"] as const;
+
+/** "12.3 MiB": three digits at most, in the largest unit that leaves at least one before the point. */
+export function formatBytes(sizeBytes: number): string {
+  let size = sizeBytes;
+  let unit = 0;
+  while (size >= 999.5 && unit < byteUnits.length - 1) {
+    size /= 1024;
+    unit++;
+  }
+  if (unit === 0) return `${size} ${size === 1 ? "byte" : "bytes"}`;
+  return `${size < 9.95 ? size.toFixed(1) : Math.round(size)} ${byteUnits[unit]}`;
+}
+
 function displayWidth(text: string): number {
   return Array.from(text).length;
 }

@@ -42,6 +42,16 @@ test("a checkpoint's wire shape", () => {
   assert.ok(!("source_id" in checkpointObject(record("v1", 0))));
 });
 
+test("size, unique bytes and whether it is in the bucket stand beside the contract's fields", () => {
+  const measured = { ...record("v2", 0), sizeBytes: 8192, uniqueBytes: 0, isSynced: false };
+  assert.partialDeepStrictEqual(checkpointObject(measured), {
+    id: "v2",
+    size_bytes: 8192,
+    unique_bytes: 0,
+    synced: false,
+  });
+});
+
 test("lists are newest first, hide automatic ones, and follow a lineage", () => {
   assert.deepEqual(ids(""), ["v10", "v9", "v2", "v1"]);
   assert.deepEqual(ids("includeAuto=true"), ["v10", "v9", "auto-1", "v2", "v1"]);

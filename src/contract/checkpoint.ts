@@ -15,6 +15,30 @@ export interface CheckpointObject {
   is_auto: boolean;
   source_id?: string;
   health: string;
+  /** Beside the contract's fields, which clients of it do not read: what the checkpoint holds, in bytes. */
+  size_bytes?: number;
+  /** What deleting it would free. */
+  unique_bytes?: number;
+  /** False while it is on this machine only: losing the machine would lose it. */
+  synced?: boolean;
+  /** Only of `Current`. */
+  sync?: SyncObject;
+}
+
+/** How much of the live disk is in the bucket. */
+export interface SyncObject {
+  /** True when nothing is on this machine only. */
+  synced: boolean;
+  /** Time of the newest state that is in the bucket. */
+  synced_at: string | null;
+  /** Bytes written since the last cut. */
+  unsynced_bytes: number;
+  /** Why nothing can be stored at the moment; null when it can. */
+  sync_problem: string | null;
+  /** True once another server has taken this disk over: nothing is stored from here any more. */
+  fenced: boolean;
+  /** Where a fenced disk's unsynced state was put aside, on this machine. */
+  orphan?: string;
 }
 
 /** What the storage room knows of a checkpoint; its `CheckpointRecord` fits. */
@@ -26,9 +50,14 @@ export interface CheckpointSource {
   sourceId: string | null;
   history: readonly string[];
   health: string;
+  sizeBytes?: number;
+  uniqueBytes?: number;
+  isSynced?: boolean;
+  sync?: SyncObject;
 }
 
 export function checkpointObject(record: CheckpointSource): CheckpointObject {
+  const { sizeBytes, uniqueBytes, isSynced, sync } = record;
   return {
     id: record.id,
     create_time: formatTimestamp(record.createTimeMs),
@@ -37,6 +66,10 @@ export function checkpointObject(record: CheckpointSource): CheckpointObject {
     is_auto: record.isAuto,
     ...(record.sourceId === null ? {} : { source_id: record.sourceId }),
     health: record.health,
+    ...(sizeBytes === undefined ? {} : { size_bytes: sizeBytes }),
+    ...(uniqueBytes === undefined ? {} : { unique_bytes: uniqueBytes }),
+    ...(isSynced === undefined ? {} : { synced: isSynced }),
+    ...(sync === undefined ? {} : { sync }),
   };
 }
 

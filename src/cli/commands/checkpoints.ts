@@ -1,7 +1,7 @@
 import type { Checkpoint, StreamEvent } from "../api-types.ts";
 import type { Cli } from "../cli.ts";
 import { CliError } from "../errors.ts";
-import { formatFields, formatTable, printable, relativeTime } from "../text.ts";
+import { formatBytes, formatFields, formatTable, printable, relativeTime } from "../text.ts";
 
 export async function create(cli: Cli): Promise<number> {
   const name = cli.spriteName();
@@ -56,9 +56,25 @@ export async function info(cli: Cli, args: readonly string[]): Promise<number> {
     ["Source", checkpoint.source_id ?? "-"],
     ["History", (checkpoint.history ?? []).join(" ") || "-"],
     ["Health", checkpoint.health || "good"],
+    ...sizeFields(checkpoint),
   ];
   cli.print(formatFields(fields));
   return 0;
+}
+
+/** An older server says nothing of these. */
+function sizeFields({ size_bytes, unique_bytes, synced, sync }: Checkpoint): [string, string][] {
+  const fields: [string, string][] = [];
+  if (size_bytes !== undefined) fields.push(["Size", formatBytes(size_bytes)]);
+  if (unique_bytes !== undefined) {
+    fields.push(["Unique", `${formatBytes(unique_bytes)}, which deleting it would free`]);
+  }
+  if (synced !== undefined)
+    fields.push(["Synced", synced ? "yes" : "no: on the server's disk only"]);
+  if (sync?.synced_at) fields.push(["Stored until", sync.synced_at]);
+  if (sync?.sync_problem) fields.push(["Problem", printable(sync.sync_problem)]);
+  if (sync?.orphan) fields.push(["Put aside at", printable(sync.orphan)]);
+  return fields;
 }
 
 export async function remove(cli: Cli, args: readonly string[]): Promise<number> {
@@ -143,11 +159,12 @@ async function withCheckpoint<T>(
 function checkpointTable(checkpoints: readonly Checkpoint[]): string {
   const now = new Date();
   return formatTable(
-    ["ID", "CREATED", "SOURCE", "COMMENT"],
+    ["ID", "CREATED", "SOURCE", "SIZE", "COMMENT"],
     checkpoints.map((checkpoint) => [
       printable(checkpoint.id),
       relativeTime(checkpoint.create_time, now),
       printable(checkpoint.source_id ?? "-"),
+      checkpoint.size_bytes === undefined ? "-" : formatBytes(checkpoint.size_bytes),
       commentCell(checkpoint),
     ]),
   );
@@ -155,5 +172,6 @@ function checkpointTable(checkpoints: readonly Checkpoint[]): string {
 
 function commentCell(checkpoint: Checkpoint): string {
   const health = checkpoint.health ? `[${printable(checkpoint.health)}] ` : "";
-  return health + printable(checkpoint.comment ?? "");
+  const place = checkpoint.synced === false ? "[not synced] " : "";
+  return health + place + printable(checkpoint.comment ?? "");
 }

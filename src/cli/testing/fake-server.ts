@@ -16,6 +16,9 @@ interface FakeCheckpoint {
   comment: string;
   is_auto: boolean;
   history: string[];
+  size_bytes: number;
+  unique_bytes: number;
+  synced: boolean;
 }
 
 interface FakeSprite {
@@ -274,6 +277,9 @@ function addCheckpoint(sprite: FakeSprite, comment: string): FakeCheckpoint {
     comment,
     is_auto: false,
     history: sprite.checkpoints.map(({ id }) => id),
+    size_bytes: 1_572_864,
+    unique_bytes: 65_536,
+    synced: true,
   };
   sprite.checkpoints.push(checkpoint);
   return checkpoint;
