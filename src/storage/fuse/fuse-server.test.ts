@@ -3,7 +3,7 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { FuseServer, type BlockFile } from "./fuse-server.ts";
+import { FuseServer, nodeNumber, type BlockFile } from "./fuse-server.ts";
 import { errno, inHeaderSizeBytes, liveNode, opcode, rootNode } from "./protocol.ts";
 
 /** A file that remembers what was asked of it. */
@@ -86,6 +86,13 @@ async function ask(files: Record<string, BlockFile>, bytes: Uint8Array): Promise
   }
 }
 
+test("a file's number follows from its name, so that the next server gives it the same", () => {
+  assert.equal(nodeNumber("live"), liveNode);
+  const numbers = new Set(Array.from({ length: 5_000 }, (_, index) => nodeNumber(`v${index}`)));
+  assert.equal(numbers.size, 5_000);
+  for (const number of numbers) assert.ok(number > 2 ** 32 && number < 2 ** 53);
+});
+
 test("GETXATTR is answered with ENOSYS, so that the kernel stops asking before each write", async () => {
   assert.equal((await ask({}, request(opcode.getxattr, liveNode)))?.error, errno.ENOSYS);
 });
@@ -109,7 +116,7 @@ test("names are found while they are shown, and nothing else", async () => {
   const name = (text: string): Uint8Array => Buffer.from(`${text}\0`);
   const files = { v1: new RecordingFile(false) };
   const found = await ask(files, request(opcode.lookup, rootNode, name("v1")));
-  assert.equal(found?.body.readBigUInt64LE(0), BigInt(liveNode + 1));
+  assert.equal(found?.body.readBigUInt64LE(0), BigInt(nodeNumber("v1")));
   assert.equal(found.body.readBigUInt64LE(40 + 8), 65_536n);
   for (const other of ["v2", "", "../live", "x".repeat(300)]) {
     const reply = await ask(files, request(opcode.lookup, rootNode, name(other)));
@@ -134,7 +141,7 @@ test("a full disk is ENOSPC, a read-only file EROFS", async () => {
   const full = await ask({}, request(opcode.write, liveNode, io(8_192, 4_096, bytes)));
   assert.equal(full?.error, errno.ENOSPC);
   const files = { v1: new RecordingFile(false) };
-  const refused = await ask(files, request(opcode.write, liveNode + 1, io(0, 4_096, bytes)));
+  const refused = await ask(files, request(opcode.write, nodeNumber("v1"), io(0, 4_096, bytes)));
   assert.equal(refused?.error, errno.EROFS);
   assert.deepEqual(files.v1.calls, []);
 });

@@ -83,7 +83,11 @@ export class FuseServer {
       return;
     }
     if (this.#nodes.length >= filesMax) throw new Error("too many files were shown");
-    this.#nodes.push({ name, node: liveNode + this.#nodes.length, file });
+    const node = nodeNumber(name);
+    if (this.#nodes.some((other) => other.node === node)) {
+      throw new Error(`${name} has the number of another file`);
+    }
+    this.#nodes.push({ name, node, file });
   }
 
   hide(name: string): void {
@@ -230,7 +234,7 @@ export class FuseServer {
   }
 
   #file(node: number): BlockFile {
-    const file = this.#nodes[node - liveNode]?.file ?? null;
+    const file = this.#nodes.find((candidate) => candidate.node === node)?.file ?? null;
     if (file === null) throw new FuseError(errno.ENOENT);
     return file;
   }
@@ -240,4 +244,19 @@ export class FuseServer {
     if (!file.isWritable) throw new FuseError(errno.EROFS);
     return file;
   }
+}
+
+/**
+ * A file's number follows from its name alone, 20 and 32 bits of two FNV-1a sums: the server that
+ * takes over from a dead one must not give a number that the kernel remembers to another file.
+ */
+export function nodeNumber(name: string): number {
+  if (name === "live") return liveNode;
+  let high = 0x811c_9dc5;
+  let low = 0x9dc5_811c;
+  for (const byte of Buffer.from(name)) {
+    high = Math.imul(high ^ byte, 0x0100_0193);
+    low = Math.imul(low ^ byte, 0x0100_0193);
+  }
+  return ((high >>> 12) + 1) * 0x1_0000_0000 + (low >>> 0);
 }

@@ -4,10 +4,11 @@
  * server is this very process.
  */
 import { spawn } from "node:child_process";
-import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { SpriteError } from "../../contract/errors.ts";
 import { dataSizeBytesMax, mountTimeoutMs, unmountBusyMsMax, unmountTimeoutMs } from "./limits.ts";
+import { encodeResend } from "./protocol.ts";
 
 export interface FuseMount {
   directory: string;
@@ -23,15 +24,49 @@ export function openFuseDevice(): number {
   }
 }
 
-/** Mounts the file system that is served on the descriptor. A server must be reading it soon. */
-export async function mountFuse(descriptor: number, directory: string): Promise<FuseMount> {
-  const options = `fd=3,rootmode=40000,user_id=0,group_id=0,max_read=${dataSizeBytesMax}`;
-  const command = ["mount", "-i", "-t", "fuse", "-o", options, "opensprites", directory];
+export interface FuseMountOptions {
+  /** Of /dev/fuse, open in this process. */
+  descriptor: number;
+  directory: string;
+  /**
+   * The descriptor was mounted on the directory before, and whoever served it has died: nothing is
+   * mounted, and the requests that the dead server took without answering are asked for again.
+   */
+  alreadyMounted?: boolean;
+}
+
+/**
+ * Mounts the file system that is served on the descriptor, or takes a mounted one over. A server
+ * must be reading it soon, and none may be reading it yet.
+ */
+export async function mountFuse(options: FuseMountOptions): Promise<FuseMount> {
+  const { descriptor, directory } = options;
+  if (options.alreadyMounted === true) {
+    const connection = findConnection(directory);
+    askAgain(descriptor);
+    return { directory, connection };
+  }
+  const fields = `fd=3,rootmode=40000,user_id=0,group_id=0,max_read=${dataSizeBytesMax}`;
+  const command = ["mount", "-i", "-t", "fuse", "-o", fields, "opensprites", directory];
   const result = await run(command, { descriptor, timeoutMs: mountTimeoutMs });
   if (result.code !== 0) {
     throw new SpriteError("storage_failure", `mount FUSE on ${directory}: ${result.message}`);
   }
   return { directory, connection: findConnection(directory) };
+}
+
+/**
+ * Puts the requests that a server took and did not answer back in front of the kernel's queue
+ * (since Linux 6.9). Doing one of them twice is harmless: whoever asked has seen no answer yet.
+ */
+function askAgain(descriptor: number): void {
+  try {
+    writeSync(descriptor, encodeResend());
+  } catch (error) {
+    throw new SpriteError("storage_failure", "ask /dev/fuse for unanswered requests again", {
+      cause: error,
+    });
+  }
 }
 
 /**

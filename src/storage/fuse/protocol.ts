@@ -66,7 +66,10 @@ export const fallocateModes = { punchHole: 3, zeroRange: 17 } as const;
 export interface RequestHeader {
   lengthBytes: number;
   opcode: number;
-  /** A 64-bit number that only the kernel reads. */
+  /**
+   * A 64-bit number that only the kernel reads. Its highest bit says that another server had the
+   * request before us (FUSE_UNIQUE_RESEND), and belongs to the reply too.
+   */
   unique: bigint;
   node: number;
 }
@@ -88,6 +91,14 @@ export function encodeReply(unique: bigint, body: Uint8Array | null, error = 0):
   view.setBigUint64(8, unique, true);
   if (body !== null) bytes.set(body, outHeaderSizeBytes);
   return bytes;
+}
+
+/** FUSE_NOTIFY_RESEND of linux/fuse.h 7.40. */
+const notifyResend = 7;
+
+/** A message without a request: the code is where an error would be, the number is 0. */
+export function encodeResend(): Uint8Array {
+  return encodeReply(0n, null, -notifyResend);
 }
 
 const initFlag = {

@@ -13,8 +13,17 @@ import {
 import type { LaneClient } from "./lane-client.ts";
 import type { OpenedVolume } from "./rpc.ts";
 
+/** A /dev/fuse descriptor that this process got from another, which keeps it too. */
+export interface GivenDescriptor {
+  descriptor: number;
+  /** It is mounted on the directory, and its server has died or there was none yet. */
+  alreadyMounted: boolean;
+}
+
 export interface FuseFrontEndOptions {
   directory: string;
+  /** Absent: a descriptor is opened and mounted here. */
+  given?: GivenDescriptor;
   opened: OpenedVolume;
   readOnly: boolean;
   slowLane: LaneClient;
@@ -55,10 +64,12 @@ export class FuseFrontEnd {
   }
 
   static async mount(options: FuseFrontEndOptions): Promise<FuseFrontEnd> {
-    const descriptor = openFuseDevice();
+    const { directory, given } = options;
+    const descriptor = given?.descriptor ?? openFuseDevice();
     let mount: FuseMount;
     try {
-      mount = await mountFuse(descriptor, options.directory);
+      const alreadyMounted = given?.alreadyMounted ?? false;
+      mount = await mountFuse({ descriptor, directory, alreadyMounted });
     } catch (error) {
       closeFuseDevice(descriptor);
       throw error;

@@ -3,7 +3,7 @@
  * (ARCHITECTURE.md section 4).
  */
 import { SpriteError } from "../../contract/errors.ts";
-import { FuseFrontEnd } from "./fuse-front-end.ts";
+import { FuseFrontEnd, type GivenDescriptor } from "./fuse-front-end.ts";
 import { LaneClient } from "./lane-client.ts";
 import type { OpenedVolume } from "./rpc.ts";
 import type {
@@ -71,11 +71,12 @@ class ThreadedVolume implements Volume {
     this.#isFormatted = true;
   }
 
-  async mount(directory: string): Promise<void> {
+  async mount(directory: string, given?: GivenDescriptor): Promise<void> {
     if (this.#opened === null) throw new SpriteError("conflict", "the volume is not open");
     if (this.#frontEnd !== null) throw new SpriteError("conflict", "the volume is mounted already");
     this.#frontEnd = await FuseFrontEnd.mount({
       directory,
+      ...(given === undefined ? {} : { given }),
       opened: this.#opened,
       readOnly: this.#options.readOnly,
       slowLane: this.#slowLane,

@@ -1,4 +1,5 @@
 /** The disk as a value: what an agent may do with it. `openVolume` (open-volume.ts) makes one. */
+import type { GivenDescriptor } from "./fuse-front-end.ts";
 
 export interface VolumeOptions {
   /** A directory's path, or its `file://` URL. */
@@ -58,9 +59,10 @@ export interface Volume {
   markFormatted(): Promise<void>;
   /**
    * Mounts the FUSE file system; the disk appears as `<directory>/live`, shown checkpoints as
-   * `<directory>/<id>`.
+   * `<directory>/<id>`. A given descriptor may be mounted already: then its requests are served from
+   * now on, those that a dead server left unanswered first.
    */
-  mount(directory: string): Promise<void>;
+  mount(directory: string, given?: GivenDescriptor): Promise<void>;
   unmount(): Promise<void>;
   /** Makes a cut of everything written so far; settles when it is in the bucket. */
   sync(): Promise<void>;

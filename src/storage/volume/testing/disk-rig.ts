@@ -1,6 +1,6 @@
 /** The whole stack under test: a child with the volume, its FUSE mount, a loop device, ext4. Needs root. */
 import { spawn, execFile, type ChildProcess } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { closeSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { once } from "node:events";
@@ -8,6 +8,7 @@ import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { mountFuse, openFuseDevice } from "../../fuse/mount.ts";
 import type { VolumeOptions } from "../volume.ts";
 
 const execute = promisify(execFile);
@@ -47,6 +48,8 @@ export class DiskRig {
   #isMounted = false;
   #isServed = false;
   #nextId = 1;
+  /** Held here when the mount outlives the server; else the server opens its own. */
+  #descriptor: number | null = null;
   readonly #waiting = new Map<number, (line: { value?: unknown; error?: string }) => void>();
 
   constructor(options: Partial<VolumeOptions> = {}) {
@@ -75,11 +78,18 @@ export class DiskRig {
     return join(this.directory, "fuse");
   }
 
-  /** Starts the child and mounts the FUSE file system. */
+  /** Mounts the FUSE file system here, so that it outlives the servers that `start` starts. */
+  async holdMount(): Promise<void> {
+    this.#descriptor = openFuseDevice();
+    await mountFuse({ descriptor: this.#descriptor, directory: this.fuse });
+    this.#isServed = true;
+  }
+
+  /** Starts the child, which mounts the FUSE file system or serves the one that is held here. */
   async start(): Promise<void> {
     const script = fileURLToPath(new URL("volume-child.ts", import.meta.url));
     const child = spawn(process.execPath, [script, JSON.stringify(this.#options)], {
-      stdio: ["pipe", "pipe", "inherit"],
+      stdio: ["pipe", "pipe", "inherit", ...(this.#descriptor === null ? [] : [this.#descriptor])],
     });
     this.#child = child;
     createInterface({ input: child.stdout }).on("line", (line) => {
@@ -91,7 +101,8 @@ export class DiskRig {
       for (const settle of this.#waiting.values()) settle({ error: "the child ended" });
       this.#waiting.clear();
     });
-    await this.call("mount", this.fuse);
+    const given = { descriptor: 3, alreadyMounted: true };
+    await this.call("mount", this.fuse, ...(this.#descriptor === null ? [] : [given]));
     this.#isServed = true;
   }
 
@@ -148,13 +159,21 @@ export class DiskRig {
   /** Kills the server and takes down what stood on it. */
   async kill(): Promise<void> {
     await this.killServer();
+    // Without a server, what stands on the mount would wait for ever.
+    this.#letGo();
     await this.detach();
     if (this.#isServed) await unmountPatiently(this.fuse);
     this.#isServed = false;
   }
 
+  #letGo(): void {
+    if (this.#descriptor !== null) closeSync(this.#descriptor);
+    this.#descriptor = null;
+  }
+
   async stop(): Promise<void> {
     await this.detach();
+    this.#letGo();
     await this.call("close", { discard: false });
     this.#isServed = false;
     this.#child?.stdin?.end();
