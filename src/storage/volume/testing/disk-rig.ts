@@ -1,5 +1,5 @@
 /** The whole stack under test: a child with the volume, its FUSE mount, a loop device, ext4. Needs root. */
-import { spawn, execFile, type ChildProcess } from "node:child_process";
+import { spawn, execFile, type ChildProcess, type SpawnOptions } from "node:child_process";
 import { closeSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,6 +8,7 @@ import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { must } from "../../../base/assert.ts";
 import { mountFuse, openFuseDevice } from "../../fuse/mount.ts";
 import type { VolumeOptions } from "../volume.ts";
 
@@ -88,11 +89,12 @@ export class DiskRig {
   /** Starts the child, which mounts the FUSE file system or serves the one that is held here. */
   async start(): Promise<void> {
     const script = fileURLToPath(new URL("volume-child.ts", import.meta.url));
+    const held = this.#descriptor === null ? [] : [this.#descriptor];
     const child = spawn(process.execPath, [script, JSON.stringify(this.#options)], {
-      stdio: ["pipe", "pipe", "inherit", ...(this.#descriptor === null ? [] : [this.#descriptor])],
-    });
+      stdio: ["pipe", "pipe", "inherit", ...held],
+    } satisfies SpawnOptions);
     this.#child = child;
-    createInterface({ input: child.stdout }).on("line", (line) => {
+    createInterface({ input: must(child.stdout, "the output is a pipe") }).on("line", (line) => {
       const message = JSON.parse(line) as { id: number; value?: unknown; error?: string };
       this.#waiting.get(message.id)?.(message);
       this.#waiting.delete(message.id);
