@@ -39,6 +39,7 @@ export const arrows: Readonly<Record<string, readonly string[]>> = {
     ...[
       "storage/object-store",
       "storage/volume/image",
+      "storage/lease",
       "sandbox/gateway",
       "sandbox/gateway-uplink",
     ],

@@ -1,7 +1,8 @@
 /**
  * The contract between a worker and the agent it starts: the agent reads one `AgentStartup` line
  * from its stdin, answers with `AgentStatus` lines on stdout, and takes `AgentCommand` lines until
- * stdin closes, which means stop.
+ * stdin closes, which means stop. What must outlive an agent that is killed the worker keeps open
+ * for the next one.
  */
 
 /** The OCI runtimes that containers can get. */
@@ -17,6 +18,8 @@ export interface SpriteLimits {
 
 export interface AgentStartup {
   spriteId: string;
+  /** Of the server that runs the agent: what another agent of this server held is free. */
+  serverId: string;
   name: string;
   /** Default environment of every command, from the create call. */
   environment: Record<string, string>;
@@ -41,6 +44,19 @@ export interface AgentStartup {
   cgroupPath: string;
   version: string;
   logLevel: string;
+  /** Open in the agent; the worker keeps them too, so that they outlive it. */
+  descriptors: readonly PassedDescriptor[];
+  /** An agent before this one died under its running container, which this one is to go on with. */
+  takesOver: boolean;
+}
+
+/** Its name among the passed descriptors: /dev/fuse, to serve the disk on. */
+export const fuseDescriptorKey = "fuse";
+
+/** An open file under a name that both sides know it by. */
+export interface PassedDescriptor {
+  key: string;
+  descriptor: number;
 }
 
 /**
@@ -64,6 +80,9 @@ export type AgentCommand = {
 };
 
 export type AgentStatus =
+  /** Asks the worker to keep a copy of an open descriptor for whoever takes over; a new one replaces one of the same name. */
+  | { type: "keep"; key: string; descriptor: number }
+  | { type: "release"; key: string }
   | { type: "ready"; socketPath: string; bootMs: number }
   | { type: "failed"; code: string; message: string }
   | { type: "stopped"; synced: boolean };

@@ -7,6 +7,9 @@ import { createControl } from "../control/control.ts";
 import { createHostHelper } from "../host/host-helper.ts";
 import { chooseRuntime } from "../host/runtime.ts";
 import { createGateway, removeGatewayLeftovers, type Gateway } from "../sandbox/gateway.ts";
+import { systemClock } from "../storage/lease/clock.ts";
+import { machineIdentity, serverIdentity } from "../storage/lease/server-identity.ts";
+import { ServerLease } from "../storage/lease/server-lease.ts";
 import { lockDirectory } from "../storage/object-store/directory-lock.ts";
 import { openObjectStore } from "../storage/object-store/open-object-store.ts";
 import { importImage } from "../storage/volume/image.ts";
@@ -64,11 +67,12 @@ class Startup {
   async run(signal: AbortSignal): Promise<string> {
     const runtime = await this.#takeOver();
     signal.throwIfAborted();
+    const serverId = await this.#announce(signal);
     const image = await this.#provideImage();
     signal.throwIfAborted();
     const gateway = await this.#openGateway();
     signal.throwIfAborted();
-    const worker = await this.#makeWorker({ runtime, gateway, ...image });
+    const worker = await this.#makeWorker({ serverId, runtime, gateway, ...image });
     const { listen, urlDomain } = this.#options;
     const { dataDirectory } = this.#places;
     const control = createControl({
@@ -118,6 +122,24 @@ class Startup {
     return runtime;
   }
 
+  /** Says in the bucket that this server lives, until the end: others leave alone what it holds. */
+  async #announce(signal: AbortSignal): Promise<string> {
+    const server = await serverIdentity(this.#places.dataDirectory);
+    const lease = await ServerLease.start({
+      store: await openObjectStore(this.#bucket),
+      server,
+      machine: await machineIdentity(),
+      clock: systemClock,
+      onTrouble: (trouble) => {
+        if (trouble === null) this.#log.info("the bucket takes this server's lease again");
+        else this.#log.error({ trouble }, "others may take over what this server holds");
+      },
+      signal,
+    });
+    this.#undoSteps.push(() => lease.stop());
+    return server;
+  }
+
   /**
    * Builds the image if this machine never did, puts it into the bucket if it is not there, and
    * mounts it.
@@ -153,14 +175,16 @@ class Startup {
   }
 
   async #makeWorker(parts: {
+    serverId: string;
     runtime: RuntimeName;
     gateway: Gateway;
     images: ImageServers;
     imageHash: string;
   }): Promise<LocalWorker> {
-    const { runtime, gateway, images, imageHash } = parts;
+    const { serverId, runtime, gateway, images, imageHash } = parts;
     const worker = new LocalWorker({
       ...this.#common(),
+      serverId,
       store: await openObjectStore(this.#bucket),
       images,
       defaultImageHash: imageHash,

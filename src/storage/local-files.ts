@@ -1,6 +1,7 @@
 /** What this room does with local files in more than one place. */
 import { closeSync, fsyncSync, openSync } from "node:fs";
-import { open, type FileHandle } from "node:fs/promises";
+import { open, rename, type FileHandle } from "node:fs/promises";
+import { dirname } from "node:path";
 
 /** Makes a directory's entries durable: a file that was made or renamed there is found after a power cut. */
 export async function syncDirectory(path: string): Promise<void> {
@@ -32,4 +33,18 @@ export async function readUpTo(file: FileHandle, into: Buffer, at: number): Prom
     filled += bytesRead;
   }
   return filled;
+}
+
+/** Replaces a small file: after a crash it is the old one or the new one, whole. */
+export async function replaceFile(path: string, content: string): Promise<void> {
+  const draft = `${path}.new`;
+  const file = await open(draft, "w", 0o600);
+  try {
+    await file.writeFile(content);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(draft, path);
+  await syncDirectory(dirname(path));
 }

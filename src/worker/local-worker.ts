@@ -14,6 +14,7 @@ import type { SpriteSpec, Worker, WorkerStatusEvent } from "./worker.ts";
 
 export interface LocalWorkerOptions {
   places: Places;
+  serverId: string;
   bucket: string;
   store: ObjectStore;
   images: ImageServers;
@@ -143,6 +144,7 @@ export class LocalWorker implements Worker {
     const runDirectory = spriteRunDirectory(options.places, spec.id);
     return {
       spriteId: spec.id,
+      serverId: options.serverId,
       name: spec.name,
       environment: spec.environment,
       bucket: options.bucket,
