@@ -7,7 +7,7 @@ import { describe, it, type TestContext } from "node:test";
 import { BlockMap, type BlockMapOptions } from "./block-map.ts";
 import { unitSizeBytes } from "./geometry.ts";
 import { segmentBatchCount } from "./limits.ts";
-import type { Slice } from "./types.ts";
+import type { Slice, UnitChange, UnitLayout } from "./types.ts";
 
 const sizeBytes = 4_096 * unitSizeBytes;
 
@@ -23,17 +23,29 @@ function makeMap(test: TestContext, options: BlockMapOptions = {}): BlockMap {
   return map;
 }
 
-const sliceIn = (segment: number, offsetBlocks = 1): Slice => ({
+const sliceIn = (segment: number, offsetBlocks = 1, stored = 0xffff): Slice => ({
   segment,
   offsetBlocks,
-  lengthBlocks: 16,
+  stored,
+  live: stored,
   check: 7,
 });
+const layoutIn = (segment: number, offsetBlocks = 1): UnitLayout => [
+  sliceIn(segment, offsetBlocks),
+];
+const wholeUnit = (segment: number, offsetBlocks = 1): UnitChange => ({
+  blocks: 0xffff,
+  slice: sliceIn(segment, offsetBlocks),
+});
+const zeros: UnitChange = { blocks: 0xffff, slice: null };
+/** The segment of a unit that lies in one slice. */
+const segmentOf = (map: BlockMap, unit: number, fileId = map.liveFileId): number | undefined =>
+  map.lookup(fileId, unit)?.[0]?.segment;
 
 /** Commits a cut that maps the units to one new segment; returns the segment. */
 function write(map: BlockMap, units: readonly number[], more: object = {}): number {
   const segment = map.allocateSegment();
-  const changes = new Map(units.map((unit, index) => [unit, sliceIn(segment, 1 + 16 * index)]));
+  const changes = new Map(units.map((unit, index) => [unit, wholeUnit(segment, 1 + 16 * index)]));
   const segments = [{ id: segment, sizeBytes: 1_000 }];
   map.commitCut({ cut: map.lastCut + 1, changes, segments, ...more });
   return segment;
@@ -49,12 +61,12 @@ describe("block map: cuts", () => {
   it("maps units, across leaves, and unmaps them", (test) => {
     const map = makeMap(test);
     const segment = write(map, [0, 255, 256, 4_095]);
-    assert.deepEqual(map.lookup(map.liveFileId, 4_095), sliceIn(segment, 49));
+    assert.deepEqual(map.lookup(map.liveFileId, 4_095), layoutIn(segment, 49));
     assert.equal(map.lookup(map.liveFileId, 1), null);
     const range = map.lookupRange(map.liveFileId, 254, 4);
-    assert.deepEqual(range, [null, sliceIn(segment, 17), sliceIn(segment, 33), null]);
+    assert.deepEqual(range, [null, layoutIn(segment, 17), layoutIn(segment, 33), null]);
     assert.deepEqual(map.lookupRange(map.liveFileId, 5, 0), []);
-    map.commitCut({ cut: 2, changes: new Map([[255, null]]), segments: [] });
+    map.commitCut({ cut: 2, changes: new Map([[255, zeros]]), segments: [] });
     assert.equal(map.lookup(map.liveFileId, 255), null);
     assert.equal(map.statistics().usedBytes, 3 * unitSizeBytes);
     assert.deepEqual(map.checkIntegrity(), []);
@@ -64,14 +76,14 @@ describe("block map: cuts", () => {
     const map = makeMap(test);
     write(map, [1]);
     const segment = map.allocateSegment();
-    const changes = new Map([[1, sliceIn(segment)]]);
+    const changes = new Map([[1, wholeUnit(segment)]]);
     const segments = [{ id: segment, sizeBytes: 1 }];
     for (const cut of [0, 1, 3]) {
       assert.throws(() => map.commitCut({ cut, changes, segments }), { name: "AssertionError" });
     }
     assert.equal(map.lastCut, 1);
     map.commitCut({ cut: 2, changes, segments });
-    assert.equal(map.lookup(map.liveFileId, 1)?.segment, segment);
+    assert.equal(segmentOf(map, 1), segment);
   });
 
   it("refuses slices in segments that do not exist or are on their way out", (test) => {
@@ -80,7 +92,7 @@ describe("block map: cuts", () => {
     write(map, [1]);
     const unknown = map.allocateSegment();
     for (const segment of [first, unknown, 4_000_000]) {
-      const changes = new Map([[2, sliceIn(segment)]]);
+      const changes = new Map([[2, wholeUnit(segment)]]);
       assert.throws(() => map.commitCut({ cut: 3, changes, segments: [] }), {
         name: "AssertionError",
       });
@@ -129,7 +141,7 @@ describe("block map: segments", () => {
     assert.match(key, /^data\/[0-9a-f]{2}\/[0-9a-f]{8}-[0-9a-f]{12}$/);
     map.commitCut({
       cut: 1,
-      changes: new Map([[0, sliceIn(first)]]),
+      changes: new Map([[0, wholeUnit(first)]]),
       segments: [{ id: first, sizeBytes: 1 }],
     });
     assert.equal(map.segmentKey(first), key, "the key stays when the segment is committed");
@@ -163,11 +175,7 @@ describe("block map: segments", () => {
     map.markDeleted([first, second, first, 999]);
     assert.deepEqual(ids(0, 2), []);
     assert.equal(map.statistics().garbageBytes, 0);
-    assert.equal(
-      map.lookup(map.liveFileId, 1)?.segment,
-      second,
-      "a named segment is not forgotten",
-    );
+    assert.equal(segmentOf(map, 1), second, "a named segment is not forgotten");
     assert.deepEqual(
       map.segments().map(({ id }) => id),
       [second],
@@ -188,7 +196,7 @@ describe("block map: segments", () => {
   it("finds segments that are mostly unused", (test) => {
     const map = makeMap(test);
     const segment = map.allocateSegment();
-    const changes = new Map([0, 1, 2, 3].map((unit) => [unit, sliceIn(segment, 1 + unit * 16)]));
+    const changes = new Map([0, 1, 2, 3].map((unit) => [unit, wholeUnit(segment, 1 + unit * 16)]));
     const segments = [{ id: segment, sizeBytes: 4 * unitSizeBytes + 4_096 }];
     map.commitCut({ cut: 1, changes, segments });
     const options = { liveShareMax: 0.3, countMax: 10 };
@@ -205,10 +213,10 @@ describe("block map: checkpoints", () => {
     const first = write(map, [1, 300]);
     const id = checkpoint(map);
     write(map, [1]);
-    map.commitCut({ cut: map.lastCut + 1, changes: new Map([[300, null]]), segments: [] });
+    map.commitCut({ cut: map.lastCut + 1, changes: new Map([[300, zeros]]), segments: [] });
     const file = map.checkpointFileId(id);
-    assert.equal(map.lookup(file, 1)?.segment, first);
-    assert.equal(map.lookup(file, 300)?.segment, first);
+    assert.equal(segmentOf(map, 1, file), first);
+    assert.equal(segmentOf(map, 300, file), first);
     assert.deepEqual(map.takeGarbage({ olderThanMs: 0, syncedCut: 99 }), []);
     assert.deepEqual(map.checkIntegrity(), []);
   });
@@ -281,14 +289,14 @@ describe("block map: checkpoints", () => {
     const first = write(map, [1, 2, 300, 4_000]);
     const id = checkpoint(map);
     write(map, [2, 3]);
-    map.commitCut({ cut: map.lastCut + 1, changes: new Map([[4_000, null]]), segments: [] });
+    map.commitCut({ cut: map.lastCut + 1, changes: new Map([[4_000, zeros]]), segments: [] });
     assert.deepEqual([...map.restore(id)], [2, 3, 4_000]);
     assert.deepEqual([...map.restore(id)], []);
-    const found = [1, 2, 3, 300, 4_000].map((unit) => map.lookup(map.liveFileId, unit)?.segment);
+    const found = [1, 2, 3, 300, 4_000].map((unit) => segmentOf(map, unit));
     assert.deepEqual(found, [first, first, undefined, first, first]);
     assert.equal(map.statistics().usedBytes, 4 * unitSizeBytes);
     write(map, [1]);
-    assert.equal(map.lookup(map.checkpointFileId(id), 1)?.segment, first);
+    assert.equal(segmentOf(map, 1, map.checkpointFileId(id)), first);
     assert.deepEqual(map.checkIntegrity(), []);
   });
 });
@@ -327,14 +335,14 @@ describe("block map: file", () => {
     assert.equal(existsSync(`${path}-wal`), false);
 
     const reopened = BlockMap.open(path);
-    assert.notEqual(reopened.lookup(reopened.liveFileId, 5)?.segment, segment);
+    assert.notEqual(segmentOf(reopened, 5), segment);
     // Left open: its log must not be replayed into the file that replaces it.
     write(reopened, [6]);
     test.after(() => reopened.close());
     await BlockMap.restoreFile(path, copy);
     const restored = BlockMap.open(path, { readOnly: true });
     test.after(() => restored.close());
-    assert.equal(restored.lookup(restored.liveFileId, 5)?.segment, segment, "as of the call");
+    assert.equal(segmentOf(restored, 5), segment, "as of the call");
     assert.equal(restored.lookup(restored.liveFileId, 6), null);
     assert.equal(restored.formatted, true);
     assert.equal(restored.getCheckpoint(id)?.id, id);

@@ -6,7 +6,9 @@ import { join } from "node:path";
 import { describe, it } from "node:test";
 import { BlockMap } from "./block-map.ts";
 import { unitSizeBytes } from "./geometry.ts";
-import type { Slice } from "./types.ts";
+import { changeLayout, liveBlocks } from "./layout.ts";
+import { countBlocks } from "./block-mask.ts";
+import type { UnitChange, UnitLayout } from "./types.ts";
 
 /**
  * The map against plain JavaScript maps: random cuts, checkpoints, deletions, restores, collections and
@@ -18,7 +20,7 @@ const unitCount = 1_024;
 const units = [0, 1, 2, 254, 255, 256, 257, 511, 512, 1_023];
 
 interface ModelFile {
-  content: Map<number, Slice>;
+  content: Map<number, UnitLayout>;
   /** Ancestors, nearest first. */
   history: string[];
 }
@@ -42,7 +44,11 @@ type Command = fc.AsyncCommand<Model, Real>;
 
 function named(model: Model): Set<number> {
   const files = [model.live, ...model.checkpoints.values()];
-  return new Set(files.flatMap(({ content }) => [...content.values()].map((s) => s.segment)));
+  return new Set(
+    files.flatMap(({ content }) =>
+      [...content.values()].flatMap((layout) => layout.map((s) => s.segment)),
+    ),
+  );
 }
 
 function checkAgreement(model: Model, { map }: Real): void {
@@ -69,7 +75,7 @@ function checkAgreement(model: Model, { map }: Real): void {
     unused.toSorted((a, b) => a - b),
   );
   let [usedBlocks, bucketBytes] = [0, 0];
-  for (const { lengthBlocks } of model.live.content.values()) usedBlocks += lengthBlocks;
+  for (const layout of model.live.content.values()) usedBlocks += countBlocks(liveBlocks(layout));
   for (const [id, sizeBytes] of model.segments) bucketBytes += inUse.has(id) ? sizeBytes : 0;
   const statistics = map.statistics();
   assert.equal(statistics.usedBytes, usedBlocks * 4_096);
@@ -92,24 +98,26 @@ function command(
 }
 
 interface CutPlan {
-  changes: [unit: number, lengthBlocks: number][];
+  changes: [unit: number, blocks: number, stored: number][];
   segmentCount: number;
   checkpoint: "none" | "manual" | "auto";
 }
 
 function runCut(plan: CutPlan, model: Model, { map }: Real): void {
   const ids = Array.from({ length: plan.segmentCount }, () => map.allocateSegment());
-  const changes = new Map<number, Slice | null>();
+  const changes = new Map<number, UnitChange>();
   const offsets = new Map<number, number>();
-  for (const [index, [unit, lengthBlocks]] of plan.changes.entries()) {
+  for (const [index, [unit, blocks, asked]] of plan.changes.entries()) {
     const segment = ids[index % ids.length];
-    if (lengthBlocks === 0 || segment === undefined) {
-      changes.set(unit, null);
+    const stored = asked & blocks;
+    if (stored === 0 || segment === undefined) {
+      changes.set(unit, { blocks, slice: null });
       continue;
     }
     const offsetBlocks = offsets.get(segment) ?? 1;
-    offsets.set(segment, offsetBlocks + lengthBlocks);
-    changes.set(unit, { segment, offsetBlocks, lengthBlocks, check: unit * 31 + model.lastCut });
+    offsets.set(segment, offsetBlocks + countBlocks(stored));
+    const check = unit * 31 + model.lastCut;
+    changes.set(unit, { blocks, slice: { segment, offsetBlocks, stored, check } });
   }
   const segments = ids.map((id) => ({ id, sizeBytes: 4_096 * (offsets.get(id) ?? 1) }));
   const isAuto = plan.checkpoint === "auto";
@@ -120,9 +128,10 @@ function runCut(plan: CutPlan, model: Model, { map }: Real): void {
     segments,
     ...(plan.checkpoint !== "none" && { checkpoint }),
   });
-  for (const [unit, slice] of changes) {
-    if (slice === null) model.live.content.delete(unit);
-    else model.live.content.set(unit, slice);
+  for (const [unit, change] of changes) {
+    const layout = changeLayout(model.live.content.get(unit) ?? null, change);
+    if (layout === null) model.live.content.delete(unit);
+    else model.live.content.set(unit, layout);
   }
   for (const { id, sizeBytes } of segments) model.segments.set(id, sizeBytes);
   assert.equal(record === null, plan.checkpoint === "none");
@@ -182,10 +191,15 @@ async function runCopy(real: Real): Promise<void> {
   real.map = BlockMap.open(real.path);
 }
 
+/** Few blocks, runs of them, or all: so that slices are replaced in part, and now and then as a whole. */
+const anyBlocks = fc.oneof(
+  fc.integer({ min: 1, max: 0xffff }),
+  fc.constantFrom(1, 2, 3, 0x00ff, 0xff00, 0x8000),
+  fc.constant(0xffff),
+);
+
 const anyCut = fc.record({
-  changes: fc.array(fc.tuple(fc.constantFrom(...units), fc.integer({ min: 0, max: 16 })), {
-    maxLength: 12,
-  }),
+  changes: fc.array(fc.tuple(fc.constantFrom(...units), anyBlocks, anyBlocks), { maxLength: 12 }),
   segmentCount: fc.integer({ min: 0, max: 3 }),
   checkpoint: fc.constantFrom("none" as const, "none" as const, "manual" as const, "auto" as const),
 });

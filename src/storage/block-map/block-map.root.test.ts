@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { BlockMap } from "./block-map.ts";
-import type { Slice } from "./types.ts";
+import type { UnitChange } from "./types.ts";
 
 describe("block map on a full file system", () => {
   it("reports disk_full, keeps the last cut and goes on when there is space", (test) => {
@@ -21,18 +21,21 @@ describe("block map on a full file system", () => {
     const ballast = join(directory, "ballast");
     writeFileSync(ballast, Buffer.alloc(600_000));
     const segment = map.allocateSegment();
-    const changes = new Map<number, Slice>();
+    const changes = new Map<number, UnitChange>();
     for (let unit = 0; unit < 512 * 256; unit += 256) {
-      changes.set(unit + 255, { segment, offsetBlocks: 1, lengthBlocks: 1, check: 1 });
+      changes.set(unit + 255, {
+        blocks: 0xffff,
+        slice: { segment, offsetBlocks: 1, stored: 1, check: 1 },
+      });
     }
-    const commit = (wanted: ReadonlyMap<number, Slice>): unknown =>
+    const commit = (wanted: ReadonlyMap<number, UnitChange>): unknown =>
       map?.commitCut({ cut: 1, changes: wanted, segments: [{ id: segment, sizeBytes: 1 }] });
     assert.throws(() => commit(changes), { code: "disk_full" });
     assert.equal(map.lastCut, 0);
     assert.equal(map.lookup(map.liveFileId, 255), null);
     rmSync(ballast);
     commit(new Map([...changes].slice(0, 20)));
-    assert.equal(map.lookup(map.liveFileId, 255)?.segment, segment);
+    assert.equal(map.lookup(map.liveFileId, 255)?.[0]?.segment, segment);
     assert.deepEqual(map.checkIntegrity(), []);
   });
 });

@@ -11,15 +11,11 @@ import { FileTree } from "./file-tree.ts";
 import { blockSizeBytes, unitSizeBytes } from "./geometry.ts";
 import { findProblems } from "./integrity.ts";
 import { decodeMapCopy, encodeMapCopy } from "./map-copy.ts";
+import { migrateSchema } from "./migration.ts";
+import { ReferenceChanges } from "./references.ts";
 import { createSchema, liveFileId, verifySchema } from "./schema.ts";
-import {
-  ReferenceChanges,
-  Segments,
-  type NewSegment,
-  type SegmentObject,
-  type SparseSegment,
-} from "./segments.ts";
-import type { Slice } from "./types.ts";
+import { Segments, type NewSegment, type SegmentObject, type SparseSegment } from "./segments.ts";
+import type { UnitChange, UnitLayout } from "./types.ts";
 
 export interface BlockMapOptions {
   readOnly?: boolean;
@@ -30,8 +26,8 @@ export interface BlockMapOptions {
 export interface Cut {
   /** Exactly one more than the last. */
   cut: number;
-  /** Units of the live file by number, with where they are now; null: not mapped, reads as zeros. */
-  changes: ReadonlyMap<number, Slice | null>;
+  /** What it makes of units of the live file, by number. */
+  changes: ReadonlyMap<number, UnitChange>;
   /** The segments that this cut made, each from `allocateSegment`, complete and on the local disk. */
   segments: readonly NewSegment[];
   checkpoint?: NewCheckpoint;
@@ -82,6 +78,7 @@ export class BlockMap {
   static open(path: string, options: BlockMapOptions = {}): BlockMap {
     const database = Database.open(path, { readOnly: options.readOnly ?? false });
     try {
+      if (!options.readOnly) migrateSchema(database);
       verifySchema(database);
       return new BlockMap(database, options.now ?? Date.now);
     } catch (error) {
@@ -132,12 +129,12 @@ export class BlockMap {
     return this.#attributes.counter("lastCut");
   }
 
-  /** Where the unit is; null when it is not mapped. */
-  lookup(fileId: number, unit: number): Slice | null {
+  /** Where the unit is; null when it is not mapped, and so zeros. */
+  lookup(fileId: number, unit: number): UnitLayout | null {
     return this.#database.read("look up unit", () => this.#tree.lookup(fileId, unit));
   }
 
-  lookupRange(fileId: number, firstUnit: number, count: number): (Slice | null)[] {
+  lookupRange(fileId: number, firstUnit: number, count: number): (UnitLayout | null)[] {
     assert(count >= 0, "count is not negative");
     return this.#database.read("look up units", () =>
       this.#tree.lookupRange(fileId, firstUnit, count),

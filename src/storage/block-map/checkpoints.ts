@@ -4,8 +4,8 @@ import type { Database, Statement } from "../database.ts";
 import type { CheckpointRecord } from "../volume/volume.ts";
 import type { Attributes } from "./attributes.ts";
 import type { FileTree } from "./file-tree.ts";
+import type { ReferenceChanges } from "./references.ts";
 import { liveFileId } from "./schema.ts";
-import type { ReferenceChanges } from "./segments.ts";
 
 interface FileRow {
   id: number;

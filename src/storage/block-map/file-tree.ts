@@ -1,21 +1,13 @@
 import { must } from "../../base/assert.ts";
 import type { Database, Statement } from "../database.ts";
 import type { Attributes } from "./attributes.ts";
+import { countBlocks } from "./block-mask.ts";
 import { unitsPerLeaf } from "./geometry.ts";
-import {
-  decodeLeaf,
-  emptyLeaf,
-  encodeLeaf,
-  getEntry,
-  lengthBlocksAt,
-  sameEntry,
-  segmentAt,
-  setEntry,
-  type Leaf,
-} from "./leaf.ts";
+import { changeLayout, liveBlocks } from "./layout.ts";
+import { Leaf } from "./leaf.ts";
+import type { ReferenceChanges } from "./references.ts";
 import { liveFileId } from "./schema.ts";
-import type { ReferenceChanges } from "./segments.ts";
-import type { Slice } from "./types.ts";
+import type { UnitChange, UnitLayout } from "./types.ts";
 
 interface StoredLeaf {
   id: number;
@@ -89,39 +81,39 @@ export class FileTree {
     );
   }
 
-  lookup(fileId: number, unit: number): Slice | null {
+  lookup(fileId: number, unit: number): UnitLayout | null {
     const stored = this.#find.get(fileId, Math.floor(unit / unitsPerLeaf));
-    return stored === undefined ? null : getEntry(decodeLeaf(stored.data), unit % unitsPerLeaf);
+    return stored === undefined ? null : new Leaf(stored.data).layout(unit % unitsPerLeaf);
   }
 
-  lookupRange(fileId: number, firstUnit: number, count: number): (Slice | null)[] {
-    const slices = Array.from({ length: count }, (): Slice | null => null);
+  lookupRange(fileId: number, firstUnit: number, count: number): (UnitLayout | null)[] {
+    const layouts = Array.from({ length: count }, (): UnitLayout | null => null);
     const firstLeaf = Math.floor(firstUnit / unitsPerLeaf);
     const lastLeaf = Math.floor((firstUnit + count - 1) / unitsPerLeaf);
     for (const { leaf_index, data } of this.#range.iterate(fileId, firstLeaf, lastLeaf)) {
-      const leaf = decodeLeaf(data);
+      const leaf = new Leaf(data);
       const start = Math.max(firstUnit, leaf_index * unitsPerLeaf);
       const end = Math.min(firstUnit + count, (leaf_index + 1) * unitsPerLeaf);
       for (let unit = start; unit < end; unit++) {
-        slices[unit - firstUnit] = getEntry(leaf, unit % unitsPerLeaf);
+        layouts[unit - firstUnit] = leaf.layout(unit % unitsPerLeaf);
       }
     }
-    return slices;
+    return layouts;
   }
 
   /** Calls back with every unit that the file maps, ascending; what it does not map costs nothing. */
   forEachUnit(fileId: number, visit: (unit: number) => void): void {
     const everyLeaf = Number.MAX_SAFE_INTEGER;
     for (const { leaf_index, data } of this.#range.iterate(fileId, 0, everyLeaf)) {
-      const leaf = decodeLeaf(data);
+      const leaf = new Leaf(data);
       for (let index = 0; index < unitsPerLeaf; index++) {
-        if (segmentAt(leaf, index) !== 0) visit(leaf_index * unitsPerLeaf + index);
+        if (leaf.isMapped(index)) visit(leaf_index * unitsPerLeaf + index);
       }
     }
   }
 
-  /** Points units of the live file to other slices, or to none. */
-  change(changes: ReadonlyMap<number, Slice | null>, references: ReferenceChanges): void {
+  /** Changes units of the live file. */
+  change(changes: ReadonlyMap<number, UnitChange>, references: ReferenceChanges): void {
     const units = Float64Array.from(changes.keys()).sort();
     const generation = this.#attributes.counter("generation");
     let usedBlocks = 0;
@@ -140,32 +132,32 @@ export class FileTree {
     leafIndex: number;
     generation: number;
     units: Float64Array;
-    changes: ReadonlyMap<number, Slice | null>;
+    changes: ReadonlyMap<number, UnitChange>;
     references: ReferenceChanges;
   }): number {
     const { leafIndex, generation, references } = options;
     const stored = this.#find.get(liveFileId, leafIndex);
-    const leaf = stored === undefined ? emptyLeaf() : decodeLeaf(stored.data);
+    const before = stored === undefined ? Leaf.empty() : new Leaf(stored.data);
     const isShared =
       stored !== undefined &&
       stored.generation !== generation &&
       this.#isNamedElsewhere(leafIndex, stored.id, liveFileId);
     let usedBlocks = 0;
-    let isChanged = false;
+    const layouts = new Map<number, UnitLayout | null>();
     for (const unit of options.units) {
       const index = unit % unitsPerLeaf;
-      const old = segmentAt(leaf, index);
-      const oldBlocks = lengthBlocksAt(leaf, index);
-      const slice = options.changes.get(unit) ?? null;
-      if (old === 0 && slice === null) continue;
-      isChanged = true;
-      usedBlocks += (slice?.lengthBlocks ?? 0) - oldBlocks;
+      const old = before.layout(index);
+      const layout = changeLayout(old, must(options.changes.get(unit), "the unit has a change"));
+      if (old === null && layout === null) continue;
+      layouts.set(index, layout);
+      usedBlocks += countBlocks(liveBlocks(layout)) - countBlocks(liveBlocks(old));
       // Names in a shared leaf stay where they are; the copy's are counted below as a whole.
-      if (!isShared && old !== 0) references.add(old, -1, -oldBlocks);
-      if (!isShared && slice !== null) references.add(slice.segment, 1, slice.lengthBlocks);
-      setEntry(leaf, index, slice);
+      if (isShared) continue;
+      references.addLayout(old, -1);
+      references.addLayout(layout, 1);
     }
-    if (!isChanged) return 0;
+    if (layouts.size === 0) return 0;
+    const leaf = before.with(layouts);
     if (isShared) references.addLeaf(leaf, 1);
     this.#storeLeaf({ leafIndex, generation, leaf, idInPlace: isShared ? null : stored?.id });
     return usedBlocks;
@@ -179,8 +171,8 @@ export class FileTree {
     idInPlace: number | null | undefined;
   }): void {
     const { leafIndex, generation, idInPlace } = options;
-    const data = encodeLeaf(options.leaf);
-    if (data.length === 0) {
+    const { data } = options.leaf;
+    if (options.leaf.isEmpty) {
       this.#deleteRoot.run(liveFileId, leafIndex);
       if (idInPlace) this.#deleteLeaf.run(idInPlace);
     } else if (idInPlace) {
@@ -207,10 +199,10 @@ export class FileTree {
       const oldId = live.get(leafIndex);
       const newId = wanted.get(leafIndex);
       if (oldId === newId) continue;
-      const oldLeaf = oldId === undefined ? emptyLeaf() : this.#readLeaf(oldId);
-      const newLeaf = newId === undefined ? emptyLeaf() : this.#readLeaf(newId);
+      const oldLeaf = oldId === undefined ? Leaf.empty() : this.#readLeaf(oldId);
+      const newLeaf = newId === undefined ? Leaf.empty() : this.#readLeaf(newId);
       for (let index = 0; index < unitsPerLeaf; index++) {
-        if (!sameEntry(oldLeaf, newLeaf, index)) differing.push(leafIndex * unitsPerLeaf + index);
+        if (!oldLeaf.isSameEntry(newLeaf, index)) differing.push(leafIndex * unitsPerLeaf + index);
       }
       if (oldId !== undefined) this.#release(liveFileId, leafIndex, oldId, oldLeaf, references);
       if (newId === undefined) this.#deleteRoot.run(liveFileId, leafIndex);
@@ -246,7 +238,7 @@ export class FileTree {
   }
 
   #readLeaf(id: number): Leaf {
-    return decodeLeaf(must(this.#leaf.get(id), `leaf ${id} exists`).data);
+    return new Leaf(must(this.#leaf.get(id), `leaf ${id} exists`).data);
   }
 }
 

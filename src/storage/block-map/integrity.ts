@@ -1,6 +1,7 @@
 import type { Database } from "../database.ts";
 import { unitsPerLeaf } from "./geometry.ts";
-import { decodeLeaf, getEntry, lengthBlocksAt, segmentAt } from "./leaf.ts";
+import { countBlocks } from "./block-mask.ts";
+import { Leaf } from "./leaf.ts";
 
 interface SegmentRow {
   id: number;
@@ -36,17 +37,16 @@ function countLeaves(
     "SELECT id, data FROM leaf",
   );
   for (const { id, data } of leaves.iterate()) {
-    const leaf = decodeLeaf(data);
+    const leaf = new Leaf(data);
     let blocks = 0;
-    for (let index = 0; index < unitsPerLeaf; index++) {
-      const segment = segmentAt(leaf, index);
-      if (segment === 0) continue;
-      getEntry(leaf, index);
-      const length = lengthBlocksAt(leaf, index);
-      blocks += length;
+    // Reading a layout verifies what it says.
+    for (let index = 0; index < unitsPerLeaf; index++) leaf.layout(index);
+    leaf.forEachSlice((_, segment, live) => {
+      const count = countBlocks(live);
+      blocks += count;
       const counted = bySegment.get(segment) ?? { refs: 0, blocks: 0 };
-      bySegment.set(segment, { refs: counted.refs + 1, blocks: counted.blocks + length });
-    }
+      bySegment.set(segment, { refs: counted.refs + 1, blocks: counted.blocks + count });
+    });
     if (blocks === 0) problems.push(`leaf ${id} is empty`);
     blocksByLeaf.set(id, blocks);
   }

@@ -5,7 +5,7 @@ import type { Database } from "../database.ts";
 
 /** "OSbm", so that `file` and we can tell a block map from any other SQLite file. */
 const applicationId = 0x4f53_626d;
-const schemaVersion = 1;
+export const schemaVersion = 2;
 
 export const liveFileId = 1;
 
@@ -81,12 +81,16 @@ export function createSchema(database: Database, options: { sizeBytes: number })
   });
 }
 
+export function isBlockMap(database: Database): boolean {
+  return database.pragma("application_id") === applicationId;
+}
+
 /**
  * @throws SpriteError storage_failure when the file is no block map, or one of a version that we do
  * not know
  */
 export function verifySchema(database: Database): void {
-  if (database.pragma("application_id") !== applicationId) {
+  if (!isBlockMap(database)) {
     throw new SpriteError("storage_failure", `${database.path} is not a block map`);
   }
   const version = database.pragma("user_version");

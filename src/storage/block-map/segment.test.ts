@@ -1,8 +1,16 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { unitSizeBytes } from "./geometry.ts";
-import { SegmentWriter, sliceRange, storedPart, verifySlice, type SlicePlace } from "./segment.ts";
+import {
+  nonZeroBlocks,
+  placeSlice,
+  SegmentWriter,
+  sliceRange,
+  verifySlice,
+  type SlicePlace,
+} from "./segment.ts";
 
+const unitOf = (value: number): Buffer => Buffer.alloc(unitSizeBytes, value);
 const blocks = (count: number, value: number): Buffer => Buffer.alloc(count * 4_096, value);
 const cut = (object: Uint8Array, place: SlicePlace): Uint8Array => {
   const { offsetBytes, lengthBytes } = sliceRange(place);
@@ -12,8 +20,8 @@ const cut = (object: Uint8Array, place: SlicePlace): Uint8Array => {
 describe("segment", () => {
   it("has the header that docs/formats/segment.md shows", () => {
     const writer = new SegmentWriter();
-    const place = writer.append(blocks(1, 0x61));
-    assert.deepEqual(place, { offsetBlocks: 1, lengthBlocks: 1, check: 0x9c99dc73 });
+    const place = writer.append(unitOf(0x61), 1);
+    assert.deepEqual(place, { offsetBlocks: 1, stored: 1, check: 0x9c99dc73 });
     const object = Buffer.from(writer.finish());
     assert.equal(object.length, 8_192);
     const header =
@@ -23,8 +31,8 @@ describe("segment", () => {
 
   it("gives back each slice at a multiple of 4 KiB", () => {
     const writer = new SegmentWriter();
-    const first = writer.append(blocks(16, 1));
-    const second = writer.append(blocks(3, 2));
+    const first = writer.append(unitOf(1), 0xffff);
+    const second = writer.append(unitOf(2), 0x8005);
     const object = writer.finish();
     assert.equal(second.offsetBlocks, 17);
     assert.ok(blocks(16, 1).equals(verifySlice(first, cut(object, first), "key")));
@@ -34,28 +42,43 @@ describe("segment", () => {
   it("knows when it is full", () => {
     const writer = new SegmentWriter({ sizeBytesMax: 4_096 + unitSizeBytes });
     assert.equal(writer.isEmpty, true);
-    assert.equal(writer.hasRoom(unitSizeBytes), true);
-    writer.append(blocks(15, 1));
-    assert.equal(writer.hasRoom(8_192), false);
-    assert.equal(writer.hasRoom(4_096), true);
-    assert.throws(() => writer.append(blocks(2, 1)), { name: "AssertionError" });
+    assert.equal(writer.hasRoom(16), true);
+    writer.append(unitOf(1), 0x7fff);
+    assert.equal(writer.hasRoom(2), false);
+    assert.equal(writer.hasRoom(1), true);
+    assert.throws(() => writer.append(unitOf(1), 3), { name: "AssertionError" });
     assert.equal(writer.sizeBytes, 16 * 4_096);
     writer.finish();
-    assert.throws(() => writer.append(blocks(1, 1)), { name: "AssertionError" });
+    assert.throws(() => writer.append(unitOf(1), 1), { name: "AssertionError" });
   });
 
-  it("stores no zeros at the end of a unit", () => {
+  it("stores no zeros", () => {
     const unit = Buffer.alloc(unitSizeBytes);
-    assert.equal(storedPart(unit).length, 0);
+    assert.equal(nonZeroBlocks(unit, 0xffff), 0);
     unit[5 * 4_096] = 1;
-    assert.equal(storedPart(unit).length, 6 * 4_096);
     unit[unitSizeBytes - 1] = 1;
-    assert.equal(storedPart(unit).length, unitSizeBytes);
+    assert.equal(nonZeroBlocks(unit, 0xffff), 0x8020);
+    assert.equal(nonZeroBlocks(unit, 0x00ff), 0x20, "only those that were asked for");
+  });
+
+  it("stores the blocks of a mask next to each other, and puts the live ones back", () => {
+    const unit = Buffer.alloc(unitSizeBytes);
+    for (let block = 0; block < 16; block++)
+      unit.fill(block + 1, block * 4_096, (block + 1) * 4_096);
+    const writer = new SegmentWriter();
+    const place = writer.append(unit, 0b1001_0010);
+    const bytes = cut(writer.finish(), place);
+    assert.deepEqual([bytes[0], bytes[4_096], bytes[8_192], bytes.length], [2, 5, 8, 3 * 4_096]);
+    const into = unitOf(0xee);
+    placeSlice({ ...place, live: 0b1000_0010 }, bytes, into);
+    const found = Array.from({ length: 16 }, (_, block) => into[block * 4_096]);
+    const untouched = Array.from({ length: 8 }, () => 0xee);
+    assert.deepEqual(found, [0xee, 2, 0xee, 0xee, 0xee, 0xee, 0xee, 8, ...untouched]);
   });
 
   it("reports missing, short and damaged slices", () => {
     const writer = new SegmentWriter();
-    const place = writer.append(blocks(2, 9));
+    const place = writer.append(unitOf(9), 0x30);
     const bytes = Buffer.from(cut(writer.finish(), place));
     const expected = (message: RegExp): object => ({ code: "storage_failure", message });
     assert.throws(() => verifySlice(place, null, "k"), expected(/k is missing/));

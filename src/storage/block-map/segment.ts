@@ -1,9 +1,10 @@
 import { crc32 } from "node:zlib";
 import { assert } from "../../base/assert.ts";
 import { SpriteError } from "../../contract/errors.ts";
-import { blockSizeBytes, unitSizeBytes } from "./geometry.ts";
+import { countBlocks } from "./block-mask.ts";
+import { blockSizeBytes, blocksPerUnit, everyBlock, unitSizeBytes } from "./geometry.ts";
 import { offsetBlocksMax } from "./leaf.ts";
-import type { Slice } from "./types.ts";
+import type { NewSlice } from "./types.ts";
 
 /**
  * Segments: immutable objects that hold slices of units one after the other (docs/formats/segment.md).
@@ -31,7 +32,7 @@ export const segmentSizeBytesMax = 4 * 1024 * 1024;
 const zeroBlock = Buffer.alloc(blockSizeBytes);
 
 /** Where a slice is within the segment that is being written. */
-export type SlicePlace = Omit<Slice, "segment">;
+export type SlicePlace = Omit<NewSlice, "segment">;
 
 /** Collects units into one segment, in memory. Use it once: `finish` gives the buffer away. */
 export class SegmentWriter {
@@ -58,22 +59,25 @@ export class SegmentWriter {
     return this.#usedBlocks * blockSizeBytes;
   }
 
-  /** True when a slice of this many bytes can still be appended. */
-  hasRoom(sizeBytes: number): boolean {
-    return this.sizeBytes + sizeBytes <= this.#buffer.length;
+  /** True when so many blocks can still be appended. */
+  hasRoom(blockCount: number): boolean {
+    return this.sizeBytes + blockCount * blockSizeBytes <= this.#buffer.length;
   }
 
-  /** Appends what `storedPart` left of a unit: 1 to 16 whole blocks. */
-  append(bytes: Uint8Array): SlicePlace {
+  /** Appends the blocks of a unit that the mask `stored` names. */
+  append(unit: Uint8Array, stored: number): SlicePlace {
     assert(!this.#isFinished, "segment is being written");
-    assert(bytes.length > 0 && bytes.length <= unitSizeBytes, "slice has 1 to 16 blocks");
-    assert(bytes.length % blockSizeBytes === 0, "slice has whole blocks");
-    assert(this.hasRoom(bytes.length), "segment has room");
+    assert(stored > 0 && stored <= everyBlock, "slice has 1 to 16 blocks");
+    assert(unit.length === unitSizeBytes, "slice is of a whole unit");
+    assert(this.hasRoom(countBlocks(stored)), "segment has room");
     const offsetBlocks = this.#usedBlocks;
-    this.#buffer.set(bytes, offsetBlocks * blockSizeBytes);
-    const lengthBlocks = bytes.length / blockSizeBytes;
-    this.#usedBlocks += lengthBlocks;
-    return { offsetBlocks, lengthBlocks, check: crc32(bytes) };
+    for (let block = 0; block < blocksPerUnit; block++) {
+      if ((stored & (1 << block)) === 0) continue;
+      const at = block * blockSizeBytes;
+      this.#buffer.set(unit.subarray(at, at + blockSizeBytes), this.#usedBlocks++ * blockSizeBytes);
+    }
+    const bytes = this.#buffer.subarray(offsetBlocks * blockSizeBytes, this.sizeBytes);
+    return { offsetBlocks, stored, check: crc32(bytes) };
   }
 
   /** The whole object. */
@@ -91,20 +95,37 @@ export class SegmentWriter {
   }
 }
 
-/** The unit without the zero blocks at its end: what has to be stored. Empty when the unit is all zeros. */
-export function storedPart(unit: Uint8Array): Uint8Array {
-  assert(unit.length % blockSizeBytes === 0, "unit has whole blocks");
-  let end = unit.length;
-  while (end > 0 && zeroBlock.equals(unit.subarray(end - blockSizeBytes, end)))
-    end -= blockSizeBytes;
-  return unit.subarray(0, end);
+/** Those of the blocks that are not all zeros, and so have to be stored. */
+export function nonZeroBlocks(unit: Uint8Array, blocks: number): number {
+  let found = 0;
+  for (let block = 0; block < blocksPerUnit; block++) {
+    const at = block * blockSizeBytes;
+    const isAsked = (blocks & (1 << block)) !== 0;
+    if (isAsked && !zeroBlock.equals(unit.subarray(at, at + blockSizeBytes))) found |= 1 << block;
+  }
+  return found;
+}
+
+/** Puts what was read of a slice where the unit has it; blocks that are not live are left alone. */
+export function placeSlice(
+  slice: { stored: number; live: number },
+  bytes: Uint8Array,
+  unit: Uint8Array,
+): void {
+  for (let block = 0, from = 0; block < blocksPerUnit; block++) {
+    if ((slice.stored & (1 << block)) === 0) continue;
+    if ((slice.live & (1 << block)) !== 0) {
+      unit.set(bytes.subarray(from, from + blockSizeBytes), block * blockSizeBytes);
+    }
+    from += blockSizeBytes;
+  }
 }
 
 /** Which bytes of the object hold the slice. */
 export function sliceRange(slice: SlicePlace): { offsetBytes: number; lengthBytes: number } {
   return {
     offsetBytes: slice.offsetBlocks * blockSizeBytes,
-    lengthBytes: slice.lengthBlocks * blockSizeBytes,
+    lengthBytes: countBlocks(slice.stored) * blockSizeBytes,
   };
 }
 

@@ -2,9 +2,10 @@ import { randomBytes } from "node:crypto";
 import { assert, must } from "../../base/assert.ts";
 import type { Database, Statement } from "../database.ts";
 import type { Attributes } from "./attributes.ts";
-import { blockSizeBytes, unitsPerLeaf } from "./geometry.ts";
-import { lengthBlocksAt, segmentAt, segmentIdMax, type Leaf } from "./leaf.ts";
+import { blockSizeBytes } from "./geometry.ts";
+import { segmentIdMax } from "./leaf.ts";
 import { garbageCountMax, segmentBatchCount } from "./limits.ts";
+import type { ReferenceChanges } from "./references.ts";
 
 const suffixSizeBytes = 6;
 
@@ -18,29 +19,6 @@ export interface SegmentObject {
   id: number;
   key: string;
   sizeBytes: number;
-}
-
-/** How a transaction changes the number of leaf entries, and of blocks in them, that name each segment. */
-export class ReferenceChanges {
-  readonly bySegment = new Map<number, { refs: number; blocks: number }>();
-
-  add(segment: number, refs: number, blocks: number): void {
-    const change = this.bySegment.get(segment);
-    if (change === undefined) {
-      this.bySegment.set(segment, { refs, blocks });
-    } else {
-      change.refs += refs;
-      change.blocks += blocks;
-    }
-  }
-
-  /** Counts every entry of a leaf: +1 when the leaf appears, -1 when it goes. */
-  addLeaf(leaf: Leaf, sign: 1 | -1): void {
-    for (let index = 0; index < unitsPerLeaf; index++) {
-      const segment = segmentAt(leaf, index);
-      if (segment !== 0) this.add(segment, sign, sign * lengthBlocksAt(leaf, index));
-    }
-  }
 }
 
 /**

@@ -6,18 +6,19 @@
 import { assert } from "../../base/assert.ts";
 import { blockSizeBytes, blocksPerUnit, unitSizeBytes } from "../block-map/geometry.ts";
 import type { BlockCache } from "./block-cache.ts";
+import { runEnd } from "./block-masks.ts";
 import { readFully } from "./file-io.ts";
 import { allBlocks } from "./limits.ts";
 import { recordType } from "./residency-log.ts";
 import { control, cutFlags, unitFlag } from "./shared-state.ts";
 
-export type Capture =
-  /** The unit's content is in the buffer. */
-  | "content"
-  /** Every byte of the unit is zero. */
-  | "zeros"
-  /** Not all blocks are here: call again with the unit's content as the map has it. */
-  | "incomplete";
+/** What of a unit a cut can read: masks of blocks. */
+export interface Captured {
+  /** Blocks that were written since the cut before. */
+  dirty: number;
+  /** Blocks that are here as they were when the cut began, dirty ones included. */
+  here: number;
+}
 
 /** Ends the stretch of writes that belongs to the cut. Returns its units, ascending. */
 export function beginCut(cache: BlockCache, cut: number): Int32Array {
@@ -50,51 +51,59 @@ export function beginCut(cache: BlockCache, cut: number): Int32Array {
 }
 
 /**
- * Reads a unit as it was when the cut began; afterwards writers need not preserve it any more. The
- * bytes are read without the lock, so that the guest does not wait for them: a writer that comes
+ * Reads blocks of a unit of the running cut, at their places in `into`; `choose` says which of those that
+ * are here. Returns the blocks read, or "zeros" when every byte of the unit is zero.
+ *
+ * The bytes are read without the lock, so that the guest does not wait for them: a writer that comes
  * meanwhile preserves the unit first, and then it is read from there.
  */
 export function captureUnit(
   cache: BlockCache,
   unit: number,
   into: Uint8Array,
-  base: Uint8Array | null,
-): Capture {
+  choose: (captured: Captured) => number,
+): number | "zeros" {
   for (;;) {
     const source = cache.locked(() => findSource(cache, unit));
     if (source === "zeros") return "zeros";
-    if (source.here !== allBlocks && base === null) return "incomplete";
-    readFully(source.file, into, 0, unitSizeBytes, unit * unitSizeBytes);
-    if (!cache.locked(() => confirmSource(cache, unit, source))) continue;
-    for (let block = 0; block < blocksPerUnit && base !== null; block++) {
-      if ((source.here & (1 << block)) !== 0) continue;
-      const at = block * blockSizeBytes;
-      into.set(base.subarray(at, at + blockSizeBytes), at);
-    }
-    return "content";
+    const blocks = choose(source);
+    assert((blocks & ~source.here) === 0, "only what is here can be read");
+    readBlocks(source.file, unit, blocks, into);
+    if (cache.locked(() => confirmSource(cache, unit, source))) return blocks;
   }
 }
 
-interface CaptureSource {
+function readBlocks(file: number, unit: number, blocks: number, into: Uint8Array): void {
+  for (let block = 0; block < blocksPerUnit;) {
+    const end = runEnd(blocks, block);
+    if (end > block) {
+      const [at, lengthBytes] = [block * blockSizeBytes, (end - block) * blockSizeBytes];
+      readFully(file, into, at, lengthBytes, unit * unitSizeBytes + at);
+    }
+    block = end > block ? end : block + 1;
+  }
+}
+
+interface CaptureSource extends Captured {
   file: number;
   isPreserved: boolean;
-  /** Blocks that the file has as they were when the cut began. */
-  here: number;
 }
 
 function findSource(cache: BlockCache, unit: number): CaptureSource | "zeros" {
   const { state, files } = cache;
   const word = state.cuts[unit] as number;
-  assert((word & allBlocks) !== 0, "the unit belongs to the cut");
+  const dirty = word & allBlocks;
+  assert(dirty !== 0, "the unit belongs to the cut");
   if ((word & unitFlag.cutZeroed) !== 0) {
     state.cuts[unit] = word | unitFlag.captured;
     return "zeros";
   }
   if ((word & unitFlag.preserved) !== 0) {
-    return { file: files.aside, isPreserved: true, here: state.asideValid[unit] as number };
+    const here = state.asideValid[unit] as number;
+    return { file: files.aside, isPreserved: true, dirty, here };
   }
   const here = allBlocks & ~cache.missingBlocks(unit);
-  return { file: files.blocks, isPreserved: false, here };
+  return { file: files.blocks, isPreserved: false, dirty, here };
 }
 
 /** Marks the unit as captured, unless it was preserved after its source was found. */

@@ -2,11 +2,12 @@
 import { SpriteError } from "../../contract/errors.ts";
 import type { BlockMap } from "../block-map/block-map.ts";
 import { unitSizeBytes } from "../block-map/geometry.ts";
-import type { Slice } from "../block-map/types.ts";
+import { isSameLayout } from "../block-map/layout.ts";
+import type { UnitLayout } from "../block-map/types.ts";
 import type { BlockCache } from "../chunk-cache/block-cache.ts";
 import type { BlockFile } from "../fuse/fuse-server.ts";
 import { checkpointCacheUnitsMax } from "./limits.ts";
-import { isSameSlice, type SegmentReader } from "./segment-reader.ts";
+import type { SegmentReader } from "./segment-reader.ts";
 
 export interface CheckpointFileOptions {
   map: BlockMap;
@@ -44,17 +45,19 @@ export class CheckpointFile implements BlockFile {
     if (this.#isHidden) throw new SpriteError("not_found", "the checkpoint is not shown any more");
     const first = Math.floor(offsetBytes / unitSizeBytes);
     const count = Math.ceil((offsetBytes + lengthBytes) / unitSizeBytes) - first;
-    const slices = this.#options.map.lookupRange(this.#fileId, first, count);
-    const contents = slices.map((slice, index) => this.#atHand(first + index, slice));
-    const missing = slices.filter((slice, index) => slice !== null && contents[index] === null);
-    const fetched = await this.#options.reader.readUnits(missing.filter((slice) => slice !== null));
+    const layouts = this.#options.map.lookupRange(this.#fileId, first, count);
+    const contents = layouts.map((layout, index) => this.#atHand(first + index, layout));
+    const missing = layouts.filter((layout, index) => layout !== null && contents[index] === null);
+    const fetched = await this.#options.reader.readUnits(
+      missing.filter((layout) => layout !== null),
+    );
     const bytes = new Uint8Array(lengthBytes);
-    for (const [index, slice] of slices.entries()) {
-      if (slice === null) continue;
+    for (const [index, layout] of layouts.entries()) {
+      if (layout === null) continue;
       const unit = first + index;
-      const content = contents[index] ?? fetched.get(slice);
+      const content = contents[index] ?? fetched.get(layout);
       if (content === undefined) throw new SpriteError("storage_failure", "a unit was not read");
-      if (fetched.has(slice)) this.#keep(unit, content);
+      if (fetched.has(layout)) this.#keep(unit, content);
       const start = unit * unitSizeBytes - offsetBytes;
       const from = Math.max(0, -start);
       const part = content.subarray(from, Math.min(unitSizeBytes, lengthBytes - start));
@@ -74,8 +77,8 @@ export class CheckpointFile implements BlockFile {
   async flush(): Promise<void> {}
 
   /** The unit's content without a fetch: from memory, or from the live file where both are the same. */
-  #atHand(unit: number, slice: Slice | null): Uint8Array | null {
-    if (slice === null) return null;
+  #atHand(unit: number, layout: UnitLayout | null): Uint8Array | null {
+    if (layout === null) return null;
     const kept = this.#units.get(unit);
     if (kept !== undefined) {
       this.#units.delete(unit);
@@ -83,7 +86,7 @@ export class CheckpointFile implements BlockFile {
       return kept;
     }
     const { map, cache } = this.#options;
-    if (!isSameSlice(slice, map.lookup(map.liveFileId, unit))) return null;
+    if (!isSameLayout(layout, map.lookup(map.liveFileId, unit))) return null;
     return cache.readClean(unit);
   }
 

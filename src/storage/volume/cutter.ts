@@ -3,27 +3,26 @@
  * local map. What follows, storing it in the bucket, is the publisher's.
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { must } from "../../base/assert.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import type { BlockMap } from "../block-map/block-map.ts";
 import type { NewCheckpoint } from "../block-map/checkpoints.ts";
-import { unitSizeBytes } from "../block-map/geometry.ts";
-import { segmentSizeBytesMax, SegmentWriter, storedPart } from "../block-map/segment.ts";
+import { countBlocks } from "../block-map/block-mask.ts";
+import { everyBlock, unitSizeBytes, unitsPerLeaf } from "../block-map/geometry.ts";
+import { blocksToStore, changeLayout } from "../block-map/layout.ts";
+import { nonZeroBlocks, segmentSizeBytesMax, SegmentWriter } from "../block-map/segment.ts";
 import type { NewSegment } from "../block-map/segments.ts";
-import type { Slice } from "../block-map/types.ts";
+import type { UnitChange, UnitLayout } from "../block-map/types.ts";
 import { abortCut, beginCut, captureUnit, finishCut } from "../chunk-cache/cut.ts";
 import type { Eviction } from "../chunk-cache/eviction.ts";
 import { logReserveRecords } from "../chunk-cache/limits.ts";
 import type { LocalCache } from "../chunk-cache/local-cache.ts";
 import { captureBatchUnits, roomForWriteBytes } from "./limits.ts";
-import type { SegmentReader } from "./segment-reader.ts";
 import type { Staging } from "./staging.ts";
 import type { CheckpointRecord } from "./volume.ts";
 
 export interface CutterOptions {
   map: BlockMap;
   local: LocalCache;
-  reader: SegmentReader;
   staging: Staging;
   eviction: Eviction;
   /** Stores a segment in the bucket at once. */
@@ -39,6 +38,11 @@ export interface BegunCut {
 interface CutSegment extends NewSegment {
   /** False when it went to the bucket directly. */
   isStaged: boolean;
+}
+
+interface OpenSegment {
+  id: number;
+  writer: SegmentWriter;
 }
 
 export class Cutter {
@@ -67,19 +71,14 @@ export class Cutter {
     const segments: CutSegment[] = [];
     let record: CheckpointRecord | null;
     try {
-      const changes = await this.#capture(begun, segments);
+      const { changes, mapped } = await this.#capture(begun, segments);
       if (segments.length > 0) await staging.syncNames();
       // What the map will say must also be what this machine has after a reboot (ARCHITECTURE.md section 4).
       await local.flush();
       const made = segments.map(({ id, sizeBytes }) => ({ id, sizeBytes }));
       const cut = { cut: begun.cut, changes, segments: made };
       record = map.commitCut(checkpoint === null ? cut : { ...cut, checkpoint });
-      finishCut(
-        local.cache,
-        begun.cut,
-        begun.units,
-        (unit) => (changes.get(unit) ?? null) !== null,
-      );
+      finishCut(local.cache, begun.cut, begun.units, (unit) => mapped.has(unit));
     } catch (error) {
       abortCut(local.cache, begun.units);
       staging.discard(segments.map(({ id }) => id));
@@ -101,15 +100,20 @@ export class Cutter {
     return record;
   }
 
-  async #capture(begun: BegunCut, segments: CutSegment[]): Promise<Map<number, Slice | null>> {
-    const changes = new Map<number, Slice | null>();
-    let open: { id: number; writer: SegmentWriter } | null = null;
+  async #capture(
+    begun: BegunCut,
+    segments: CutSegment[],
+  ): Promise<{ changes: Map<number, UnitChange>; mapped: Set<number> }> {
+    const changes = new Map<number, UnitChange>();
+    const mapped = new Set<number>();
+    let open: OpenSegment | null = null;
+    const layouts = new LayoutsByLeaf(this.#options.map);
     for (const [index, unit] of begun.units.entries()) {
-      const stored = await this.#captureUnit(unit);
-      if (stored.length === 0) {
-        changes.set(unit, null);
-      } else {
-        if (open !== null && !open.writer.hasRoom(stored.length)) {
+      const layout = layouts.of(unit);
+      const { blocks, stored } = this.#captureUnit(unit, layout);
+      const change: UnitChange = { blocks, slice: null };
+      if (stored !== 0) {
+        if (open !== null && !open.writer.hasRoom(countBlocks(stored))) {
           await this.#seal(open, segments);
           open = null;
         }
@@ -117,30 +121,26 @@ export class Cutter {
           id: this.#options.map.allocateSegment(),
           writer: new SegmentWriter({ buffer: this.#segment }),
         };
-        changes.set(unit, { segment: open.id, ...open.writer.append(stored) });
+        change.slice = { segment: open.id, ...open.writer.append(this.#unit, stored) };
       }
+      changes.set(unit, change);
+      if (changeLayout(layout, change) !== null) mapped.add(unit);
       if (index % captureBatchUnits === captureBatchUnits - 1) await nextTurn();
     }
     if (open !== null) await this.#seal(open, segments);
-    return changes;
+    return { changes, mapped };
   }
 
-  /** The unit's content without the zeros at its end; empty when all of it is zeros. */
-  async #captureUnit(unit: number): Promise<Uint8Array> {
-    const { map, local, reader } = this.#options;
-    let capture = captureUnit(local.cache, unit, this.#unit, null);
-    if (capture === "incomplete") {
-      // The running cut is the only one that could change the map, so this is what the unit's other
-      // blocks are.
-      const slice = must(map.lookup(map.liveFileId, unit), "an incomplete unit is in the map");
-      const base = must((await reader.readUnits([slice])).get(slice), "the slice was read");
-      local.cache.fill(unit, base);
-      capture = captureUnit(local.cache, unit, this.#unit, base);
-    }
-    return capture === "zeros" ? this.#unit.subarray(0, 0) : storedPart(this.#unit);
+  /** Reads what the cut stores of a unit. `blocks` get new content; those not in `stored` become zeros. */
+  #captureUnit(unit: number, layout: UnitLayout | null): { blocks: number; stored: number } {
+    const captured = captureUnit(this.#options.local.cache, unit, this.#unit, (found) =>
+      blocksToStore({ ...found, layout }),
+    );
+    if (captured === "zeros") return { blocks: everyBlock, stored: 0 };
+    return { blocks: captured, stored: nonZeroBlocks(this.#unit, captured) };
   }
 
-  async #seal(open: { id: number; writer: SegmentWriter }, segments: CutSegment[]): Promise<void> {
+  async #seal(open: OpenSegment, segments: CutSegment[]): Promise<void> {
     const bytes = open.writer.finish();
     const isStaged = await this.#stage(open.id, bytes);
     // A disk that is full of dirty data gets free only by storing it, so this segment takes the direct way.
@@ -159,6 +159,26 @@ export class Cutter {
       this.#options.staging.discard([id]);
       return false;
     }
+  }
+}
+
+/** Where the live file's units are, for one who asks in ascending order. */
+class LayoutsByLeaf {
+  readonly #map: BlockMap;
+  #firstUnit = -1;
+  #layouts: (UnitLayout | null)[] = [];
+
+  constructor(map: BlockMap) {
+    this.#map = map;
+  }
+
+  of(unit: number): UnitLayout | null {
+    const firstUnit = unit - (unit % unitsPerLeaf);
+    if (firstUnit !== this.#firstUnit) {
+      this.#firstUnit = firstUnit;
+      this.#layouts = this.#map.lookupRange(this.#map.liveFileId, firstUnit, unitsPerLeaf);
+    }
+    return this.#layouts[unit - firstUnit] ?? null;
   }
 }
 

@@ -13,6 +13,8 @@ export const uploadsAtOnceMax = 4;
 export const fetchesAtOnceMax = 8;
 /** One fetch takes neighbours of a segment along up to this size. */
 export const fetchSizeBytesMax = 1024 * 1024;
+/** Slices of a segment that lie so near to each other are fetched together: bytes are cheaper than a request. */
+export const fetchGapBlocksMax = 16;
 /** Units fetched ahead of a reader that goes through the disk in order. */
 export const readAheadUnits = 32;
 /** Content of checkpoints kept in memory while one is shown. */

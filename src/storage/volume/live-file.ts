@@ -3,14 +3,15 @@ import { assert } from "../../base/assert.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import type { BlockMap } from "../block-map/block-map.ts";
 import { blockSizeBytes, unitSizeBytes } from "../block-map/geometry.ts";
-import type { Slice } from "../block-map/types.ts";
+import { isSameLayout } from "../block-map/layout.ts";
+import type { UnitLayout } from "../block-map/types.ts";
 import type { BlockCache } from "../chunk-cache/block-cache.ts";
 import type { Eviction } from "../chunk-cache/eviction.ts";
 import type { LocalCache } from "../chunk-cache/local-cache.ts";
 import type { PunchHole } from "../chunk-cache/punch-hole.ts";
 import type { BlockFile } from "../fuse/fuse-server.ts";
 import { readAheadUnits, readAttemptsMax, roomForWriteBytes } from "./limits.ts";
-import { isSameSlice, type SegmentReader } from "./segment-reader.ts";
+import type { SegmentReader } from "./segment-reader.ts";
 
 export interface LiveFileOptions {
   map: BlockMap;
@@ -98,25 +99,25 @@ export class LiveFile implements BlockFile {
 
   async #fetchNow(units: readonly number[]): Promise<void> {
     const { map, reader } = this.#options;
-    const slices = units.map((unit) => map.lookup(map.liveFileId, unit));
+    const layouts = units.map((unit) => map.lookup(map.liveFileId, unit));
     const isCurrent = (index: number): boolean =>
-      isSameSlice(slices[index] ?? null, map.lookup(map.liveFileId, units[index] ?? 0));
-    let contents: Map<Slice, Uint8Array>;
+      isSameLayout(layouts[index] ?? null, map.lookup(map.liveFileId, units[index] ?? 0));
+    let contents: Map<UnitLayout, Uint8Array>;
     try {
-      contents = await reader.readUnits(slices.filter((slice) => slice !== null));
+      contents = await reader.readUnits(layouts.filter((layout) => layout !== null));
     } catch (error) {
       // What the map has stopped naming may be gone from the bucket: the reader asks again.
       if (units.every((_, index) => isCurrent(index))) throw error;
       return;
     }
     for (const [index, unit] of units.entries()) {
-      const slice = slices[index] ?? null;
+      const layout = layouts[index] ?? null;
       // The guest may have overwritten the unit, a cut may have stored that, and eviction may have
       // dropped it again while the old content was on its way: it must not be taken for the new
       // one. The reader asks again.
-      if (slice === null || !isCurrent(index)) continue;
-      const content = contents.get(slice);
-      assert(content !== undefined, "every slice was read");
+      if (layout === null || !isCurrent(index)) continue;
+      const content = contents.get(layout);
+      assert(content !== undefined, "every unit was read");
       this.#makingRoom(() => this.#cache.fill(unit, content));
     }
   }

@@ -1,12 +1,14 @@
 /** Reads slices of segments, wherever these are: still staged, or in the bucket. Every slice is verified. */
 import { open } from "node:fs/promises";
+import { must } from "../../base/assert.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import type { BlockMap } from "../block-map/block-map.ts";
+import { countBlocks } from "../block-map/block-mask.ts";
 import { blockSizeBytes, unitSizeBytes } from "../block-map/geometry.ts";
-import { sliceRange, verifySlice } from "../block-map/segment.ts";
-import type { Slice } from "../block-map/types.ts";
+import { placeSlice, sliceRange, verifySlice } from "../block-map/segment.ts";
+import type { Slice, UnitLayout } from "../block-map/types.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
-import { fetchesAtOnceMax, fetchSizeBytesMax } from "./limits.ts";
+import { fetchesAtOnceMax, fetchGapBlocksMax, fetchSizeBytesMax } from "./limits.ts";
 import type { Staging } from "./staging.ts";
 
 export interface SegmentReaderOptions {
@@ -16,11 +18,11 @@ export interface SegmentReaderOptions {
   staging: Staging;
 }
 
-/** Slices of one segment that lie next to each other. */
+/** Slices of one segment that lie next to each other, or nearly. */
 interface Run {
   segment: number;
   offsetBlocks: number;
-  lengthBlocks: number;
+  endBlocks: number;
   slices: Slice[];
 }
 
@@ -34,25 +36,37 @@ export class SegmentReader {
   }
 
   /**
-   * Each slice's unit, filled up with zeros to 64 KiB.
+   * The content of each unit, 64 KiB.
    * @throws SpriteError storage_failure: missing or damaged
    */
-  async readUnits(slices: readonly Slice[]): Promise<Map<Slice, Uint8Array>> {
-    const units = new Map<Slice, Uint8Array>();
+  async readUnits(layouts: readonly UnitLayout[]): Promise<Map<UnitLayout, Uint8Array>> {
+    const slices = await this.#readSlices(layouts.flat());
+    const units = new Map<UnitLayout, Uint8Array>();
+    for (const layout of layouts) {
+      const unit = new Uint8Array(unitSizeBytes);
+      for (const slice of layout) {
+        placeSlice(slice, must(slices.get(slice), "the slice was read"), unit);
+      }
+      units.set(layout, unit);
+    }
+    return units;
+  }
+
+  /** The stored bytes of each slice, verified. */
+  async #readSlices(slices: readonly Slice[]): Promise<Map<Slice, Uint8Array>> {
+    const contents = new Map<Slice, Uint8Array>();
     await Promise.all(
       joinRuns(slices).map(async (run) => {
         const key = this.#key(run.segment);
         const bytes = await this.#readRun(run, key);
         for (const slice of run.slices) {
           const start = (slice.offsetBlocks - run.offsetBlocks) * blockSizeBytes;
-          const { lengthBytes } = sliceRange(slice);
-          const stored = bytes.subarray(start, start + lengthBytes);
-          verifySlice(slice, stored, key);
-          units.set(slice, wholeUnit(stored));
+          const stored = bytes.subarray(start, start + sliceRange(slice).lengthBytes);
+          contents.set(slice, verifySlice(slice, stored, key));
         }
       }),
     );
-    return units;
+    return contents;
   }
 
   #key(segment: number): string {
@@ -63,7 +77,7 @@ export class SegmentReader {
     await this.#acquire();
     try {
       const offsetBytes = run.offsetBlocks * blockSizeBytes;
-      const lengthBytes = run.lengthBlocks * blockSizeBytes;
+      const lengthBytes = (run.endBlocks - run.offsetBlocks) * blockSizeBytes;
       const staged = await this.#readStaged(run.segment, offsetBytes, lengthBytes);
       if (staged !== null) return staged;
       const bytes = await this.#options.store.getRange(key, offsetBytes, lengthBytes);
@@ -114,35 +128,19 @@ function joinRuns(slices: readonly Slice[]): Run[] {
   );
   const runs: Run[] = [];
   for (const slice of sorted) {
+    const { segment, offsetBlocks } = slice;
+    const endBlocks = offsetBlocks + countBlocks(slice.stored);
     const run = runs.at(-1);
-    const lengthBlocks = slice.offsetBlocks + slice.lengthBlocks - (run?.offsetBlocks ?? 0);
-    const isNext =
-      run !== undefined &&
-      run.segment === slice.segment &&
-      run.offsetBlocks + run.lengthBlocks === slice.offsetBlocks &&
-      lengthBlocks * blockSizeBytes <= fetchSizeBytesMax;
-    if (isNext) {
+    const isNear =
+      run?.segment === segment &&
+      offsetBlocks - run.endBlocks <= fetchGapBlocksMax &&
+      (endBlocks - run.offsetBlocks) * blockSizeBytes <= fetchSizeBytesMax;
+    if (isNear) {
       run.slices.push(slice);
-      run.lengthBlocks = lengthBlocks;
+      run.endBlocks = Math.max(run.endBlocks, endBlocks);
     } else {
-      const { segment, offsetBlocks } = slice;
-      runs.push({ segment, offsetBlocks, lengthBlocks: slice.lengthBlocks, slices: [slice] });
+      runs.push({ segment, offsetBlocks, endBlocks, slices: [slice] });
     }
   }
   return runs;
-}
-
-function wholeUnit(stored: Uint8Array): Uint8Array {
-  const unit = new Uint8Array(unitSizeBytes);
-  unit.set(stored);
-  return unit;
-}
-
-export function isSameSlice(a: Slice | null, b: Slice | null): boolean {
-  if (a === null || b === null) return a === b;
-  return (
-    a.segment === b.segment &&
-    a.offsetBlocks === b.offsetBlocks &&
-    a.lengthBlocks === b.lengthBlocks
-  );
 }

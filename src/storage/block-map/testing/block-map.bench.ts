@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { BlockMap } from "../block-map.ts";
-import { blockSizeBytes, blocksPerUnit, unitSizeBytes } from "../geometry.ts";
-import type { Slice } from "../types.ts";
+import { blockSizeBytes, blocksPerUnit, everyBlock, unitSizeBytes } from "../geometry.ts";
+import type { UnitChange } from "../types.ts";
 
 /** Run it by hand: `bin/node24 src/storage/block-map/testing/block-map.bench.ts`. One JSON object a line. */
 
@@ -12,17 +12,18 @@ const unitsPerSegment = 63;
 const segmentSizeBytes = blockSizeBytes * (1 + unitsPerSegment * blocksPerUnit);
 
 function commitUnits(map: BlockMap, units: readonly number[], isCheckpoint = false): void {
-  const changes = new Map<number, Slice>();
+  const changes = new Map<number, UnitChange>();
   const segments: { id: number; sizeBytes: number }[] = [];
   for (const [index, unit] of units.entries()) {
     const position = index % unitsPerSegment;
     if (position === 0) segments.push({ id: map.allocateSegment(), sizeBytes: segmentSizeBytes });
-    changes.set(unit, {
+    const slice = {
       segment: segments.at(-1)?.id ?? 0,
       offsetBlocks: 1 + position * blocksPerUnit,
-      lengthBlocks: blocksPerUnit,
+      stored: everyBlock,
       check: (unit * 2_654_435_761) >>> 0,
-    });
+    };
+    changes.set(unit, { blocks: everyBlock, slice });
   }
   const checkpoint = { comment: "", isAuto: false, createTimeMs: 0 };
   map.commitCut({ cut: map.lastCut + 1, changes, segments, ...(isCheckpoint && { checkpoint }) });

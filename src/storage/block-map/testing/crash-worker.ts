@@ -1,5 +1,5 @@
 import { BlockMap } from "../block-map.ts";
-import type { Slice } from "../types.ts";
+import type { UnitChange } from "../types.ts";
 
 /** A process of its own for block-map-crash.fs.test.ts: commits cuts until it is killed, and tells each. */
 
@@ -8,11 +8,12 @@ const unitCount = map.sizeBytes / 65_536;
 for (let turn = 0; ; turn++) {
   const cut = map.lastCut + 1;
   const segment = map.allocateSegment();
-  const changes = new Map<number, Slice | null>();
+  const changes = new Map<number, UnitChange>();
   for (let index = 0; index < 40; index++) {
     const unit = (cut * 37 + index * 101) % unitCount;
     const offsetBlocks = 1 + index * 16;
-    changes.set(unit, { segment, offsetBlocks, lengthBlocks: 16, check: cut });
+    const slice = { segment, offsetBlocks, stored: 0xffff, check: cut };
+    changes.set(unit, { blocks: 0xffff, slice });
   }
   const checkpoint = { comment: String(cut), isAuto: false, createTimeMs: cut };
   const segments = [{ id: segment, sizeBytes: 4_096 }];

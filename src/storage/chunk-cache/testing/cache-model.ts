@@ -118,14 +118,11 @@ export class CacheModel {
     const { running } = this;
     const unit = running?.units[running.captured];
     if (running === null || unit === undefined) return false;
-    const content = Buffer.alloc(unitSizeBytes);
-    let capture = captureUnit(this.local.cache, unit, content, null);
-    if (capture === "incomplete") {
-      const base = this.map.get(unit);
-      assert.ok(base, "an incomplete unit is in the map");
-      this.local.cache.fill(unit, base);
-      capture = captureUnit(this.local.cache, unit, content, base);
-    }
+    // Blocks that the cut does not read are as the map has them.
+    const content = Buffer.from(this.map.get(unit) ?? Buffer.alloc(unitSizeBytes));
+    const capture = captureUnit(this.local.cache, unit, content, ({ dirty, here }) =>
+      unit % 2 === 0 ? dirty : here,
+    );
     if (capture === "zeros") content.fill(0);
     const at = unit * unitSizeBytes;
     const expected = running.snapshot.subarray(at, at + unitSizeBytes);
