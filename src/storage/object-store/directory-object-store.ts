@@ -15,6 +15,7 @@ import { dirname, join, resolve } from "node:path";
 import { assert } from "../../base/assert.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import { readUpTo, syncDirectory } from "../local-files.ts";
+import { withinDeadline } from "./call-scope.ts";
 import { lockDirectory } from "./directory-lock.ts";
 import { Drafts } from "./drafts.ts";
 import { DurableDirectories } from "./durable-directories.ts";
@@ -22,6 +23,7 @@ import { deleteConcurrencyMax, directoryAttemptsMax } from "./limits.ts";
 import { checkKey, checkPrefix, isObjectName } from "./object-key.ts";
 import type {
   CallOptions,
+  ListOptions,
   ListedObject,
   ObjectStore,
   ObjectStoreStatistics,
@@ -77,7 +79,7 @@ export class DirectoryObjectStore implements ObjectStore {
 
   async get(key: string, options: CallOptions = {}): Promise<Uint8Array | null> {
     checkKey(key);
-    return this.#call("get", `get object ${key}`, options, () => this.#read(key, options.signal));
+    return this.#call("get", `get object ${key}`, options, (call) => this.#read(key, call.signal));
   }
 
   async getRange(
@@ -104,19 +106,17 @@ export class DirectoryObjectStore implements ObjectStore {
 
   async getWithEtag(key: string, options: CallOptions = {}): Promise<TaggedObject | null> {
     checkKey(key);
-    return this.#call("get", `get object ${key}`, options, async () => {
-      const bytes = await this.#read(key, options.signal);
+    return this.#call("get", `get object ${key}`, options, async (call) => {
+      const bytes = await this.#read(key, call.signal);
       return bytes === null ? null : { bytes, etag: etagOf(bytes) };
     });
   }
 
   async put(key: string, bytes: Uint8Array, options: CallOptions = {}): Promise<void> {
     checkKey(key);
-    await this.#call("put", `put object ${key}`, options, () =>
+    await this.#call("put", `put object ${key}`, options, (call) =>
       this.#drafts.withBytes(bytes, (draft) =>
-        this.#inDirectoryOf(key, { isLocked: true, ...options }, () =>
-          rename(draft, this.#path(key)),
-        ),
+        this.#inDirectoryOf(key, { isLocked: true, ...call }, () => rename(draft, this.#path(key))),
       ),
     );
     this.#writtenBytes += bytes.length;
@@ -124,8 +124,8 @@ export class DirectoryObjectStore implements ObjectStore {
 
   async putIfAbsent(key: string, bytes: Uint8Array, options: CallOptions = {}): Promise<boolean> {
     checkKey(key);
-    const isCreated = await this.#call("put", `create object ${key}`, options, () =>
-      this.#drafts.withBytes(bytes, (draft) => this.#create(key, draft, options)),
+    const isCreated = await this.#call("put", `create object ${key}`, options, (call) =>
+      this.#drafts.withBytes(bytes, (draft) => this.#create(key, draft, call)),
     );
     if (isCreated) this.#writtenBytes += bytes.length;
     return isCreated;
@@ -138,11 +138,11 @@ export class DirectoryObjectStore implements ObjectStore {
     options: CallOptions = {},
   ): Promise<{ etag: string } | null> {
     checkKey(key);
-    const isSwapped = await this.#call("put", `swap object ${key}`, options, () =>
+    const isSwapped = await this.#call("put", `swap object ${key}`, options, (call) =>
       this.#drafts.withBytes(bytes, (draft) => {
-        if (expected.etag === null) return this.#create(key, draft, options);
-        return this.#inDirectoryOf(key, { isLocked: true, ...options }, async () => {
-          const current = await this.#read(key, options.signal);
+        if (expected.etag === null) return this.#create(key, draft, call);
+        return this.#inDirectoryOf(key, { isLocked: true, ...call }, async () => {
+          const current = await this.#read(key, call.signal);
           if (current === null || etagOf(current) !== expected.etag) return false;
           await rename(draft, this.#path(key));
           return true;
@@ -156,12 +156,12 @@ export class DirectoryObjectStore implements ObjectStore {
 
   async putFile(key: string, localPath: string, options: CallOptions = {}): Promise<void> {
     checkKey(key);
-    await this.#call("put", `put file as object ${key}`, options, async () => {
+    await this.#call("put", `put file as object ${key}`, options, async (call) => {
       const { size } = await stat(localPath);
       const isCreated =
-        (await this.#tryCreateByLink(key, localPath, options)) ??
-        (await this.#drafts.withCopy(localPath, options.signal, (draft) =>
-          this.#create(key, draft, options),
+        (await this.#tryCreateByLink(key, localPath, call)) ??
+        (await this.#drafts.withCopy(localPath, call.signal, (draft) =>
+          this.#create(key, draft, call),
         ));
       if (isCreated) {
         this.#writtenBytes += size;
@@ -174,12 +174,14 @@ export class DirectoryObjectStore implements ObjectStore {
     });
   }
 
-  async *list(prefix: string, options: CallOptions = {}): AsyncGenerator<ListedObject> {
+  async *list(prefix: string, options: ListOptions = {}): AsyncGenerator<ListedObject> {
     checkPrefix(prefix);
+    const { startAfter = "" } = options;
+    if (startAfter !== "") checkKey(startAfter);
     this.#requests.list++;
     const directory = prefix.slice(0, prefix.lastIndexOf("/") + 1);
     try {
-      yield* this.#walk(directory, prefix, options.signal);
+      yield* this.#walk(directory, { prefix, startAfter, signal: options.signal });
     } catch (error) {
       if (options.signal?.aborted) throw options.signal.reason;
       throw storeError(`list objects ${prefix}`, error);
@@ -190,11 +192,11 @@ export class DirectoryObjectStore implements ObjectStore {
     for (const key of keys) checkKey(key);
     if (keys.length === 0) return;
     const byDirectory = [...Map.groupBy(keys, directoryOf).values()];
-    await this.#call("delete", "delete objects", options, async () => {
+    await this.#call("delete", "delete objects", options, async ({ signal }) => {
       const worker = async (): Promise<void> => {
         for (let group = byDirectory.pop(); group !== undefined; group = byDirectory.pop()) {
-          options.signal?.throwIfAborted();
-          await this.#deleteInOneDirectory(group, options.signal);
+          signal?.throwIfAborted();
+          await this.#deleteInOneDirectory(group, signal);
         }
       };
       await Promise.all(Array.from({ length: deleteConcurrencyMax }, worker));
@@ -235,16 +237,16 @@ export class DirectoryObjectStore implements ObjectStore {
     kind: RequestKind,
     what: string,
     options: CallOptions,
-    work: () => Promise<T>,
+    work: (call: CallOptions) => Promise<T>,
   ): Promise<T> {
-    options.signal?.throwIfAborted();
-    this.#requests[kind]++;
-    try {
-      return await work();
-    } catch (error) {
-      if (options.signal?.aborted) throw options.signal.reason;
-      throw storeError(what, error);
-    }
+    return withinDeadline(what, options, async (call) => {
+      this.#requests[kind]++;
+      try {
+        return await work(call);
+      } catch (error) {
+        throw storeError(what, error);
+      }
+    });
   }
 
   #path(key: string): string {
@@ -360,19 +362,21 @@ export class DirectoryObjectStore implements ObjectStore {
   /** In the byte order of whole keys, in which a directory sorts as its name with the slash. */
   async *#walk(
     directory: string,
-    prefix: string,
-    signal: AbortSignal | undefined,
+    wanted: { prefix: string; startAfter: string; signal: AbortSignal | undefined },
   ): AsyncGenerator<ListedObject> {
+    const { prefix, startAfter, signal } = wanted;
     signal?.throwIfAborted();
     const keys: string[] = [];
     for (const entry of await readDirectory(join(this.#root, directory))) {
       if (!isObjectName(entry.name)) continue;
       const key = directory + entry.name + (entry.isDirectory() ? "/" : "");
-      if (key.startsWith(prefix)) keys.push(key);
+      // The key to start after may lie inside a directory that sorts before it.
+      const isOnTheWay = entry.isDirectory() && startAfter.startsWith(key);
+      if (key.startsWith(prefix) && (key > startAfter || isOnTheWay)) keys.push(key);
     }
     for (const key of keys.sort()) {
       if (key.endsWith("/")) {
-        yield* this.#walk(key, prefix, signal);
+        yield* this.#walk(key, wanted);
         continue;
       }
       signal?.throwIfAborted();

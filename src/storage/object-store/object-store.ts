@@ -1,12 +1,15 @@
 /**
- * Where everything durable lives: objects by key. A directory (directory-object-store.ts) or, later, S3.
+ * Where everything durable lives: objects by key. A directory (directory-object-store.ts) or a bucket (s3/).
  *
  * Promises that every implementation keeps:
  * - An object appears whole or not at all, and is durable when the call that wrote it returns.
  * - `putIfAbsent` and `swap` are decided by the store, correct between any number of processes.
  * - A read sees the newest completed write.
  * - Errors are SpriteErrors: `disk_full` when there is no space, `invalid_request` for a malformed key,
- *   else `storage_failure` with the cause. An aborted call rejects with the signal's reason.
+ *   `deadline_exceeded`, else `storage_failure` with the cause. An aborted call rejects with the signal's reason.
+ * - A conditional write whose reply was lost is asked about: the store reads the object and compares. So a writer must never write the
+ *   same bytes as another to one key, or each takes the other's write for its own. When the store cannot know,
+ *   the call rejects with `storage_failure` and `isOutcomeUnknown` (call-scope.ts), also at its deadline.
  */
 export interface ObjectStore {
   /** The whole object, or null when there is none. */
@@ -39,8 +42,8 @@ export interface ObjectStore {
    * links it. Doing it again is fine while the sizes agree; another object of that name is an error.
    */
   putFile(key: string, localPath: string, options?: CallOptions): Promise<void>;
-  /** Every object whose key begins with the prefix, in the keys' byte order. */
-  list(prefix: string, options?: CallOptions): AsyncIterable<ListedObject>;
+  /** Every object whose key begins with the prefix, in the keys' byte order; only those after `startAfter`, a whole key. */
+  list(prefix: string, options?: ListOptions): AsyncIterable<ListedObject>;
   /** Deletes; missing objects are fine. */
   deleteMany(keys: readonly string[], options?: CallOptions): Promise<void>;
   /** Deletes everything below a prefix, which must end in a slash. Nobody may write there meanwhile. */
@@ -51,6 +54,13 @@ export interface ObjectStore {
 
 export interface CallOptions {
   signal?: AbortSignal | undefined;
+  /** How long the call may take, retries included; a list's deadline counts for each request of its own. */
+  deadlineMs?: number | undefined;
+}
+
+export interface ListOptions extends CallOptions {
+  /** A key that need not exist. Objects up to and including it are left out. */
+  startAfter?: string | undefined;
 }
 
 export interface TaggedObject {

@@ -186,6 +186,20 @@ function testFilesAndLists(open: Open): void {
     }
   });
 
+  void it("lists what comes after a key, whether or not that key is there", async (test) => {
+    const store = await open(test);
+    const keys = ["a-b/x", "a/1", "a/2/y", "a/2/z", "a/20", "a/3/q", "a0", "b"];
+    for (const key of keys) await store.put(key, text(key));
+    for (const startAfter of [...keys, "a/2", "a/2/yy", "a/1/below", "zzz", "+"]) {
+      const seen: string[] = [];
+      for await (const { key } of store.list("", { startAfter })) seen.push(key);
+      assert.deepEqual(seen, keys.filter((key) => key > startAfter).toSorted(), startAfter);
+    }
+    const seen: string[] = [];
+    for await (const { key } of store.list("a/2", { startAfter: "a/2/y" })) seen.push(key);
+    assert.deepEqual(seen, ["a/2/z", "a/20"]);
+  });
+
   void it("deletes many, missing ones included", async (test) => {
     const store = await open(test);
     for (const key of ["x/1", "x/2", "y/1", "z"]) await store.put(key, text(key));
