@@ -17,6 +17,8 @@ const pageCacheSizeKiB = 8 * 1024;
 /** The log is folded into the file above this size, so that one cut's commit seldom has to. */
 const walSizePagesMax = 4_096;
 
+const pageSizeBytesDefault = 4_096;
+
 export type SqlValue = string | number | bigint | Uint8Array | null;
 export type Statement<Parameters extends SqlValue[], Row> = SqliteDatabase.Statement<
   Parameters,
@@ -27,6 +29,13 @@ export interface DatabaseOptions {
   readOnly?: boolean;
   /** Makes the file when it is missing; otherwise a missing file is an error. */
   create?: boolean;
+  /** Of a new file. */
+  pageSizeBytes?: number;
+  /**
+   * The log is replicated, so nothing but `truncateWal` folds it, as long as this is the only
+   * connection.
+   */
+  isReplicated?: boolean;
 }
 
 export class Database {
@@ -49,14 +58,14 @@ export class Database {
       });
       try {
         // A page size can only be chosen while the file is empty; later it is a harmless no-op.
-        sqlite.pragma("page_size = 4096");
+        sqlite.pragma(`page_size = ${options.pageSizeBytes ?? pageSizeBytesDefault}`);
         if (!options.readOnly) sqlite.pragma("journal_mode = WAL");
         // FULL: a commit has reached the disk when it returns. The residency log relies on it.
         sqlite.pragma("synchronous = FULL");
         sqlite.pragma("foreign_keys = ON");
         sqlite.pragma("temp_store = MEMORY");
         sqlite.pragma(`cache_size = -${pageCacheSizeKiB}`);
-        sqlite.pragma(`wal_autocheckpoint = ${walSizePagesMax}`);
+        sqlite.pragma(`wal_autocheckpoint = ${options.isReplicated ? 0 : walSizePagesMax}`);
       } catch (error) {
         sqlite.close();
         throw error;
@@ -93,6 +102,25 @@ export class Database {
   /** The file's content as of now, with everything that is still in the write-ahead log. */
   serialize(): Uint8Array {
     return translateErrors("serialize database", () => this.#sqlite.serialize());
+  }
+
+  /** Frames of committed transactions in the log, as SQLite's index counts them; no file is read. */
+  walSizeFrames(): number {
+    return this.#checkpoint("NOOP").log;
+  }
+
+  /** Folds the whole log into the file and cuts it to nothing; false when a reader still needs it. */
+  truncateWal(): boolean {
+    return this.#checkpoint("TRUNCATE").busy === 0;
+  }
+
+  #checkpoint(mode: "NOOP" | "TRUNCATE"): { busy: number; log: number } {
+    const text = `wal_checkpoint(${mode})`;
+    const rows = translateErrors(`pragma ${text}`, () => this.#sqlite.pragma(text)) as {
+      busy: number;
+      log: number;
+    }[];
+    return rows[0] as { busy: number; log: number };
   }
 
   close(): void {
