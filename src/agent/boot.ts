@@ -12,6 +12,7 @@ import { Disk } from "./disk.ts";
 import { healthRoutes } from "./health.ts";
 import { writeInsideFiles } from "./inside-files.ts";
 import { Sessions } from "./sessions/sessions.ts";
+import { ShownCheckpoints } from "./shown-checkpoints.ts";
 import { Sprite } from "./sprite.ts";
 import { SyncState } from "./sync-state.ts";
 
@@ -37,10 +38,12 @@ export async function bootAgent(
 
   const volume = await opening;
   void volume.died.then((error) => endCrashed(error, log));
-  const disk = new Disk({ volume, helper, runDirectory });
+  const shown = new ShownCheckpoints({ volume, runDirectory });
+  const disk = new Disk({ volume, helper, shown, runDirectory, log });
   const views = new CheckpointViews({
     volume,
     helper,
+    shown,
     sandbox: () => sprite.sandbox,
     runDirectory,
     dotSpriteDirectory,

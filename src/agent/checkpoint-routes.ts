@@ -5,9 +5,11 @@ import {
   currentCheckpointId,
   parseCheckpointCreate,
   parseCheckpointListQuery,
+  parseForce,
   type CheckpointSource,
 } from "../contract/checkpoint.ts";
 import { errorResponse, SpriteError } from "../contract/errors.ts";
+import { formatTimestamp } from "../contract/timestamp.ts";
 import {
   openNdjson,
   readJson,
@@ -34,6 +36,12 @@ export function checkpointRoutes(parts: Parts): Route[] {
     { method: "GET", pattern: one, handle: (context) => get(parts, context) },
     { method: "DELETE", pattern: one, handle: (context) => remove(sprite, context) },
     { method: "POST", pattern: [...one, "restore"], handle: (context) => restore(sprite, context) },
+    {
+      method: "POST",
+      pattern: ["restore-undo"],
+      handle: (context) => undoRestore(sprite, context),
+    },
+    { method: "POST", pattern: ["repair"], handle: (context) => repair(sprite, context) },
   ];
 }
 
@@ -48,13 +56,35 @@ async function create(sprite: Sprite, { request, response, log }: RequestContext
   });
 }
 
-async function restore(sprite: Sprite, { params, response, log }: RequestContext): Promise<void> {
+async function restore(sprite: Sprite, context: RequestContext): Promise<void> {
+  const { params, request, response, log } = context;
   const id = params["id"] ?? "";
+  const { searchParams } = new URL(request.url ?? "/", "http://sprite");
+  const verifies = !parseForce(searchParams);
   await sprite.checkRestore(id);
   const stream = openNdjson(response);
   await narrate(stream, log, async (progress) => {
-    await sprite.restore(id, progress);
+    await sprite.restore(id, progress, { verifies });
     return `Restored from ${id}`;
+  });
+}
+
+async function undoRestore(sprite: Sprite, { response, log }: RequestContext): Promise<void> {
+  const { id, comment, createTimeMs } = await sprite.findUndo(Date.now());
+  await sprite.checkRestore(id);
+  const stream = openNdjson(response);
+  await narrate(stream, log, async (progress) => {
+    progress(`Going back to ${id} (${comment}, ${formatTimestamp(createTimeMs)})...`);
+    await sprite.restore(id, progress);
+    return `Restored from ${id}, the state ${comment}`;
+  });
+}
+
+async function repair(sprite: Sprite, { response, log }: RequestContext): Promise<void> {
+  const stream = openNdjson(response);
+  await narrate(stream, log, async (progress) => {
+    const kept = await sprite.repair(progress);
+    return `The file system is repaired; the state before is kept as ${kept.id}`;
   });
 }
 

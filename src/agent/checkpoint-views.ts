@@ -6,10 +6,12 @@ import type { HostHelper } from "../host/host-helper.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import type { Volume } from "../storage/volume/volume.ts";
 import { checkpointViewsMax } from "./limits.ts";
+import type { ShownCheckpoints } from "./shown-checkpoints.ts";
 
 export interface CheckpointViewsOptions {
   volume: Volume;
   helper: HostHelper;
+  shown: ShownCheckpoints;
   /** Null while there is none. */
   sandbox: () => Sandbox | null;
   runDirectory: string;
@@ -69,14 +71,14 @@ export class CheckpointViews {
 
   /** Mounts the checkpoint's own ext4, outside of the container. */
   async #mount(id: string): Promise<void> {
-    const { volume, helper, runDirectory } = this.#options;
+    const { shown, helper } = this.#options;
     const directory = this.#directoryOf(id);
     try {
       await mkdir(directory, { recursive: true });
-      await volume.showCheckpoint(id);
+      const backingFile = await shown.show(id);
       this.#shown.set(id, null);
       await mountBackingFile(helper, {
-        backingFile: join(runDirectory, "fuse", id),
+        backingFile,
         readOnly: true,
         target: directory,
         fileSystem: "ext4",
@@ -108,7 +110,7 @@ export class CheckpointViews {
   }
 
   async #hide(id: string): Promise<void> {
-    const { volume, helper, dotSpriteDirectory, log } = this.#options;
+    const { shown, helper, dotSpriteDirectory, log } = this.#options;
     const shownBy = this.#shown.get(id);
     if (!this.#shown.delete(id)) return;
     try {
@@ -116,7 +118,7 @@ export class CheckpointViews {
       // A container that is gone took its mount along and left the place of it.
       else await rm(join(dotSpriteDirectory, "checkpoints", id), { recursive: true, force: true });
       await helper.run({ type: "unmount", target: this.#directoryOf(id), lazy: true });
-      await volume.hideCheckpoint(id);
+      await shown.hide(id);
       await rmdir(this.#directoryOf(id));
     } catch (error) {
       // The mounts end with the agent's mount namespace at the latest.

@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { pino } from "pino";
 import { HostError } from "../host/command.ts";
 import type { HostHelper } from "../host/host-helper.ts";
 import type { PendingCheckpoint, Volume } from "../storage/volume/volume.ts";
 import { Disk } from "./disk.ts";
+import { ShownCheckpoints } from "./shown-checkpoints.ts";
 
 interface Faults {
   freezeFails: boolean;
@@ -39,7 +41,10 @@ async function attachedDisk(faults: Faults): Promise<{ disk: Disk; steps: string
       return Promise.resolve({} as PendingCheckpoint);
     },
   } as unknown as Volume;
-  const disk = new Disk({ volume, helper, runDirectory: "/nowhere" });
+  const runDirectory = "/nowhere";
+  const shown = new ShownCheckpoints({ volume, runDirectory });
+  const log = pino({ level: "silent" });
+  const disk = new Disk({ volume, helper, shown, runDirectory, log });
   await disk.attach();
   steps.length = 0;
   return { disk, steps };

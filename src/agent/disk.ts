@@ -1,13 +1,22 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import type { Log } from "../base/log.ts";
 import { SpriteError } from "../contract/errors.ts";
 import { HostError } from "../host/command.ts";
 import { mountBackingFile } from "../host/block-mount.ts";
 import { formatExt4 } from "../host/ext4.ts";
 import type { HostHelper } from "../host/host-helper.ts";
 import type { CheckpointRecord, PendingCheckpoint, Volume } from "../storage/volume/volume.ts";
+import {
+  fileSystemProblem,
+  isReadable,
+  repairFileSystem,
+  type Repair,
+} from "./file-system-check.ts";
 import { bucketLookIntervalMs, bucketPatienceMs } from "./limits.ts";
+import { mountOrRepair, repairThoroughly, type MountSteps } from "./mount-policy.ts";
+import type { ShownCheckpoints } from "./shown-checkpoints.ts";
 
 export interface BegunCheckpoint {
   pending: PendingCheckpoint;
@@ -23,14 +32,24 @@ export class Disk {
   readonly directory: string;
   readonly #volume: Volume;
   readonly #helper: HostHelper;
+  readonly #shown: ShownCheckpoints;
+  readonly #log: Log;
   readonly #fuseDirectory: string;
   #attached = false;
   /** Why nothing can be stored at the moment; null when it can. */
   #problem: Error | null = null;
 
-  constructor(options: { volume: Volume; helper: HostHelper; runDirectory: string }) {
+  constructor(options: {
+    volume: Volume;
+    helper: HostHelper;
+    shown: ShownCheckpoints;
+    runDirectory: string;
+    log: Log;
+  }) {
     this.#volume = options.volume;
     this.#helper = options.helper;
+    this.#shown = options.shown;
+    this.#log = options.log;
     this.directory = join(options.runDirectory, "disk");
     this.#fuseDirectory = join(options.runDirectory, "fuse");
     options.volume.onProblem((problem) => {
@@ -47,26 +66,90 @@ export class Disk {
 
   /**
    * Loop device and mount, unless it is mounted. The file system is made first on a volume that
-   * never had one.
-   * @throws SpriteError start_failed: a file system that does not mount is never formatted again
+   * never had one. One that does not mount is repaired as far as that loses nothing.
+   * @throws SpriteError start_failed: with the choices that are left; it is never formatted again
    */
   async attach(): Promise<void> {
     if (this.#attached) return;
+    if (this.#volume.formatted) await mountOrRepair(this.#mountSteps(), this.#log);
+    else await this.attachAsIs();
+  }
+
+  /** The same without repairs, for content that there is an alternative to. @throws SpriteError start_failed */
+  async attachAsIs(): Promise<void> {
+    if (this.#attached) return;
     try {
-      await mountBackingFile(this.#helper, {
-        backingFile: join(this.#fuseDirectory, "live"),
-        readOnly: false,
-        target: this.directory,
-        fileSystem: "ext4",
-        data: "discard",
-        beforeMount: (device) => this.#formatOnce(device),
-      });
+      await this.#mount();
     } catch (error) {
       throw new SpriteError("start_failed", "the sprite's file system does not mount", {
         cause: error,
       });
     }
+  }
+
+  /**
+   * Repairs the detached file system, files lost or not, and attaches it. Resolves with the checkpoint
+   * that keeps the state before.
+   * @throws SpriteError start_failed: the disk is as it was
+   */
+  async repair(): Promise<CheckpointRecord> {
+    return await repairThoroughly(this.#mountSteps(), this.#log);
+  }
+
+  /**
+   * Looks whether a checkpoint holds a file system that mounts, and touches nothing.
+   * @throws SpriteError not_found, storage_failure
+   */
+  async verify(id: string): Promise<void> {
+    const path = await this.#shown.show(id);
+    try {
+      const problem = await fileSystemProblem(path);
+      if (problem === null) return;
+      throw new SpriteError("storage_failure", `checkpoint ${id} cannot be restored: ${problem}`);
+    } finally {
+      await this.#shown.hide(id);
+    }
+  }
+
+  get #liveFile(): string {
+    return join(this.#fuseDirectory, "live");
+  }
+
+  async #mount(): Promise<void> {
+    await mountBackingFile(this.#helper, {
+      backingFile: this.#liveFile,
+      readOnly: false,
+      target: this.directory,
+      fileSystem: "ext4",
+      data: "discard",
+      beforeMount: (device) => this.#formatOnce(device),
+    });
     this.#attached = true;
+  }
+
+  #mountSteps(): MountSteps {
+    const volume = this.#volume;
+    return {
+      mount: () => this.#mount(),
+      isReadable: (repair: Repair) => this.#withDevice((device) => isReadable(device, repair)),
+      repair: (repair: Repair) => this.#withDevice((device) => repairFileSystem(device, repair)),
+      keep: (comment) => this.checkpointDetached(comment),
+      goBack: (id) => volume.restore(id),
+      markUnmountable: (id) => volume.setCheckpointHealth(id, "mount_failed"),
+      listCheckpoints: () => volume.listCheckpoints(),
+      sourceId: async () => (await volume.statistics()).sourceId,
+    };
+  }
+
+  /** The live disk as a block device of its own, while nothing is mounted from it. */
+  async #withDevice<T>(work: (device: string) => Promise<T>): Promise<T> {
+    const options = { backingFile: this.#liveFile, readOnly: false };
+    const device = await this.#helper.attachLoop(options);
+    try {
+      return await work(device);
+    } finally {
+      await this.#helper.releaseLoop(device);
+    }
   }
 
   async #formatOnce(device: string): Promise<void> {

@@ -21,3 +21,20 @@ export const bucketLookIntervalMs = 250;
 export const shortLifeMsMax = 10_000;
 export const restartDelayMsMin = 500;
 export const restartDelayMsMax = 30_000;
+
+/** Reading a checkpoint's superblock, descriptors and journal, whose blocks may come from the bucket. */
+export const quickCheckMsMax = 30_000;
+/**
+ * Time for looking at a checkpoint's whole file system before a restore. A warm one of 128,000 files
+ * takes 190 ms; a large one far away is not waited for.
+ */
+export const fullCheckMsMax = 1_000;
+/** A repair that the start of a sprite waits for; the start as a whole has 60 s (worker/limits.ts). */
+export const safeRepairMsMax = 15_000;
+/**
+ * Each half of a repair that somebody has asked for: looking, and writing. Clients give a stream up
+ * that says nothing for five minutes.
+ */
+export const thoroughRepairMsMax = 120_000;
+/** How long the state before a restore can be had back by `restore --undo`. */
+export const undoAgeMsMax = 24 * 60 * 60 * 1000;

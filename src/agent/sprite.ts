@@ -15,6 +15,7 @@ import type { CheckpointViews } from "./checkpoint-views.ts";
 import type { Disk } from "./disk.ts";
 import { Gate } from "./gate.ts";
 import { RestartPace } from "./restart-pace.ts";
+import { preRestoreComment, stateBeforeRestore } from "./restore-undo.ts";
 
 export interface SpriteParts {
   disk: Disk;
@@ -121,11 +122,6 @@ export class Sprite implements Launcher {
     return record;
   }
 
-  /** The checkpoint that the live state descends from; null before the first. */
-  async currentSourceId(): Promise<string | null> {
-    return (await this.#parts.volume.statistics()).sourceId;
-  }
-
   /** Settles when the checkpoint is in the bucket. */
   async createCheckpoint(comment: string): Promise<CheckpointRecord> {
     const { disk, log } = this.#parts;
@@ -159,17 +155,57 @@ export class Sprite implements Launcher {
   /**
    * Replaces the disk by a checkpoint's, after keeping the state there is as an automatic
    * checkpoint. Settles when the container runs again. When a step fails, the sprite goes on with
-   * what it had, and the error is thrown.
+   * what it had, and the error is thrown. Nothing is stopped for a checkpoint that would not mount,
+   * unless it is not to be verified.
    */
-  async restore(id: string, progress: Progress): Promise<void> {
+  async restore(
+    id: string,
+    progress: Progress,
+    options: { verifies: boolean } = { verifies: true },
+  ): Promise<void> {
     await this.checkRestore(id);
     this.#restoring = true;
     try {
-      await this.#exclusively(() => this.#restoreNow(id, progress));
+      await this.#exclusively(async () => {
+        if (options.verifies) {
+          progress(`Verifying ${id}...`);
+          await this.#parts.disk.verify(id);
+        }
+        await this.#restoreNow(id, progress);
+      });
     } finally {
       this.#restoring = false;
     }
     this.#refreshViews();
+  }
+
+  /** What `restore` would have to be given to undo the last one. @throws SpriteError not_found */
+  async findUndo(nowMs: number): Promise<CheckpointRecord> {
+    const { sourceId } = await this.#parts.volume.statistics();
+    return stateBeforeRestore(await this.listCheckpoints(), { sourceId, nowMs });
+  }
+
+  /**
+   * Repairs a file system that does not mount, or seems wrong, at the price of files that cannot be
+   * saved. Resolves with the checkpoint that keeps the state before. @throws SpriteError start_failed
+   */
+  async repair(progress: Progress): Promise<CheckpointRecord> {
+    const kept = await this.#exclusively(async () => {
+      progress("Stopping processes...");
+      await this.#stopContainer("repair");
+      try {
+        await this.#parts.disk.detach();
+        progress("Repairing the file system...");
+        const repaired = await this.#parts.disk.repair();
+        progress("Starting processes...");
+        await this.#startContainer();
+        return repaired;
+      } catch (error) {
+        throw this.#fail(error);
+      }
+    });
+    this.#refreshViews();
+    return kept;
   }
 
   /** Ends the container and starts it anew on the same disk. */
@@ -201,11 +237,11 @@ export class Sprite implements Launcher {
     try {
       await disk.detach();
       progress("Saving the current state...");
-      const undo = await disk.checkpointDetached(`before restore of ${id}`);
+      const undo = await disk.checkpointDetached(preRestoreComment(id));
       undoId = undo.id;
       progress(`Restoring ${id} (the state before is kept as ${undo.id})...`);
       await disk.replace(id);
-      await disk.attach();
+      await disk.attachAsIs();
       progress("Starting processes...");
       await this.#startContainer();
     } catch (error) {

@@ -32,6 +32,7 @@ export interface CommandOptions {
   history?: string;
   includeAuto?: boolean;
   auth?: string;
+  undo?: boolean;
 }
 
 /** A command gets its surroundings, its words and its options, and returns the exit code. */

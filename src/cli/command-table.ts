@@ -115,9 +115,19 @@ const checkpointCommands: readonly CommandSpec[] = [
     ],
   },
   {
-    usage: "restore <id>",
+    usage: "restore [id]",
     description: "go back to a checkpoint; running commands end",
-    load: async () => (await import("./commands/checkpoints.ts")).restore,
+    options: [
+      ["--undo", "go back to the state before the last restore"],
+      ["--force", "do not look first whether the checkpoint would start"],
+    ],
+    load: async () => (await import("./commands/restore.ts")).restore,
+  },
+  {
+    usage: "repair [name]",
+    description: "repair a damaged disk; what cannot be saved is lost",
+    details: "The state before the repair is kept as an automatic checkpoint.",
+    load: async () => (await import("./commands/restore.ts")).repair,
   },
 ];
 

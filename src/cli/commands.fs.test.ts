@@ -148,6 +148,24 @@ describe("sprite commands", () => {
     assert.match(unknown.stderr, /checkpoint not found: v0\n.*checkpoint list/);
   });
 
+  test("a restore is undone, forced, and a disk repaired", async () => {
+    await bench.run(["checkpoint", "create", "-s", "box"]);
+    const undone = await bench.run(["restore", "--undo", "-s", "box"]);
+    assert.equal(undone.stdout, "Restored from auto-1\n");
+    assert.partialDeepStrictEqual(await jsonOf("repair", "box"), { sprite: "box", repaired: true });
+    bench.server.requests.length = 0;
+    await jsonOf("restore", "v0", "--force", "-s", "box");
+    assert.match(
+      bench.server.requests.at(-1)?.url ?? "",
+      /\/checkpoints\/v0\/restore\?force=true$/,
+    );
+    for (const args of [["restore", "v0", "--undo"], ["restore"]]) {
+      const wrong = await bench.run([...args, "-s", "box"]);
+      assert.equal(wrong.exitCode, 1);
+      assert.match(wrong.stderr, /--undo/);
+    }
+  });
+
   test("a restore that failed or broke off is never success", async () => {
     await bench.run(["checkpoint", "create", "-s", "box"]);
     bench.server.faults.restoreError = "disk full";

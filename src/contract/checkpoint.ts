@@ -88,6 +88,12 @@ export function parseCheckpointListQuery(query: URLSearchParams): CheckpointList
   };
 }
 
+/** `force=true` of a restore: without looking first whether the checkpoint would mount. */
+export function parseForce(query: URLSearchParams): boolean {
+  const force = query.get("force");
+  return force === "true" || force === "1";
+}
+
 /** The bare array of `GET /checkpoints`: newest first; automatic ones only when asked for. */
 export function checkpointList(
   records: readonly CheckpointSource[],

@@ -1,6 +1,6 @@
-import type { Checkpoint, StreamEvent } from "../api-types.ts";
+import type { Checkpoint } from "../api-types.ts";
 import type { Cli } from "../cli.ts";
-import { CliError } from "../errors.ts";
+import { followStream, withCheckpoint } from "../checkpoint-calls.ts";
 import { formatBytes, formatFields, formatTable, printable, relativeTime } from "../text.ts";
 
 export async function create(cli: Cli): Promise<number> {
@@ -87,46 +87,6 @@ export async function remove(cli: Cli, args: readonly string[]): Promise<number>
   return 0;
 }
 
-export async function restore(cli: Cli, args: readonly string[]): Promise<number> {
-  const name = cli.spriteName();
-  const id = args[0] ?? "";
-  const message = await withCheckpoint(cli, { name, id }, (path) =>
-    followStream(cli, {
-      path: `${path}/restore`,
-      body: undefined,
-      waitText: `Restoring ${name} to ${id}`,
-      failure: `${name} was not restored`,
-    }),
-  );
-  if (cli.isJson) cli.printJson({ sprite: name, restored: id, message });
-  else cli.print(`${printable(message)}\n`);
-  return 0;
-}
-
-/** Reads a checkpoint stream to its end; only a last line `complete` is success. */
-async function followStream(
-  cli: Cli,
-  stream: { path: string; body: unknown; waitText: string; failure: string },
-): Promise<string> {
-  let last: StreamEvent | undefined;
-  await cli.spin(stream.waitText, async (spinner) => {
-    const input = stream.body === undefined ? {} : { body: stream.body };
-    for await (const event of cli.client.lines<StreamEvent>("POST", stream.path, input)) {
-      last = event;
-      if (event.type === "info" && event.data !== undefined) spinner.text = printable(event.data);
-    }
-  });
-  if (last?.type === "complete") return last.data ?? "Done";
-  if (last?.type === "error") {
-    const reason = last.error ?? last.data ?? last.message ?? "no reason was given";
-    throw new CliError(`${stream.failure}: ${printable(reason)}`, { code: "operation_failed" });
-  }
-  throw new CliError("the server's answer broke off: whether it went through is not known", {
-    code: "connection_lost",
-    hint: "sprite checkpoint list --include-auto",
-  });
-}
-
 async function fetchCheckpoint(
   cli: Cli,
   wanted: { name: string; id: string },
@@ -134,26 +94,6 @@ async function fetchCheckpoint(
   return await withCheckpoint(cli, wanted, (path) =>
     cli.spin("Reading checkpoint", () => cli.client.json<Checkpoint>("GET", path)),
   );
-}
-
-async function withCheckpoint<T>(
-  cli: Cli,
-  wanted: { name: string; id: string },
-  work: (path: string) => Promise<T>,
-): Promise<T> {
-  return await cli.forSprite(wanted.name, async (path) => {
-    try {
-      return await work(`${path}/checkpoints/${encodeURIComponent(wanted.id)}`);
-    } catch (error) {
-      if (!(error instanceof CliError) || error.status !== 404) throw error;
-      throw new CliError(error.message, {
-        code: error.code,
-        status: 404,
-        details: error.details,
-        hint: "`sprite checkpoint list --include-auto` shows the ones there are.",
-      });
-    }
-  });
 }
 
 function checkpointTable(checkpoints: readonly Checkpoint[]): string {

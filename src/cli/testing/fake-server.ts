@@ -240,6 +240,10 @@ export class FakeServer {
         { type: "complete", data: `Checkpoint ${checkpoint.id} created` },
       ]);
     }
+    if (route === "POST restore-undo" || route === "POST repair") {
+      const done = route === "POST repair" ? "The file system is repaired" : "Restored from auto-1";
+      return this.#stream(response, [{ type: "info" }, { type: "complete", data: done }]);
+    }
     if (found === undefined) {
       return sendError(response, 404, "not_found", `checkpoint not found: ${id}`);
     }
