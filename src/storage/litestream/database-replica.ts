@@ -17,6 +17,8 @@ export interface Position {
  * believed at the next open only when the log proves to be the same one.
  */
 export interface WalPosition {
+  /** The transaction that has everything before it. */
+  txid: number;
   pageSizeBytes: number;
   /** The database's size there. */
   commitPages: number;
@@ -79,8 +81,8 @@ export interface Capture {
    * @throws SpriteError storage_failure when the log is damaged, so that nothing wrong is shipped
    */
   capture(): CapturedChange | null;
-  /** The change is in the bucket: later captures begin after it. */
-  advance(change: CapturedChange): void;
+  /** The change is in the bucket, as that transaction: later captures begin after it. */
+  advance(change: CapturedChange, txid: number): void;
   /**
    * The whole database as it was at the last `advance`, for a snapshot of that transaction, whatever
    * was committed since. Null before the first one. The log is not cut until the image is released.
@@ -95,6 +97,8 @@ export interface Capture {
 }
 
 export interface DatabaseImage extends CapturedChange {
+  /** The transaction that it is a snapshot of. */
+  txid: number;
   release(): void;
 }
 

@@ -236,11 +236,13 @@ function copyOf(t: TestContext, path: string): string {
 /** A database that consists of nothing but captured changes. */
 class Replica {
   bytes: Uint8Array = new Uint8Array();
+  #txid = 0;
 
   take(capture: WalCapture, change: CapturedChange | null): void {
     assert.ok(change !== null, "something was committed");
     this.bytes = applied(this.bytes, change);
-    capture.advance(change);
+    this.#txid += 1;
+    capture.advance(change, this.#txid);
   }
 }
 

@@ -29,6 +29,8 @@ export interface WalCaptureOptions {
 
 /** How far the database is captured. */
 interface Place {
+  /** 0 until the bucket has it. */
+  txid: number;
   pageSizeBytes: number;
   commitPages: number;
   /** Null: there was no log yet; whatever begins one comes next. */
@@ -90,10 +92,11 @@ export class WalCapture implements Capture {
     return this.#captureFrames({ ...place, frames: new Map() }, header, startOf(header), endBytes);
   }
 
-  advance(change: CapturedChange): void {
+  advance(change: CapturedChange, txid: number): void {
     const end = this.#ends.get(change);
     assert(end !== undefined, "a change is advanced past where it was captured");
-    this.#place = end;
+    assert(txid > (this.#place?.txid ?? 0), "transactions only grow");
+    this.#place = { ...end, txid };
   }
 
   image(): DatabaseImage | null {
@@ -103,6 +106,7 @@ export class WalCapture implements Capture {
     let isReleased = false;
     return {
       ...this.#imageAt(place),
+      txid: place.txid,
       release: () => {
         if (!isReleased) this.#imagesOpen -= 1;
         isReleased = true;
@@ -112,12 +116,12 @@ export class WalCapture implements Capture {
 
   position(): WalPosition | null {
     if (this.#place === null) return null;
-    const { pageSizeBytes, commitPages, log, foldedFile } = this.#place;
-    if (log === null) return { pageSizeBytes, commitPages, log, foldedFile };
+    const { txid, pageSizeBytes, commitPages, log, foldedFile } = this.#place;
+    if (log === null) return { txid, pageSizeBytes, commitPages, log, foldedFile };
     const { offsetBytes, checksum } = log.at;
     const place = { offsetBytes, checksum1: checksum.first, checksum2: checksum.second };
     const position = { salt1: log.salt1, salt2: log.salt2, ...place };
-    return { pageSizeBytes, commitPages, log: position, foldedFile };
+    return { txid, pageSizeBytes, commitPages, log: position, foldedFile };
   }
 
   /** Everything that is committed was advanced past. */
@@ -175,26 +179,17 @@ export class WalCapture implements Capture {
 
   /** The place that a saved position names, if the log still proves it. */
   #believed(position: WalPosition): Place | null {
-    const { pageSizeBytes, commitPages, log, foldedFile } = position;
+    const { log, foldedFile: savedFile, ...rest } = position;
     const { header, sizeFrames } = this.#look();
-    const isFolded = this.#isFolded(position);
-    if (log !== null && header?.salt1 === log.salt1 && header.salt2 === log.salt2) {
-      if (log.offsetBytes > frameOffset(sizeFrames, header.pageSizeBytes)) return null;
-      const scan = this.#openLog().scan(header, startOf(header), log.offsetBytes);
-      const { first, second } = scan.end.checksum;
-      if (first !== log.checksum1 || second !== log.checksum2) return null;
-      const at = { salt1: log.salt1, salt2: log.salt2, at: scan.end };
-      const { frames } = scan;
-      return {
-        pageSizeBytes,
-        commitPages,
-        log: at,
-        foldedFile: isFolded ? foldedFile : null,
-        frames,
-      };
+    const foldedFile = this.#isFolded(position) ? savedFile : null;
+    if (log === null || header?.salt1 !== log.salt1 || header.salt2 !== log.salt2) {
+      return foldedFile === null ? null : { ...rest, log: null, foldedFile, frames: new Map() };
     }
-    if (!isFolded) return null;
-    return { pageSizeBytes, commitPages, log: null, foldedFile, frames: new Map() };
+    if (log.offsetBytes > frameOffset(sizeFrames, header.pageSizeBytes)) return null;
+    const { end, frames } = this.#openLog().scan(header, startOf(header), log.offsetBytes);
+    const { first, second } = end.checksum;
+    if (first !== log.checksum1 || second !== log.checksum2) return null;
+    return { ...rest, log: { salt1: log.salt1, salt2: log.salt2, at: end }, foldedFile, frames };
   }
 
   /** The file has everything up to the place, and nobody has folded anything into it since. */
@@ -226,7 +221,7 @@ export class WalCapture implements Capture {
       pages: () => readPages(sources, pgnos),
     };
     const log = { salt1: header.salt1, salt2: header.salt2, at: scan.end };
-    this.#ends.set(change, { pageSizeBytes, commitPages, log, foldedFile: null, frames });
+    this.#ends.set(change, { txid: 0, pageSizeBytes, commitPages, log, foldedFile: null, frames });
     return change;
   }
 
@@ -244,7 +239,7 @@ export class WalCapture implements Capture {
     const scan = this.#openLog().scan(header, startOf(header), endBytes);
     const { commitPages, frames } = scan;
     const log = { salt1, salt2, at: scan.end };
-    return { pageSizeBytes, commitPages, log, foldedFile: null, frames };
+    return { txid: 0, pageSizeBytes, commitPages, log, foldedFile: null, frames };
   }
 
   /** Null: nothing was ever committed. */
@@ -253,7 +248,8 @@ export class WalCapture implements Capture {
     if (geometry === null) return null;
     const { pageSizeBytes, sizePages } = geometry;
     const foldedFile = this.#file.fingerprint();
-    return { pageSizeBytes, commitPages: sizePages, log: null, foldedFile, frames: new Map() };
+    const place = { pageSizeBytes, commitPages: sizePages, log: null, foldedFile };
+    return { txid: 0, ...place, frames: new Map() };
   }
 
   #imageAt(place: Place): CapturedChange {
