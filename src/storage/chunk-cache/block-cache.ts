@@ -8,6 +8,7 @@
  * having changed, never one that is called valid without its bytes.
  */
 import { fdatasyncSync } from "node:fs";
+import { crc32 } from "node:zlib";
 import { assert } from "../../base/assert.ts";
 import { blockSizeBytes, blocksPerUnit, unitSizeBytes } from "../block-map/geometry.ts";
 import { rangeMask, runEnd } from "./block-masks.ts";
@@ -17,6 +18,7 @@ import { allBlocks, punchBatchUnits } from "./limits.ts";
 import type { PunchHole } from "./punch-hole.ts";
 import { recordType, ResidencyLog } from "./residency-log.ts";
 import { control, cutFlags, unitFlag, type SharedState } from "./shared-state.ts";
+import { setCheck, verifyUnit } from "./unit-checks.ts";
 
 export interface CacheFiles {
   blocks: number;
@@ -80,6 +82,7 @@ export class BlockCache {
   /** The unit's content if it is here, whole, and as the map has it; else null. */
   readClean(unit: number): Uint8Array | null {
     return this.locked(() => {
+      this.#verify(unit);
       const isCut = ((this.state.cuts[unit] as number) & allBlocks) !== 0;
       if (isCut || this.state.masks[unit] !== allBlocks) return null;
       const content = new Uint8Array(unitSizeBytes);
@@ -207,6 +210,7 @@ export class BlockCache {
   fill(unit: number, content: Uint8Array): void {
     assert(content.length === unitSizeBytes, "a fill is a whole unit");
     this.locked(() => {
+      this.#verify(unit);
       const missing = this.missingBlocks(unit);
       if (missing === 0) return;
       for (let block = 0; block < blocksPerUnit;) {
@@ -221,24 +225,47 @@ export class BlockCache {
       const dirty = this.state.dirty(unit);
       this.#countGain();
       this.#logUnit(unit, allBlocks, dirty);
+      const word = this.state.cuts[unit] as number;
+      // What was here already is as the map has it too, unless somebody has written.
+      const check = dirty === 0 && (word & allBlocks) === 0 ? crc32(content) : null;
+      if (check !== null) this.log.addCheck(unit, check);
       this.#appendLog();
       this.state.setMasks(unit, allBlocks, dirty);
+      if (check !== null) setCheck(this.state, unit, check);
     });
+  }
+
+  /**
+   * Verifies what an earlier process left of a unit, if nobody has yet. False when something was wrong:
+   * what is not right any more is not here any more.
+   */
+  verify(unit: number): boolean {
+    return this.locked(() => this.#verify(unit));
+  }
+
+  #verify(unit: number): boolean {
+    if (((this.state.cuts[unit] as number) & unitFlag.verified) !== 0) return true;
+    return verifyUnit(this.state, this.files, unit, this.#unitBuffer);
   }
 
   #isReadable(offsetBytes: number, lengthBytes: number): boolean {
     const { masks, cuts } = this.state;
+    let isHere = true;
     const last = Math.floor((offsetBytes + lengthBytes - 1) / unitSizeBytes);
     for (let unit = Math.floor(offsetBytes / unitSizeBytes); unit <= last; unit++) {
       const flags = cuts[unit] as number;
-      if ((flags & unitFlag.referenced) === 0) cuts[unit] = flags | unitFlag.referenced;
+      if ((flags & touched) !== touched) {
+        this.#verify(unit);
+        cuts[unit] = (cuts[unit] as number) | unitFlag.referenced;
+      }
       if ((flags & unitFlag.mapped) === 0) continue;
       const valid = (masks[unit] as number) & 0xffff;
       if (valid === allBlocks) continue;
       const needed = rangeMask(unit, offsetBytes, offsetBytes + lengthBytes);
-      if ((valid & needed) !== needed) return false;
+      // Looks at all of them, so that one fetch knows everything that is missing.
+      if ((valid & needed) !== needed) isHere = false;
     }
-    return true;
+    return isHere;
   }
 
   #writeLocked(offset: number, from: Uint8Array, fromOffset: number, length: number): void {
@@ -251,6 +278,7 @@ export class BlockCache {
       const mask = rangeMask(unit, offset, end);
       // What is free is kept for the cut that will make the rest free.
       if (isFull && (state.dirty(unit) & mask) !== mask) throw diskFullError();
+      this.#verify(unit);
       this.#preserve(unit);
       const valid = this.#validBeforeWrite(unit);
       const dirty = state.dirty(unit) | mask;
@@ -265,7 +293,7 @@ export class BlockCache {
       const valid = this.#validBeforeWrite(unit);
       const mask = rangeMask(unit, offset, end);
       state.setMasks(unit, valid, state.dirty(unit) | (mask & valid));
-      state.cuts[unit] = (state.cuts[unit] as number) & ~unitFlag.zeroed;
+      state.cuts[unit] = (state.cuts[unit] as number) & ~(unitFlag.zeroed | unitFlag.checked);
       if ((mask & ~valid) !== 0) gains = true;
     }
     writeRange(this.files.blocks, from, fromOffset, length, offset);
@@ -341,6 +369,7 @@ export class BlockCache {
     for (let unit = first; unit <= last; unit++) {
       if (this.#isKnownZero(unit)) continue;
       changes = true;
+      this.#verify(unit);
       this.#preserve(unit);
       const dirty = state.dirty(unit) | rangeMask(unit, offset, end);
       if (!this.#isLogged(unit, dirty)) this.#logUnit(unit, this.#validBeforeWrite(unit), dirty);
@@ -352,6 +381,7 @@ export class BlockCache {
       const valid = this.#validBeforeWrite(unit);
       const mask = rangeMask(unit, offset, end);
       state.setMasks(unit, valid, state.dirty(unit) | (mask & valid));
+      state.cuts[unit] = (state.cuts[unit] as number) & ~unitFlag.checked;
     }
     punchHole(this.files.blocks, offset, end - offset);
     this.#countGain();
@@ -388,6 +418,9 @@ export class BlockCache {
     );
   }
 }
+
+/** A unit with both needs nothing done before it is read. */
+const touched = unitFlag.referenced | unitFlag.verified;
 
 function diskFullError(): Error {
   return Object.assign(new Error("the cache's disk is full"), { code: "ENOSPC", errno: -28 });

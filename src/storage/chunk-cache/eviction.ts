@@ -10,6 +10,7 @@ import { allBlocks, evictionBatchUnits, evictionScanUnits, evictionTargetRatio }
 import type { PunchHole } from "./punch-hole.ts";
 import { recordType } from "./residency-log.ts";
 import { unitFlag } from "./shared-state.ts";
+import { dropUnit } from "./unit-checks.ts";
 
 /** Bytes that the cache file takes on the disk. */
 export function allocatedBytes(cache: BlockCache): number {
@@ -74,7 +75,7 @@ export class Eviction {
       log.add(recordType.unit, unit, 0, 0);
     }
     log.append();
-    for (const unit of units) state.setMasks(unit, 0, 0);
+    for (const unit of units) dropUnit(state, unit);
     for (const unit of units) this.#punchHole(files.blocks, unit * unitSizeBytes, unitSizeBytes);
     return { units, passed };
   }
@@ -89,7 +90,7 @@ export function invalidateUnits(
   const { state, log, files } = cache;
   cache.locked(() => {
     for (const unit of units) {
-      state.setMasks(unit, 0, 0);
+      dropUnit(state, unit);
       state.cuts[unit] = (state.cuts[unit] as number) & ~(unitFlag.zeroed | unitFlag.referenced);
       state.setMapped(unit, options.isMapped(unit));
       log.add(recordType.unit, unit, 0, 0);

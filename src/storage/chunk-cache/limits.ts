@@ -25,6 +25,14 @@ export const evictionTargetRatio = 0.9;
 export const evictionBatchUnits = 32;
 /** Units that the eviction hand passes in one hold of the image lock. */
 export const evictionScanUnits = 16_384;
+/** Units that get their check in one turn of the scrub, which comes once a second. */
+export const checksPerTurnMax = 256;
+/** Units that get it in one hold of the image lock. */
+export const checkBatchUnits = 8;
+/** Units that one turn compares with the check they have. */
+export const verificationsPerTurnMax = 1;
+/** Closing a cache spends no longer on checks. */
+export const checkAllMsMax = 500;
 /** Units that one hold of the image lock trims: one leaf's worth. */
 export const punchBatchUnits = 256;
 

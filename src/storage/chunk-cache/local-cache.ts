@@ -26,17 +26,25 @@ import { blockSizeBytes, blocksPerUnit, unitSizeBytes } from "../block-map/geome
 import { syncDirectoryNow } from "../local-files.ts";
 import { BlockCache, type CacheFiles } from "./block-cache.ts";
 import { runEnd } from "./block-masks.ts";
-import { logRecordsMax, logReserveRecords, orphansMax, reserveSizeBytes } from "./limits.ts";
+import {
+  checkAllMsMax,
+  logRecordsMax,
+  logReserveRecords,
+  orphansMax,
+  reserveSizeBytes,
+} from "./limits.ts";
 import type { PunchHole } from "./punch-hole.ts";
 import { replayLog } from "./replay.ts";
 import {
+  checkRecord,
   decodeHeader,
   headerSizeBytes,
   type LogHeader,
   recordType,
   writeWholeLog,
 } from "./residency-log.ts";
-import { control, SharedState } from "./shared-state.ts";
+import { Scrub } from "./scrub.ts";
+import { control, SharedState, unitFlag } from "./shared-state.ts";
 
 export interface LocalCacheOptions {
   directory: string;
@@ -60,6 +68,7 @@ const reserveName = "reserve";
 
 export class LocalCache {
   readonly cache: BlockCache;
+  readonly scrub: Scrub;
   /** Why the files that were found were set aside; null when they were not. */
   readonly distrust: string | null;
   readonly #directory: string;
@@ -76,7 +85,9 @@ export class LocalCache {
     this.distrust = opened.distrust;
     this.#header = headerFor(options, opened.blocks);
     this.cache = new BlockCache(opened.state, this.#files, "slow");
+    this.scrub = new Scrub(this.cache);
     this.#logDescriptor = -1;
+    this.#verifyDirty();
     fdatasyncSync(opened.blocks);
     this.#replaceLog();
     if (!options.readOnly) this.restoreReserve();
@@ -85,6 +96,13 @@ export class LocalCache {
   static open(options: LocalCacheOptions): LocalCache {
     mkdirSync(options.directory, { recursive: true, mode: 0o700 });
     return new LocalCache(options, openFiles(options));
+  }
+
+  /** A cut reads dirty units without asking whether the rest of them is right. */
+  #verifyDirty(): void {
+    const { state } = this.cache;
+    const count = state.control[control.dirtyUnits] as number;
+    for (let i = 0; i < count; i++) this.cache.verify(state.dirtyList[i] as number);
   }
 
   /** Makes everything durable that was written before the call. Calls that come together share the syncs. */
@@ -146,7 +164,11 @@ export class LocalCache {
 
   /** Syncs, compacts and closes. The other lane must have ended. */
   async close(): Promise<void> {
-    if (this.#failure === null) await this.compact();
+    const now = (): number => performance.now();
+    if (this.#failure === null) {
+      this.scrub.checkAll(now() + checkAllMsMax, now);
+      await this.compact();
+    }
     this.abandon();
   }
 
@@ -229,6 +251,8 @@ export class LocalCache {
         // A clean unit that the map does not have is zeros with or without a record.
         if (dirty === 0 && !state.isMapped(unit)) continue;
         emit({ type: recordType.unit, value: unit, valid: mask & 0xffff, dirty });
+        const isChecked = ((state.cuts[unit] as number) & unitFlag.checked) !== 0;
+        if (isChecked) emit(checkRecord(unit, state.checks[unit] as number));
       }
     });
     renameSync(`${path}.new`, path);
@@ -298,25 +322,25 @@ function replayFiles(
   if (header.blocksInode !== expected.blocksInode) return "the cache file was replaced";
   if (fstatSync(blocks).size !== options.sizeBytes) return "the cache file has another size";
   const state = freshState(options);
+  state.control[control.foundFile] = 1;
   const sameBoot = header.bootId === options.bootId;
-  const { readOnly, lastCut } = options;
-  const outcome = replayLog(log, state, { sameBoot, readOnly, lastCut });
+  const outcome = replayLog(log, state, { sameBoot, lastCut: options.lastCut });
   if (outcome.kind === "damaged") return outcome.reason;
-  if (!sameBoot && !readOnly) punchAllButDirty(state, blocks, options.punchHole);
+  if (!sameBoot || outcome.droppedUnits > 0) punchAllButValid(state, blocks, options.punchHole);
   return state;
 }
 
-/** Writes that no synced record tells of may have left anything in blocks that are not dirty. */
-function punchAllButDirty(state: SharedState, blocks: number, punchHole: PunchHole): void {
+/** What no record vouches for takes space for nothing. */
+function punchAllButValid(state: SharedState, blocks: number, punchHole: PunchHole): void {
   let kept = 0;
   const keep = (start: number, end: number): void => {
     if (start > kept) punchHole(blocks, kept, start - kept);
     kept = end;
   };
   for (let unit = 0; unit < state.unitCount; unit++) {
-    const dirty = state.dirty(unit);
-    for (let block = 0; dirty !== 0 && block < blocksPerUnit;) {
-      const end = runEnd(dirty, block);
+    const valid = state.valid(unit);
+    for (let block = 0; valid !== 0 && block < blocksPerUnit;) {
+      const end = runEnd(valid, block);
       const at = unit * unitSizeBytes;
       if (end > block) keep(at + block * blockSizeBytes, at + end * blockSizeBytes);
       block = end > block ? end : block + 1;

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { replayLog, type ReplayOutcome } from "./replay.ts";
 import {
+  checkRecord,
   decodeHeader,
   encodeHeader,
   encodeRecord,
@@ -37,18 +38,19 @@ const mark = (type: number, value: number): LogRecord => ({ type, value, valid: 
 /** Units 0 and 1 are in the map, 2 and 3 are not. */
 const records: LogRecord[] = [
   unit(0, 0x00ff, 0x0000),
+  checkRecord(0, 0x8123_4567),
   unit(1, 0xffff, 0x0003),
-  mark(recordType.flushed, 2),
+  mark(recordType.flushed, 3),
   unit(2, 0xffff, 0x0001),
   mark(recordType.cutBegun, 1),
   unit(1, 0xffff, 0x0010),
-  mark(recordType.flushed, 6),
+  mark(recordType.flushed, 7),
   mark(recordType.cutCommitted, 1),
   unit(0, 0x00ff, 0x0101),
   unit(0, 0x01ff, 0x0101),
   mark(recordType.cutBegun, 2),
   unit(3, 0xffff, 0x8000),
-  mark(recordType.flushed, 12),
+  mark(recordType.flushed, 13),
   unit(1, 0x0000, 0x0000),
 ];
 
@@ -67,15 +69,20 @@ interface UnitState {
 }
 
 /** The rules of ARCHITECTURE.md section 4, written down the slow way. */
-function expectedState(
-  count: number,
-  options: { lastCut: number; keepClean: boolean },
-): UnitState[] {
-  const units = Array.from({ length: unitCount }, () => ({ valid: 0, dirty: 0, cut: 0 }));
+function expectedState(count: number, options: { lastCut: number }): UnitState[] {
+  const units = Array.from({ length: unitCount }, () => ({
+    valid: 0,
+    dirty: 0,
+    cut: 0,
+    isChecked: false,
+  }));
   let running = 0;
   for (const { type, value, valid, dirty } of records.slice(0, count)) {
     const found = units[value];
-    if (type === recordType.unit && found !== undefined) Object.assign(found, { valid, dirty });
+    if (type === recordType.unit && found !== undefined) {
+      Object.assign(found, { valid, dirty, isChecked: false });
+    }
+    if (type === recordType.checked && found !== undefined) found.isChecked = true;
     if (type === recordType.cutBegun) {
       for (const each of units) Object.assign(each, { cut: each.cut | each.dirty, dirty: 0 });
       running = value;
@@ -84,11 +91,10 @@ function expectedState(
   }
   return units.map((each, index) => {
     const cut = running <= options.lastCut ? 0 : each.cut;
-    let dirty = each.dirty | cut;
-    let valid = each.valid;
-    if (index >= 2 && dirty !== 0) valid = 0xffff;
-    dirty &= valid;
-    return { valid: options.keepClean ? valid : dirty, dirty };
+    const isMapped = index < 2;
+    const dirty = (each.dirty | cut) & (isMapped ? each.valid : 0xffff);
+    if (!isMapped) return { valid: dirty === 0 ? 0 : 0xffff, dirty };
+    return { valid: dirty === 0 && each.isChecked ? each.valid : dirty, dirty };
   });
 }
 
@@ -103,7 +109,7 @@ function replay(
   state.setMapped(0, true);
   state.setMapped(1, true);
   try {
-    const outcome = replayLog(descriptor, state, { ...options, readOnly: false });
+    const outcome = replayLog(descriptor, state, options);
     const units = Array.from({ length: unitCount }, (_, index) => ({
       valid: state.valid(index),
       dirty: state.dirty(index),
@@ -112,6 +118,11 @@ function replay(
   } finally {
     closeSync(descriptor);
   }
+}
+
+function assertReplayed(outcome: ReplayOutcome, records: number): void {
+  assert.ok(outcome.kind === "replayed");
+  assert.equal(outcome.records, records);
 }
 
 /** Records that a flush marker before the given count covers; null when no marker is left. */
@@ -129,16 +140,16 @@ for (const lastCut of [0, 1, 2]) {
     for (let length = headerSizeBytes; length <= log.length; length++) {
       const count = Math.floor((length - headerSizeBytes) / recordSizeBytes);
       const same = replay(log.subarray(0, length), { sameBoot: true, lastCut });
-      assert.deepEqual(same.outcome, { kind: "replayed", records: count });
-      assert.deepEqual(same.units, expectedState(count, { lastCut, keepClean: true }));
+      assertReplayed(same.outcome, count);
+      assert.deepEqual(same.units, expectedState(count, { lastCut }));
 
       const other = replay(log.subarray(0, length), { sameBoot: false, lastCut });
       const kept = covered(count);
       if (kept === null) {
         assert.equal(other.outcome.kind, "damaged");
       } else {
-        assert.deepEqual(other.outcome, { kind: "replayed", records: kept });
-        assert.deepEqual(other.units, expectedState(kept, { lastCut, keepClean: false }));
+        assertReplayed(other.outcome, kept);
+        assert.deepEqual(other.units, expectedState(kept, { lastCut }));
       }
     }
   });
@@ -152,8 +163,8 @@ test("a log with any byte changed is set aside, or counts up to the change", () 
     const index = Math.floor((at - headerSizeBytes) / recordSizeBytes);
     const same = replay(bytes, { sameBoot: true, lastCut: 0 });
     if (index === records.length - 1) {
-      assert.deepEqual(same.outcome, { kind: "replayed", records: index });
-      assert.deepEqual(same.units, expectedState(index, { lastCut: 0, keepClean: true }));
+      assertReplayed(same.outcome, index);
+      assert.deepEqual(same.units, expectedState(index, { lastCut: 0 }));
     } else {
       assert.equal(same.outcome.kind, "damaged", `byte ${at}`);
     }
@@ -162,8 +173,8 @@ test("a log with any byte changed is set aside, or counts up to the change", () 
     if (kept === null) {
       assert.equal(other.outcome.kind, "damaged", `byte ${at}`);
     } else {
-      assert.deepEqual(other.outcome, { kind: "replayed", records: kept });
-      assert.deepEqual(other.units, expectedState(kept, { lastCut: 0, keepClean: false }));
+      assertReplayed(other.outcome, kept);
+      assert.deepEqual(other.units, expectedState(kept, { lastCut: 0 }));
     }
   }
 });

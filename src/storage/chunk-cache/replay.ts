@@ -2,9 +2,9 @@
  * What the residency log says of the cache file after its process ended.
  *
  * The process was killed: the page cache survived, every record counts. The machine rebooted: only
- * what was synced is on the disk, so records count up to the last flush marker, and a clean block
- * may have been written after it without a trace: only the dirty blocks are kept, the others come
- * from the bucket again.
+ * what was synced is on the disk, so records count up to the last flush marker. Either way clean
+ * blocks stay valid only with a check, since anything may have happened to the file meanwhile; the
+ * others come from the bucket again.
  */
 import { readSync } from "node:fs";
 import { allBlocks, logReadRecords } from "./limits.ts";
@@ -12,21 +12,25 @@ import {
   decodeRecord,
   logOffset,
   type LogRecord,
+  recordedCheck,
   recordSizeBytes,
   recordType,
 } from "./residency-log.ts";
 import { unitFlag, type SharedState } from "./shared-state.ts";
 
 export type ReplayOutcome =
-  | { kind: "replayed"; records: number }
+  | {
+      kind: "replayed";
+      records: number;
+      /** Units with clean blocks that nothing vouches for: they are not believed. */
+      droppedUnits: number;
+    }
   /** Records are missing in the middle: nothing that follows from the log can be believed. */
   | { kind: "damaged"; reason: string };
 
 export interface ReplayOptions {
   /** False after a reboot: the log then counts up to its last flush marker. */
   sameBoot: boolean;
-  /** After a reboot too, clean blocks stay valid: nobody but us ever wrote them. */
-  readOnly: boolean;
   /** The newest cut that the local map has committed. */
   lastCut: number;
 }
@@ -53,9 +57,9 @@ export function replayLog(
     const problem = replay.apply(record);
     if (problem !== null) return { kind: "damaged", reason: problem };
   }
-  const problem = replay.finish({ keepClean: options.sameBoot || options.readOnly });
+  const problem = replay.finish();
   return problem === null
-    ? { kind: "replayed", records: end }
+    ? { kind: "replayed", records: end, droppedUnits: replay.droppedUnits }
     : { kind: "damaged", reason: problem };
 }
 
@@ -67,6 +71,7 @@ class Replay {
   #cutUnits = new Set<number>();
   readonly #seen = new Set<number>();
   #cut: number | null = null;
+  droppedUnits = 0;
   #isRestoring = false;
 
   constructor(state: SharedState, lastCut: number) {
@@ -79,8 +84,14 @@ class Replay {
       case recordType.unit:
         if (record.value >= this.#state.unitCount) return "a record names a unit that is not there";
         this.#state.masks[record.value] = record.valid | (record.dirty << 16);
+        this.#clearFlag(record.value, unitFlag.checked);
         this.#seen.add(record.value);
         if (record.dirty !== 0) this.#dirtyUnits.add(record.value);
+        break;
+      case recordType.checked:
+        if (record.value >= this.#state.unitCount) return "a record names a unit that is not there";
+        this.#state.checks[record.value] = recordedCheck(record);
+        this.#setFlag(record.value, unitFlag.checked);
         break;
       case recordType.cutBegun:
         // A cut that was taken back is begun again under its number; another number means that this
@@ -109,7 +120,7 @@ class Replay {
     return null;
   }
 
-  finish(options: { keepClean: boolean }): string | null {
+  finish(): string | null {
     // The map may or may not have been restored. Nothing was dirty, so the bucket has it all.
     if (this.#isRestoring) return "a restore was interrupted";
     if (this.#cut !== null && this.#cut <= this.#lastCut) this.#dropCut();
@@ -118,16 +129,31 @@ class Replay {
       const word = state.cuts[unit] as number;
       let valid = state.valid(unit);
       let dirty = state.dirty(unit) | (word & allBlocks);
-      if (dirty !== 0 && (word & unitFlag.mapped) === 0) valid = allBlocks;
+      // Its other blocks are zeros, and made so if they are not.
+      if ((word & unitFlag.mapped) === 0) valid = dirty === 0 ? 0 : allBlocks;
       // Dirty and not valid: the write was killed before it was done, and never acknowledged.
       dirty &= valid;
-      if (!options.keepClean) valid = dirty;
-      state.cuts[unit] = word & ~allBlocks;
+      // A clean block is believed if its unit's check says so, or not at all.
+      const isChecked = dirty === 0 && (word & unitFlag.checked) !== 0;
+      const isMapped = (word & unitFlag.mapped) !== 0;
+      if (isMapped && !isChecked) {
+        if (valid !== dirty) this.droppedUnits++;
+        valid = dirty;
+      }
+      state.cuts[unit] = word & ~(allBlocks | (isChecked ? 0 : unitFlag.checked));
       // Through setMasks from clean, so that the dirty list is built.
       state.masks[unit] = 0;
       state.setMasks(unit, valid, dirty);
     }
     return null;
+  }
+
+  #setFlag(unit: number, flag: number): void {
+    this.#state.cuts[unit] = (this.#state.cuts[unit] as number) | flag;
+  }
+
+  #clearFlag(unit: number, flag: number): void {
+    this.#state.cuts[unit] = (this.#state.cuts[unit] as number) & ~flag;
   }
 
   #dropCut(): void {

@@ -26,6 +26,8 @@ export const recordType = {
   /** A restore is about to change the map; nothing is dirty. */
   restoreBegun: 5,
   restoreDone: 6,
+  /** unit, CRC-32 of its valid blocks (in the masks' place): it is clean. */
+  checked: 7,
 } as const;
 
 export interface LogRecord {
@@ -46,7 +48,9 @@ export interface LogHeader {
   blocksInode: number;
 }
 
-const magic = "OSresid1";
+const magic = "OSresid2";
+/** The format before had no checks, and is otherwise the same. */
+const magicBefore = "OSresid1";
 
 export function encodeHeader(header: LogHeader): Buffer {
   const bytes = Buffer.alloc(headerSizeBytes);
@@ -61,7 +65,8 @@ export function encodeHeader(header: LogHeader): Buffer {
 
 /** Returns null when the bytes are no header of this format. */
 export function decodeHeader(bytes: Buffer): LogHeader | null {
-  if (bytes.length < headerSizeBytes || bytes.toString("latin1", 0, 8) !== magic) return null;
+  const found = bytes.toString("latin1", 0, 8);
+  if (bytes.length < headerSizeBytes || (found !== magic && found !== magicBefore)) return null;
   if (bytes.readUInt32LE(92) !== crc32(bytes, 0, 92, 0)) return null;
   return {
     unitCount: bytes.readUInt32LE(8),
@@ -83,7 +88,7 @@ export function encodeRecord(into: Buffer, at: number, index: number, record: Lo
 /** Returns null when no record with this index is there. */
 export function decodeRecord(bytes: Buffer, at: number, index: number): LogRecord | null {
   const type = bytes.readUInt32LE(at + 8);
-  if (type < recordType.unit || type > recordType.restoreDone) return null;
+  if (type < recordType.unit || type > recordType.checked) return null;
   if (bytes.readUInt32LE(at + 12) !== crc32(bytes, at, at + 12, index)) return null;
   return {
     type,
@@ -125,6 +130,11 @@ export class ResidencyLog {
     this.#pending++;
   }
 
+  addCheck(unit: number, check: number): void {
+    const { type, value, valid, dirty } = checkRecord(unit, check);
+    this.add(type, value, valid, dirty);
+  }
+
   /** @throws the file system's error, such as ENOSPC; then none of the prepared records count */
   append(): void {
     const count = this.#pending;
@@ -163,6 +173,15 @@ export class ResidencyLog {
 
 export function logOffset(record: number): number {
   return headerSizeBytes + record * recordSizeBytes;
+}
+
+/** The check in a record of the type `checked`. */
+export function recordedCheck(record: LogRecord): number {
+  return (record.valid | (record.dirty << 16)) >>> 0;
+}
+
+export function checkRecord(unit: number, check: number): LogRecord {
+  return { type: recordType.checked, value: unit, valid: check & 0xffff, dirty: check >>> 16 };
 }
 
 /** Writes a whole log: header, then the records that `each` emits, then a flush marker over them. Synced. */

@@ -15,6 +15,7 @@ export interface SharedBuffers {
   asideValid: SharedArrayBuffer;
   dirtyList: SharedArrayBuffer;
   loggedDirty: SharedArrayBuffer;
+  checks: SharedArrayBuffer;
 }
 
 /** Words of `control`. */
@@ -49,6 +50,10 @@ export const control = {
   syncRunning: 12,
   /** Not 0 after a failed sync: the kernel has forgotten what was not written, so no later one counts. */
   syncFailed: 13,
+  /** Not 0 when an earlier process left the cache file: its units are verified at their first touch. */
+  foundFile: 14,
+  /** Not 0 while a sync is answered only once the bucket has everything: the fast lane leaves it alone. */
+  durableSync: 15,
   wordCount: 16,
 } as const;
 
@@ -68,6 +73,10 @@ export const unitFlag = {
   referenced: 1 << 21,
   /** On the dirty list. */
   listed: 1 << 22,
+  /** What the cache file has of it is believed. */
+  verified: 1 << 23,
+  /** Its check is known, and of the blocks that are valid now. */
+  checked: 1 << 24,
 } as const;
 
 export const cutFlags = unitFlag.cutZeroed | unitFlag.preserved | unitFlag.captured;
@@ -89,6 +98,8 @@ export class SharedState {
    * needs no record.
    */
   readonly loggedDirty: Uint16Array;
+  /** CRC-32 of a unit's valid blocks, for units that are `checked`. */
+  readonly checks: Uint32Array;
 
   constructor(buffers: SharedBuffers) {
     this.buffers = buffers;
@@ -99,6 +110,7 @@ export class SharedState {
     this.asideValid = new Uint16Array(buffers.asideValid);
     this.dirtyList = new Int32Array(buffers.dirtyList);
     this.loggedDirty = new Uint16Array(buffers.loggedDirty);
+    this.checks = new Uint32Array(buffers.checks);
   }
 
   static allocate(sizeBytes: number): SharedState {
@@ -112,6 +124,7 @@ export class SharedState {
       asideValid: new SharedArrayBuffer(unitCount * 2),
       dirtyList: new SharedArrayBuffer(unitCount * 4),
       loggedDirty: new SharedArrayBuffer(unitCount * 2),
+      checks: new SharedArrayBuffer(unitCount * 4),
     });
   }
 

@@ -366,7 +366,10 @@ export class VolumeEngine {
       cutIdle: async () => (await this.#acquireCut())(),
       makeCut: () => this.#makeCut(),
       publish: (signal) => this.#publisher.publish(signal),
-      evict: () => this.#eviction.run(),
+      evict: () => {
+        this.#eviction.run();
+        this.local.scrub.run();
+      },
       tidy: (signal) => this.#tidy(signal),
       onProblem: this.#options.onProblem,
       nowMs: this.#nowMs,

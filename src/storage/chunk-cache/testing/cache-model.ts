@@ -193,6 +193,14 @@ export class CacheModel {
     this.changedBlocks.clear();
   }
 
+  /** A clean end, something done to the files, and a new process. Returns why it set them aside, or null. */
+  async tamper(change: (directory: string) => void): Promise<string | null> {
+    await this.local.close();
+    change(this.directory);
+    this.local = this.#open();
+    return this.local.distrust;
+  }
+
   close(): void {
     this.local.abandon();
     rmSync(this.directory, { recursive: true, force: true });
