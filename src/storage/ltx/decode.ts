@@ -90,19 +90,34 @@ export class LtxDecoder {
   #checksum = checksumFlag;
   #arePagesComplete = false;
 
-  /** The header, as soon as `next` was called with enough bytes. */
+  /** The header, once `readHeader` or `next` was called with enough bytes. */
   get header(): LtxHeader | null {
     return this.#header;
+  }
+
+  /** True once `next` has come to the end of the pages. */
+  get arePagesComplete(): boolean {
+    return this.#arePagesComplete;
   }
 
   push(bytes: Uint8Array): void {
     this.#arrived = this.#arrived.length === 0 ? bytes : Buffer.concat([this.#arrived, bytes]);
   }
 
+  /** Reads the header when that has not been done; false when more bytes are needed. */
+  readHeader(): boolean {
+    if (this.#header !== null) return true;
+    if (this.#arrived.length < headerSizeBytes) return false;
+    const bytes = this.#take(headerSizeBytes);
+    this.#crc.update(bytes);
+    this.#header = readHeader(bytes);
+    return true;
+  }
+
   /** The next page, or null when more bytes are needed or all pages were given. */
   next(): CompressedPage | null {
-    const header = this.#header ?? this.#takeHeader();
-    if (header === null || this.#arePagesComplete) return null;
+    if (!this.readHeader() || this.#header === null || this.#arePagesComplete) return null;
+    const header = this.#header;
     const bytes = this.#arrived;
     const pageHeader = readPageHeader(bytes, this.#lastPgno);
     if (pageHeader === null) return null;
@@ -164,14 +179,6 @@ export class LtxDecoder {
       throw damagedLtx("the database's checksum does not match");
     }
     return { header, trailer };
-  }
-
-  #takeHeader(): LtxHeader | null {
-    if (this.#arrived.length < headerSizeBytes) return null;
-    const bytes = this.#take(headerSizeBytes);
-    this.#crc.update(bytes);
-    this.#header = readHeader(bytes);
-    return this.#header;
   }
 
   #take(sizeBytes: number): Uint8Array {
