@@ -11,9 +11,11 @@ const ownNames = [
   "nextCheckpoint",
   "namedBytes",
   "garbageBytes",
+  "foreignBytes",
 ] as const;
 export type CounterName = (typeof ownNames)[number];
-const reservedNames: ReadonlySet<string> = new Set([...ownNames, "formatted"]);
+/** Names of values that are the map's own. */
+export const reservedNames: ReadonlySet<string> = new Set([...ownNames, "formatted"]);
 
 /** Small values about the volume, in the same file and so in the same transactions as the map. */
 export class Attributes {
@@ -32,8 +34,9 @@ export class Attributes {
     return Number(must(this.#get.get(name), `block map has ${name}`).value);
   }
 
+  /** A value that stays writes nothing: every page that is written goes to the bucket. */
   setCounter(name: CounterName, value: number): void {
-    this.#set.run(name, value);
+    if (this.counter(name) !== value) this.#set.run(name, value);
   }
 
   addToCounter(name: CounterName, difference: number): void {
@@ -50,7 +53,7 @@ export class Attributes {
     if (reservedNames.has(name)) {
       throw new SpriteError("invalid_request", `block map attribute ${name} is reserved`);
     }
-    this.#set.run(name, value);
+    if (this.get(name) !== value) this.#set.run(name, value);
   }
 
   get formatted(): boolean {
@@ -58,6 +61,6 @@ export class Attributes {
   }
 
   markFormatted(): void {
-    this.#set.run("formatted", "1");
+    if (!this.formatted) this.#set.run("formatted", "1");
   }
 }

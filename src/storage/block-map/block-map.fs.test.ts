@@ -1,61 +1,21 @@
 import assert from "node:assert/strict";
 import SqliteDatabase from "better-sqlite3";
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { describe, it, type TestContext } from "node:test";
-import { BlockMap, type BlockMapOptions } from "./block-map.ts";
+import { describe, it } from "node:test";
+import { BlockMap } from "./block-map.ts";
 import { unitSizeBytes } from "./geometry.ts";
-import { segmentBatchCount } from "./limits.ts";
-import type { Slice, UnitChange, UnitLayout } from "./types.ts";
-
-const sizeBytes = 4_096 * unitSizeBytes;
-
-function makePath(test: TestContext): string {
-  const directory = mkdtempSync(join(tmpdir(), "block-map-"));
-  test.after(() => rmSync(directory, { recursive: true, force: true }));
-  return join(directory, "map.db");
-}
-
-function makeMap(test: TestContext, options: BlockMapOptions = {}): BlockMap {
-  const map = BlockMap.create(makePath(test), { sizeBytes, ...options });
-  test.after(() => map.close());
-  return map;
-}
-
-const sliceIn = (segment: number, offsetBlocks = 1, stored = 0xffff): Slice => ({
-  segment,
-  offsetBlocks,
-  stored,
-  live: stored,
-  check: 7,
-});
-const layoutIn = (segment: number, offsetBlocks = 1): UnitLayout => [
-  sliceIn(segment, offsetBlocks),
-];
-const wholeUnit = (segment: number, offsetBlocks = 1): UnitChange => ({
-  blocks: 0xffff,
-  slice: sliceIn(segment, offsetBlocks),
-});
-const zeros: UnitChange = { blocks: 0xffff, slice: null };
-/** The segment of a unit that lies in one slice. */
-const segmentOf = (map: BlockMap, unit: number, fileId = map.liveFileId): number | undefined =>
-  map.lookup(fileId, unit)?.[0]?.segment;
-
-/** Commits a cut that maps the units to one new segment; returns the segment. */
-function write(map: BlockMap, units: readonly number[], more: object = {}): number {
-  const segment = map.allocateSegment();
-  const changes = new Map(units.map((unit, index) => [unit, wholeUnit(segment, 1 + 16 * index)]));
-  const segments = [{ id: segment, sizeBytes: 1_000 }];
-  map.commitCut({ cut: map.lastCut + 1, changes, segments, ...more });
-  return segment;
-}
-
-function checkpoint(map: BlockMap, isAuto = false): string {
-  const cut = map.lastCut + 1;
-  const request = { comment: "", isAuto, createTimeMs: Date.UTC(2026, 0, 5, 10, 30) };
-  return map.commitCut({ cut, changes: new Map(), segments: [], checkpoint: request })?.id ?? "";
-}
+import {
+  checkpoint,
+  layoutIn,
+  makeMap,
+  makePath,
+  segmentOf,
+  sizeBytes,
+  wholeUnit,
+  write,
+  zeros,
+} from "./testing/map-rig.ts";
 
 describe("block map: cuts", () => {
   it("maps units, across leaves, and unmaps them", (test) => {
@@ -116,20 +76,24 @@ describe("block map: cuts", () => {
 });
 
 describe("block map: segments", () => {
-  it("gives every segment a number of its own, also after a crash", (test) => {
+  it("gives every segment a number of its own, and a key of its own also after a crash", (test) => {
     const path = makePath(test);
-    const ids = new Set<number>();
-    let count = 0;
+    const committed = new Set<number>();
+    const keys = new Set<string>();
     BlockMap.create(path, { sizeBytes }).close();
     for (let run = 0; run < 3; run++) {
-      // A connection that is merely forgotten has committed its reservation, as a killed process has.
+      // A connection that is merely forgotten is as one of a killed process.
       const map = BlockMap.open(path);
       test.after(() => map.close());
-      for (let turn = 0; turn < segmentBatchCount + 3; turn++, count++)
-        ids.add(map.allocateSegment());
+      committed.add(write(map, [run]));
+      for (let turn = 0; turn < 10; turn++) {
+        const id = map.allocateSegment();
+        assert.equal(committed.has(id) || id === 0, false);
+        keys.add(map.segmentKey(id));
+      }
     }
-    assert.equal(ids.size, count);
-    assert.equal(ids.has(0), false);
+    assert.equal(committed.size, 3);
+    assert.equal(keys.size, 30);
   });
 
   it("gives the same number another key in another history", async (test) => {
@@ -168,6 +132,7 @@ describe("block map: segments", () => {
       usedBytes: unitSizeBytes,
       bucketBytes: 1_000,
       garbageBytes: 1_000,
+      foreignBytes: 0,
     });
     assert.deepEqual(map.takeGarbage({ olderThanMs: 0, syncedCut: 2 }), [
       { id: first, key: map.segmentKey(first), sizeBytes: 1_000 },

@@ -32,6 +32,10 @@ interface Model {
   nextNumber: number;
   /** Segments in the bucket, with their sizes. */
   segments: Map<number, number>;
+  /** Deleted from the bucket; the map forgets them with its next change, and not when it is closed before. */
+  deleted: Map<number, number>;
+  /** Segments that belong to the map of which this one is a fork. */
+  foreign: Map<number, number>;
 }
 
 /** The map under test can be closed and replaced, so commands reach it through a holder. */
@@ -49,6 +53,21 @@ function named(model: Model): Set<number> {
       [...content.values()].flatMap((layout) => layout.map((s) => s.segment)),
     ),
   );
+}
+
+/** Blocks of slices that no other file has, by comparing with all of them. */
+function uniqueBlocks(model: Model, file: ModelFile): number {
+  const others = [model.live, ...model.checkpoints.values()].filter((other) => other !== file);
+  const placesOf = ({ content }: ModelFile): string[] =>
+    [...content].flatMap(([unit, layout]) =>
+      layout.flatMap(({ segment, offsetBlocks, live }) =>
+        Array.from({ length: 16 }, (_, block) => block)
+          .filter((block) => (live & (1 << block)) !== 0)
+          .map((block) => `${unit} ${segment} ${offsetBlocks} ${block}`),
+      ),
+    );
+  const held = new Set(others.flatMap(placesOf));
+  return placesOf(file).filter((place) => !held.has(place)).length;
 }
 
 function checkAgreement(model: Model, { map }: Real): void {
@@ -80,6 +99,18 @@ function checkAgreement(model: Model, { map }: Real): void {
   const statistics = map.statistics();
   assert.equal(statistics.usedBytes, usedBlocks * 4_096);
   assert.equal(statistics.bucketBytes, bucketBytes);
+  const foreign = [...model.foreign].filter(([id]) => inUse.has(id));
+  assert.deepEqual(
+    map.foreignSegments().flatMap(({ ids }) => ids),
+    foreign.map(([id]) => id).toSorted((a, b) => a - b),
+  );
+  assert.equal(
+    statistics.foreignBytes,
+    foreign.reduce((sum, [, sizeBytes]) => sum + sizeBytes, 0),
+  );
+  for (const [id, file] of model.checkpoints) {
+    assert.equal(map.getCheckpoint(id)?.uniqueBytes, 4_096 * uniqueBlocks(model, file), id);
+  }
 }
 
 function command(
@@ -122,6 +153,7 @@ function runCut(plan: CutPlan, model: Model, { map }: Real): void {
   const segments = ids.map((id) => ({ id, sizeBytes: 4_096 * (offsets.get(id) ?? 1) }));
   const isAuto = plan.checkpoint === "auto";
   const checkpoint = { comment: "c", isAuto, createTimeMs: 1_000 * model.lastCut };
+  model.deleted.clear();
   const record = map.commitCut({
     cut: ++model.lastCut,
     changes,
@@ -158,6 +190,7 @@ function runDelete(index: number, model: Model, { map }: Real): void {
     return;
   }
   map.deleteCheckpoint(id);
+  model.deleted.clear();
   model.checkpoints.delete(id);
   for (const file of [model.live, ...model.checkpoints.values()]) {
     file.history = file.history.filter((ancestor) => ancestor !== id);
@@ -174,6 +207,7 @@ function runRestore(index: number, model: Model, { map }: Real): void {
     return JSON.stringify(a) !== JSON.stringify(b);
   });
   assert.deepEqual([...map.restore(id)], changed);
+  model.deleted.clear();
   model.live = copyOf(wanted);
   model.live.history.unshift(id);
 }
@@ -181,10 +215,37 @@ function runRestore(index: number, model: Model, { map }: Real): void {
 function runCollect(model: Model, { map }: Real): void {
   const garbage = map.takeGarbage({ olderThanMs: 0, syncedCut: model.lastCut + 1 });
   map.markDeleted(garbage.map(({ id }) => id));
-  for (const { id } of garbage) model.segments.delete(id);
+  for (const { id, sizeBytes } of garbage) {
+    model.segments.delete(id);
+    model.deleted.set(id, sizeBytes);
+  }
 }
 
-async function runCopy(real: Real): Promise<void> {
+/** A new process knows nothing of deletions that no change of the map has taken along. */
+function forgetProcess(model: Model): void {
+  for (const [id, sizeBytes] of model.deleted) model.segments.set(id, sizeBytes);
+  model.deleted.clear();
+}
+
+/** Goes on as a fork of itself. */
+function runFork(index: number, model: Model, real: Real): void {
+  real.map.close();
+  const fromCheckpoint = index < model.checkpoints.size ? pick(model, index) : null;
+  BlockMap.makeFork(real.path, { fromCheckpoint, owner: "sprites/source" });
+  real.map = BlockMap.open(real.path);
+  const start = fromCheckpoint === null ? model.live : model.checkpoints.get(fromCheckpoint);
+  model.live = { content: new Map(start?.content), history: [] };
+  model.checkpoints.clear();
+  model.nextNumber = 0;
+  for (const [id, sizeBytes] of model.segments) model.foreign.set(id, sizeBytes);
+  const inUse = named(model);
+  for (const id of model.foreign.keys()) if (!inUse.has(id)) model.foreign.delete(id);
+  model.segments.clear();
+  model.deleted.clear();
+}
+
+async function runCopy(model: Model, real: Real): Promise<void> {
+  forgetProcess(model);
   const copy = await real.map.serialize();
   real.map.close();
   await BlockMap.restoreFile(real.path, copy);
@@ -209,13 +270,15 @@ const anyCommand: fc.Arbitrary<Command>[] = [
   fc.nat(9).map((i) => command(`delete ${i}`, (m, r) => runDelete(i, m, r), hasCheckpoints)),
   fc.nat(9).map((i) => command(`restore ${i}`, (m, r) => runRestore(i, m, r), hasCheckpoints)),
   fc.constant(command("collect", runCollect)),
+  fc.nat(19).map((i) => command(`fork ${i}`, (m, r) => runFork(i, m, r))),
   fc.constant(
-    command("reopen", (_, real) => {
+    command("reopen", (model, real) => {
+      forgetProcess(model);
       real.map.close();
       real.map = BlockMap.open(real.path);
     }),
   ),
-  fc.constant(command("copy", (_, real) => runCopy(real))),
+  fc.constant(command("copy", runCopy)),
 ];
 
 describe("block map", () => {
@@ -238,6 +301,8 @@ describe("block map", () => {
           checkpoints: new Map(),
           nextNumber: 0,
           segments: new Map(),
+          deleted: new Map(),
+          foreign: new Map(),
         };
         try {
           await fc.asyncModelRun(() => ({ model, real }), commands);

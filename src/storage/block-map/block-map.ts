@@ -9,18 +9,27 @@ import { Attributes } from "./attributes.ts";
 import { Checkpoints, type NewCheckpoint } from "./checkpoints.ts";
 import { FileTree } from "./file-tree.ts";
 import { blockSizeBytes, unitSizeBytes } from "./geometry.ts";
+import { makeFork, type ForkOptions } from "./fork.ts";
 import { findProblems } from "./integrity.ts";
 import { decodeMapCopy, encodeMapCopy } from "./map-copy.ts";
 import { migrateSchema } from "./migration.ts";
 import { ReferenceChanges } from "./references.ts";
 import { createSchema, liveFileId, verifySchema } from "./schema.ts";
-import { Segments, type NewSegment, type SegmentObject, type SparseSegment } from "./segments.ts";
+import {
+  Segments,
+  type ForeignSegments,
+  type NewSegment,
+  type SegmentObject,
+  type SparseSegment,
+} from "./segments.ts";
 import type { UnitChange, UnitLayout } from "./types.ts";
 
 export interface BlockMapOptions {
   readOnly?: boolean;
   /** The clock, ms since the epoch: when garbage was queued. */
   now?: () => number;
+  /** The log is replicated: nothing folds it but whoever replicates it, through `connection`. */
+  isReplicated?: boolean;
 }
 
 export interface Cut {
@@ -42,6 +51,8 @@ export interface BlockMapStatistics {
   bucketBytes: number;
   /** Bytes of segments that nothing names and that are not deleted yet. */
   garbageBytes: number;
+  /** Bytes of the segments of other volumes that this one reads. */
+  foreignBytes: number;
 }
 
 /**
@@ -76,9 +87,10 @@ export class BlockMap {
 
   /** @throws SpriteError storage_failure when there is no file, or it is no block map */
   static open(path: string, options: BlockMapOptions = {}): BlockMap {
-    const database = Database.open(path, { readOnly: options.readOnly ?? false });
+    const { readOnly = false, isReplicated = false } = options;
+    const database = Database.open(path, { readOnly, isReplicated });
     try {
-      if (!options.readOnly) migrateSchema(database);
+      if (!readOnly) migrateSchema(database);
       verifySchema(database);
       return new BlockMap(database, options.now ?? Date.now);
     } catch (error) {
@@ -117,6 +129,33 @@ export class BlockMap {
     await decodeMapCopy(path, bytes);
   }
 
+  /**
+   * Turns the copy of a source's map at `path` into the map of a fork: one file, the live one, and every
+   * segment belongs to the source. The map must not be open.
+   * @throws SpriteError not_found: there is no such checkpoint; the copy is as it was then
+   */
+  static makeFork(path: string, options: ForkOptions): void {
+    const map = BlockMap.open(path);
+    try {
+      const parts = {
+        database: map.#database,
+        attributes: map.#attributes,
+        segments: map.#segments,
+        checkpoints: map.#checkpoints,
+      };
+      map.#database.transaction("make fork", () => makeFork(parts, options));
+      // Leaves of checkpoints that the fork has not would go to the bucket as free pages.
+      map.#database.execute("VACUUM");
+    } finally {
+      map.close();
+    }
+  }
+
+  /** For whoever replicates the file: its log, and nothing of its content. */
+  get connection(): Database {
+    return this.#database;
+  }
+
   close(): void {
     this.#database.close();
   }
@@ -153,7 +192,7 @@ export class BlockMap {
     for (const unit of changes.keys()) {
       assert(Number.isInteger(unit) && unit >= 0 && unit < unitCount, "unit is within the volume");
     }
-    const record = this.#database.transaction("commit cut", () => {
+    const checkpointId = this.#database.transaction("commit cut", () => {
       assert(cut === this.lastCut + 1, `cut ${cut} follows the last`);
       this.#segments.insert(segments);
       const references = new ReferenceChanges();
@@ -163,27 +202,36 @@ export class BlockMap {
       for (const [name, value] of Object.entries(options.attributes ?? {})) {
         this.#attributes.set(name, value);
       }
-      return options.checkpoint ? this.#checkpoints.create(options.checkpoint) : null;
+      return options.checkpoint ? this.#checkpoints.create(options.checkpoint, cut) : null;
     });
-    this.#segments.forgetPending(segments);
-    return record;
+    this.#segments.committed(segments);
+    this.#checkpoints.liveChanged();
+    return checkpointId === null ? null : this.getCheckpoint(checkpointId);
   }
 
-  /** A number for a segment to be made; it is never given out again. */
+  /** A number for a segment to be made. Until a cut commits it, it is known to this process only. */
   allocateSegment(): number {
-    return this.#segments.allocate((work) =>
-      this.#database.transaction("reserve segment numbers", work),
-    );
+    return this.#database.read("allocate segment", () => this.#segments.allocate());
   }
 
-  /** The object's key, relative to the volume's prefix. */
+  /** The object's key, below the prefix of the volume that owns it. */
   segmentKey(id: number): string {
     return this.#database.read("look up segment", () => this.#segments.key(id));
   }
 
-  /** Every segment that has a row, garbage included: what a leak check compares with the bucket. */
-  segments(): SegmentObject[] {
-    return this.#database.read("list segments", () => this.#segments.all());
+  /** The prefix of the volume that owns the segment, when that is another one; else an empty string. */
+  segmentOwner(id: number): string {
+    return this.#database.read("look up segment", () => this.#segments.owner(id));
+  }
+
+  /** Every segment of this volume's own that may be in the bucket: what a leak check compares with it. */
+  segments(): (SegmentObject & { isGarbage: boolean })[] {
+    return this.#database.read("list segments", () => this.#segments.own());
+  }
+
+  /** What this volume, a fork, still reads of others: as long as it does, they must keep it. */
+  foreignSegments(): ForeignSegments[] {
+    return this.#database.read("list foreign segments", () => this.#segments.foreign());
   }
 
   /** Newest first. */
@@ -212,6 +260,18 @@ export class BlockMap {
     );
   }
 
+  /**
+   * Deletes the automatic checkpoints that restores made more than `olderThanMs` ago; returns their names. The one
+   * that the live file descends from directly stays: an undo went back to it.
+   */
+  expirePreRestore(olderThanMs: number): string[] {
+    const expired = this.#database.read("find expired checkpoints", () =>
+      this.#checkpoints.expired(this.#now() - olderThanMs),
+    );
+    for (const id of expired) this.deleteCheckpoint(id);
+    return expired;
+  }
+
   /** @throws SpriteError not_found */
   setHealth(id: string, health: CheckpointRecord["health"]): void {
     this.#database.transaction("set checkpoint health", () =>
@@ -232,7 +292,7 @@ export class BlockMap {
   /**
    * Segments that may be deleted from the bucket: nothing names them, for longer than
    * `olderThanMs`, and the metadata without their names is in the bucket. At most 1,000 a call.
-   * Delete the objects, then call `markDeleted`.
+   * Delete the objects, then call `markDeleted`, which writes nothing: the next change takes the rows along.
    */
   takeGarbage(options: { olderThanMs: number; syncedCut: number }): SegmentObject[] {
     const queuedAtMsMax = this.#now() - options.olderThanMs;
@@ -242,7 +302,7 @@ export class BlockMap {
   }
 
   markDeleted(ids: readonly number[]): void {
-    this.#database.transaction("forget deleted segments", () => this.#segments.markDeleted(ids));
+    this.#database.read("forget deleted segments", () => this.#segments.markDeleted(ids));
   }
 
   /** Segments of which at most this share is in use, emptiest first: what a compactor should rewrite. */
@@ -275,7 +335,8 @@ export class BlockMap {
     return this.#database.read("get statistics", () => ({
       usedBytes: this.#checkpoints.liveUsedBlocks * blockSizeBytes,
       bucketBytes: this.#attributes.counter("namedBytes"),
-      garbageBytes: this.#attributes.counter("garbageBytes"),
+      garbageBytes: this.#segments.garbageBytes,
+      foreignBytes: this.#attributes.counter("foreignBytes"),
     }));
   }
 
@@ -290,12 +351,14 @@ export class BlockMap {
   }
 
   #changeBetweenCuts<T>(what: string, change: (references: ReferenceChanges) => T): T {
-    return this.#database.transaction(what, () => {
+    const result = this.#database.transaction(what, () => {
       const references = new ReferenceChanges();
-      const result = change(references);
+      const changed = change(references);
       const cut = this.lastCut + 1;
       this.#segments.settle(references, { inserted: [], cut, nowMs: this.#now() });
-      return result;
+      return changed;
     });
+    this.#segments.committed([]);
+    return result;
   }
 }

@@ -4,8 +4,10 @@ import type { Database, Statement } from "../database.ts";
 import type { CheckpointRecord } from "../volume/volume.ts";
 import type { Attributes } from "./attributes.ts";
 import type { FileTree } from "./file-tree.ts";
+import { blockSizeBytes } from "./geometry.ts";
 import type { ReferenceChanges } from "./references.ts";
 import { liveFileId } from "./schema.ts";
+import { UniqueBlocks } from "./unique-blocks.ts";
 
 interface FileRow {
   id: number;
@@ -16,12 +18,16 @@ interface FileRow {
   source: number | null;
   health: string;
   used_blocks: number;
+  cut: number;
+  is_pre_restore: number;
 }
 
 export interface NewCheckpoint {
   comment: string;
   isAuto: boolean;
   createTimeMs: number;
+  /** Keeps what a restore replaces, for a while; `expirePreRestore` deletes it. */
+  isPreRestore?: boolean;
 }
 
 /**
@@ -31,11 +37,17 @@ export interface NewCheckpoint {
 export class Checkpoints {
   readonly #attributes: Attributes;
   readonly #tree: FileTree;
+  readonly #unique: UniqueBlocks;
+  /** Unique blocks by file, as far as known; those next to the live file hold until it changes. */
+  readonly #uniqueBlocks = new Map<number, { blocks: number; isNextToLive: boolean }>();
   readonly #rows: Statement<[], FileRow>;
   readonly #byName: Statement<[string], FileRow>;
   readonly #live: Statement<[], FileRow>;
-  readonly #insert: Statement<[string, number, number, string, number | null, number], never>;
-  readonly #setLive: Statement<[number, number], never>;
+  readonly #insert: Statement<
+    [string, number, number, string, number | null, number, number, number],
+    never
+  >;
+  readonly #setLive: Statement<[number | null, number], never>;
   readonly #setHealth: Statement<[string, string], never>;
   readonly #reparent: Statement<[number | null, number], never>;
   readonly #delete: Statement<[number], never>;
@@ -43,19 +55,19 @@ export class Checkpoints {
   constructor(database: Database, attributes: Attributes, tree: FileTree) {
     this.#attributes = attributes;
     this.#tree = tree;
+    this.#unique = new UniqueBlocks(database);
     this.#rows = database.prepare("SELECT * FROM file WHERE kind = 'checkpoint' ORDER BY id DESC");
     this.#byName = database.prepare("SELECT * FROM file WHERE kind = 'checkpoint' AND name = ?");
     this.#live = database.prepare(`SELECT * FROM file WHERE id = ${liveFileId}`);
     this.#insert = database.prepare(
-      `INSERT INTO file (name, kind, is_auto, create_time_ms, comment, source, health, used_blocks)
-       VALUES (?, 'checkpoint', ?, ?, ?, ?, '', ?)`,
+      `INSERT INTO file (name, kind, is_auto, create_time_ms, comment, source, health,
+         used_blocks, cut, is_pre_restore)
+       VALUES (?, 'checkpoint', ?, ?, ?, ?, '', ?, ?, ?)`,
     );
     this.#setLive = database.prepare(
       `UPDATE file SET source = ?, used_blocks = ? WHERE id = ${liveFileId}`,
     );
-    this.#setHealth = database.prepare(
-      "UPDATE file SET health = ? WHERE kind = 'checkpoint' AND name = ?",
-    );
+    this.#setHealth = database.prepare("UPDATE file SET health = ? WHERE name = ?");
     this.#reparent = database.prepare("UPDATE file SET source = ? WHERE source = ?");
     this.#delete = database.prepare("DELETE FROM file WHERE id = ?");
   }
@@ -73,13 +85,13 @@ export class Checkpoints {
   list(): CheckpointRecord[] {
     const rows = this.#rows.all();
     const byId = new Map(rows.map((row) => [row.id, row]));
-    return rows.map((row) => toRecord(row, byId));
+    return rows.map((row) => this.#toRecord(row, byId));
   }
 
   get(id: string): CheckpointRecord | null {
     const row = this.#byName.get(id);
     if (row === undefined) return null;
-    return toRecord(row, new Map(this.#rows.all().map((other) => [other.id, other])));
+    return this.#toRecord(row, new Map(this.#rows.all().map((other) => [other.id, other])));
   }
 
   /** @throws SpriteError not_found */
@@ -87,7 +99,8 @@ export class Checkpoints {
     return this.#mustFind(id).id;
   }
 
-  create(options: NewCheckpoint): CheckpointRecord {
+  /** Returns its name. */
+  create(options: NewCheckpoint, cut: number): string {
     const live = must(this.#live.get(), "block map has a live file");
     const name = options.isAuto ? this.#autoName(options.createTimeMs) : this.#nextName();
     const { lastInsertRowid } = this.#insert.run(
@@ -97,11 +110,14 @@ export class Checkpoints {
       options.comment,
       live.source,
       live.used_blocks,
+      cut,
+      options.isPreRestore === true ? 1 : 0,
     );
+    this.#uniqueBlocks.clear();
     const fileId = Number(lastInsertRowid);
     this.#tree.clone({ from: liveFileId, to: fileId });
     this.#setLive.run(fileId, live.used_blocks);
-    return must(this.get(name), "checkpoint was just made");
+    return name;
   }
 
   /** @throws SpriteError not_found */
@@ -109,6 +125,7 @@ export class Checkpoints {
     const checkpoint = this.#mustFind(id);
     const changedUnits = this.#tree.replaceLive(checkpoint.id, references);
     this.#setLive.run(checkpoint.id, checkpoint.used_blocks);
+    this.#uniqueBlocks.clear();
     return changedUnits;
   }
 
@@ -124,11 +141,76 @@ export class Checkpoints {
     this.#tree.drop(checkpoint.id, references);
     this.#reparent.run(checkpoint.source, checkpoint.id);
     this.#delete.run(checkpoint.id);
+    this.#uniqueBlocks.clear();
+  }
+
+  /** Automatic checkpoints of restores that are older and that the live file does not descend from directly. */
+  expired(createTimeMsMax: number): string[] {
+    const { source } = must(this.#live.get(), "block map has a live file");
+    return this.#rows
+      .all()
+      .filter((row) => row.is_pre_restore === 1 && row.create_time_ms <= createTimeMsMax)
+      .filter((row) => row.id !== source)
+      .map(({ name }) => name);
+  }
+
+  /** Leaves the live file alone, which becomes another one's: nothing descends from anything any more. */
+  dropAll(references: ReferenceChanges): void {
+    const rows = this.#rows.all();
+    this.#setLive.run(null, this.liveUsedBlocks);
+    for (const { id } of rows) this.#reparent.run(null, id);
+    for (const { id } of rows) {
+      this.#tree.drop(id, references);
+      this.#delete.run(id);
+    }
+    this.#uniqueBlocks.clear();
+  }
+
+  /** The live file has changed: what is known of its neighbours may not be true any more. */
+  liveChanged(): void {
+    for (const [id, { isNextToLive }] of this.#uniqueBlocks) {
+      if (isNextToLive) this.#uniqueBlocks.delete(id);
+    }
   }
 
   /** @throws SpriteError not_found */
   setHealth(id: string, health: CheckpointRecord["health"]): void {
-    if (this.#setHealth.run(health, id).changes === 0) throw notFound(id);
+    if (this.#mustFind(id).health !== health) this.#setHealth.run(health, id);
+  }
+
+  #toRecord(row: FileRow, byId: ReadonlyMap<number, FileRow>): CheckpointRecord {
+    const history: string[] = [];
+    for (let source = row.source; source !== null;) {
+      const ancestor: FileRow = must(byId.get(source), "a checkpoint's source exists");
+      history.push(ancestor.name);
+      source = ancestor.source;
+    }
+    return {
+      id: row.name,
+      createTimeMs: row.create_time_ms,
+      comment: row.comment,
+      isAuto: row.is_auto === 1,
+      isPreRestore: row.is_pre_restore === 1,
+      sourceId: history[0] ?? null,
+      history,
+      health: row.health === "mount_failed" ? "mount_failed" : "",
+      cut: row.cut,
+      sizeBytes: row.used_blocks * blockSizeBytes,
+      uniqueBytes: this.#uniqueBlocksOf(row, byId) * blockSizeBytes,
+    };
+  }
+
+  #uniqueBlocksOf(row: FileRow, byId: ReadonlyMap<number, FileRow>): number {
+    const known = this.#uniqueBlocks.get(row.id);
+    if (known !== undefined) return known.blocks;
+    const live = must(this.#live.get(), "block map has a live file");
+    const neighbours = [live, ...byId.values()]
+      .filter(({ id }) => id !== row.id)
+      .filter(({ id, source }) => source === row.source || source === row.id || id === row.source)
+      .map(({ id }) => id);
+    const blocks = this.#unique.of(row.id, neighbours);
+    this.#uniqueBlocks.set(row.id, { blocks, isNextToLive: neighbours.includes(live.id) });
+    return blocks;
   }
 
   #mustFind(id: string): FileRow {
@@ -153,24 +235,6 @@ export class Checkpoints {
     for (let copy = 2; this.#byName.get(name) !== undefined; copy++) name = `auto-${time}-${copy}`;
     return name;
   }
-}
-
-function toRecord(row: FileRow, byId: ReadonlyMap<number, FileRow>): CheckpointRecord {
-  const history: string[] = [];
-  for (let source = row.source; source !== null;) {
-    const ancestor: FileRow = must(byId.get(source), "a checkpoint's source exists");
-    history.push(ancestor.name);
-    source = ancestor.source;
-  }
-  return {
-    id: row.name,
-    createTimeMs: row.create_time_ms,
-    comment: row.comment,
-    isAuto: row.is_auto === 1,
-    sourceId: history[0] ?? null,
-    history,
-    health: row.health === "mount_failed" ? "mount_failed" : "",
-  };
 }
 
 function notFound(id: string): SpriteError {

@@ -9,6 +9,7 @@ interface SegmentRow {
   refs: number;
   blocks: number;
   is_garbage: number;
+  owner: string;
 }
 
 interface Counted {
@@ -99,11 +100,12 @@ function checkSegments(
   problems: string[],
 ): void {
   const segments = database.prepare<[], SegmentRow>(
-    `SELECT id, size_bytes, refs, blocks, garbage.segment IS NOT NULL AS is_garbage
+    `SELECT id, size_bytes, refs, blocks, owner, garbage.segment IS NOT NULL AS is_garbage
      FROM segment LEFT JOIN garbage ON garbage.segment = segment.id`,
   );
   let namedBytes = 0;
   let garbageBytes = 0;
+  let foreignBytes = 0;
   for (const row of segments.iterate()) {
     const counted = bySegment.get(row.id) ?? { refs: 0, blocks: 0 };
     bySegment.delete(row.id);
@@ -116,12 +118,14 @@ function checkSegments(
     if ((row.is_garbage === 1) !== (counted.refs === 0)) {
       problems.push(`segment ${row.id} with ${counted.refs} names is wrongly (not) queued`);
     }
-    if (row.is_garbage === 1) garbageBytes += row.size_bytes;
+    if (row.owner !== "") foreignBytes += row.size_bytes;
+    else if (row.is_garbage === 1) garbageBytes += row.size_bytes;
     else namedBytes += row.size_bytes;
   }
   for (const id of bySegment.keys()) problems.push(`segment ${id} is named and has no row`);
   checkCounter(database, "namedBytes", namedBytes, problems);
   checkCounter(database, "garbageBytes", garbageBytes, problems);
+  checkCounter(database, "foreignBytes", foreignBytes, problems);
 }
 
 function checkCounter(database: Database, name: string, actual: number, problems: string[]): void {

@@ -1,6 +1,3 @@
-/** Segment numbers reserved by one commit: a crash skips at most so many of four thousand million. */
-export const segmentBatchCount = 64;
-
 /** Segments that one call hands out for deletion: the most that one S3 request can delete. */
 export const garbageCountMax = 1_000;
 

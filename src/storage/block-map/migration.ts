@@ -9,10 +9,22 @@ import type { UnitLayout } from "./types.ts";
 export function migrateSchema(database: Database): void {
   if (!isBlockMap(database) || database.pragma("user_version") !== 1) return;
   database.transaction("migrate block map", () => {
+    database.execute(columns);
     migrateLeaves(database);
     database.execute(`PRAGMA user_version = ${schemaVersion}`);
   });
 }
+
+/** Of an old checkpoint it is not known which cut made it: it counts as stored once all of now is. */
+const columns = `
+  ALTER TABLE file ADD COLUMN cut INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE file ADD COLUMN is_pre_restore INTEGER NOT NULL DEFAULT 0
+    CHECK (is_pre_restore IN (0, 1));
+  UPDATE file SET cut = (SELECT value FROM attribute WHERE name = 'lastCut')
+    WHERE kind = 'checkpoint';
+  ALTER TABLE segment ADD COLUMN owner TEXT NOT NULL DEFAULT '';
+  INSERT INTO attribute (name, value) VALUES ('foreignBytes', 0);
+`;
 
 function migrateLeaves(database: Database): void {
   const all = database.prepare<[], { id: number; data: Uint8Array }>("SELECT id, data FROM leaf");

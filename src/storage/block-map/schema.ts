@@ -34,7 +34,9 @@ const tables = `
     comment TEXT NOT NULL,
     source INTEGER REFERENCES file (id),
     health TEXT NOT NULL,
-    used_blocks INTEGER NOT NULL CHECK (used_blocks >= 0)
+    used_blocks INTEGER NOT NULL CHECK (used_blocks >= 0),
+    cut INTEGER NOT NULL DEFAULT 0,
+    is_pre_restore INTEGER NOT NULL DEFAULT 0 CHECK (is_pre_restore IN (0, 1))
   ) STRICT;
 
   CREATE TABLE root (
@@ -55,7 +57,8 @@ const tables = `
     suffix BLOB NOT NULL,
     size_bytes INTEGER NOT NULL,
     refs INTEGER NOT NULL CHECK (refs >= 0),
-    blocks INTEGER NOT NULL CHECK (blocks >= 0)
+    blocks INTEGER NOT NULL CHECK (blocks >= 0),
+    owner TEXT NOT NULL DEFAULT ''
   ) STRICT;
 
   CREATE TABLE garbage (
@@ -72,7 +75,8 @@ export function createSchema(database: Database, options: { sizeBytes: number })
     database.execute(`
       INSERT INTO attribute (name, value) VALUES
         ('sizeBytes', ${options.sizeBytes}), ('lastCut', 0), ('generation', 1),
-        ('nextSegment', 1), ('nextCheckpoint', 0), ('namedBytes', 0), ('garbageBytes', 0);
+        ('nextSegment', 1), ('nextCheckpoint', 0), ('namedBytes', 0), ('garbageBytes', 0),
+        ('foreignBytes', 0);
       INSERT INTO file (id, name, kind, is_auto, create_time_ms, comment, source, health, used_blocks)
         VALUES (${liveFileId}, 'live', 'live', 0, 0, '', NULL, '', 0);
       PRAGMA application_id = ${applicationId};

@@ -10,6 +10,7 @@ import { must } from "../../base/assert.ts";
 import { withDeadline } from "../../base/wait.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import type { BlockMap } from "../block-map/block-map.ts";
+import type { NewCheckpoint } from "../block-map/checkpoints.ts";
 import { blockSizeBytes } from "../block-map/geometry.ts";
 import { allocatedBytes, Eviction, invalidateUnits } from "../chunk-cache/eviction.ts";
 import { LocalCache } from "../chunk-cache/local-cache.ts";
@@ -158,7 +159,11 @@ export class VolumeEngine {
     await this.#loop.sync();
   }
 
-  async beginCheckpoint(options: { comment: string; isAuto: boolean }): Promise<BegunCheckpoint> {
+  async beginCheckpoint(options: {
+    comment: string;
+    isAuto: boolean;
+    isPreRestore?: boolean;
+  }): Promise<BegunCheckpoint> {
     this.#refuseReadOnly();
     const release = await this.#acquireCut();
     const createTimeMs = this.#nowMs();
@@ -178,7 +183,7 @@ export class VolumeEngine {
 
   async #completeCheckpoint(
     begun: ReturnType<Cutter["begin"]>,
-    checkpoint: { comment: string; isAuto: boolean; createTimeMs: number },
+    checkpoint: NewCheckpoint,
     release: () => void,
   ): Promise<CheckpointRecord> {
     let record: CheckpointRecord | null;

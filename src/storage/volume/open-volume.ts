@@ -94,7 +94,11 @@ class ThreadedVolume implements Volume {
     return this.#slowLane.call("sync", []);
   }
 
-  async beginCheckpoint(options: { comment: string; isAuto: boolean }): Promise<PendingCheckpoint> {
+  async beginCheckpoint(options: {
+    comment: string;
+    isAuto: boolean;
+    isPreRestore?: boolean;
+  }): Promise<PendingCheckpoint> {
     const { ticket } = await this.#slowLane.call("beginCheckpoint", [options]);
     const completed = this.#slowLane.call("completeCheckpoint", [ticket]);
     // A caller that never looks must not end the process; one that looks later still gets the error.

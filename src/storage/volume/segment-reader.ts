@@ -70,7 +70,8 @@ export class SegmentReader {
   }
 
   #key(segment: number): string {
-    return `${this.#options.prefix}/${this.#options.map.segmentKey(segment)}`;
+    const { map, prefix } = this.#options;
+    return `${map.segmentOwner(segment) || prefix}/${map.segmentKey(segment)}`;
   }
 
   async #readRun(run: Run, key: string): Promise<Uint8Array> {

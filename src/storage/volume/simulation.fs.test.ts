@@ -239,7 +239,8 @@ class Simulation {
 
   #namedKeys(): string[] {
     const map = BlockMap.open(join(this.#directory, "cache", "map.db"), { readOnly: true });
-    const keys = [...map.segments()].map(({ key }) => `${prefix}/${key}`);
+    const named = map.segments().filter(({ isGarbage }) => !isGarbage);
+    const keys = named.map(({ key }) => `${prefix}/${key}`);
     map.close();
     return keys.toSorted();
   }

@@ -21,11 +21,19 @@ export interface CheckpointRecord {
   createTimeMs: number;
   comment: string;
   isAuto: boolean;
+  /** It keeps what a restore replaced, and is deleted when it has grown old. */
+  isPreRestore: boolean;
   /** The checkpoint that the live file descended from when this one was made; null for the first. */
   sourceId: string | null;
   /** Ancestors, nearest first. */
   history: string[];
   health: "" | "mount_failed";
+  /** The cut that made it: it is in the bucket when `syncedCut` is not older. */
+  cut: number;
+  /** Bytes that it maps, in whole blocks. */
+  sizeBytes: number;
+  /** Bytes that nothing else holds: what deleting it frees, now or as its segments are rewritten. */
+  uniqueBytes: number;
 }
 
 export interface VolumeStatistics {
@@ -70,7 +78,11 @@ export interface Volume {
    * Makes the cut at once (the caller has frozen the guest's file system) and resolves; `completed`
    * tells the rest.
    */
-  beginCheckpoint(options: { comment: string; isAuto: boolean }): Promise<PendingCheckpoint>;
+  beginCheckpoint(options: {
+    comment: string;
+    isAuto: boolean;
+    isPreRestore?: boolean;
+  }): Promise<PendingCheckpoint>;
   listCheckpoints(): Promise<CheckpointRecord[]>;
   /** @throws SpriteError not_found, conflict (the live file descends directly from it) */
   deleteCheckpoint(id: string): Promise<void>;
