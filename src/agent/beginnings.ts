@@ -1,5 +1,6 @@
 import type { Log } from "../base/log.ts";
-import type { AgentStartup } from "../contract/agent-startup.ts";
+import { createDescriptorKeeper, type DescriptorKeeper } from "../base/descriptor-keeper.ts";
+import type { AgentStartup, AgentStatus } from "../contract/agent-startup.ts";
 import { createHostHelper, type HostHelper } from "../host/host-helper.ts";
 import { openVolume } from "../storage/volume/open-volume.ts";
 import type { Volume } from "../storage/volume/volume.ts";
@@ -8,11 +9,16 @@ import { syncIntervalMs } from "./limits.ts";
 /** What runs in a process or a thread of its own, and takes the longest to come up. */
 export interface AgentBeginnings {
   helper: HostHelper;
+  keeper: DescriptorKeeper;
   opening: Promise<Volume>;
 }
 
 /** Sets both going; the rest of the agent's code is loaded meanwhile. */
-export function beginAgent(startup: AgentStartup, log: Log): AgentBeginnings {
+export function beginAgent(
+  startup: AgentStartup,
+  say: (status: AgentStatus) => void,
+  log: Log,
+): AgentBeginnings {
   const opening = openVolume({
     bucket: startup.bucket,
     prefix: `sprites/${startup.spriteId}`,
@@ -26,5 +32,6 @@ export function beginAgent(startup: AgentStartup, log: Log): AgentBeginnings {
   opening.catch(() => undefined);
   const helper = createHostHelper(log);
   helper.start();
-  return { helper, opening };
+  const keeper = createDescriptorKeeper({ passed: startup.descriptors, say });
+  return { helper, keeper, opening };
 }

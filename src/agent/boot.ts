@@ -1,8 +1,9 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Log } from "../base/log.ts";
+import { must } from "../base/assert.ts";
 import { endCrashed } from "../base/crash.ts";
-import type { AgentStartup } from "../contract/agent-startup.ts";
+import { fuseDescriptorKey, type AgentStartup } from "../contract/agent-startup.ts";
 import { createSandbox } from "../sandbox/container.ts";
 import { createAgentServer, createInsideServer, insideSocketMode } from "./api/agent-server.ts";
 import { CheckpointViews } from "./checkpoint-views.ts";
@@ -11,6 +12,8 @@ import type { AgentBeginnings } from "./beginnings.ts";
 import { Disk } from "./disk.ts";
 import { healthRoutes } from "./health.ts";
 import { writeInsideFiles } from "./inside-files.ts";
+import { findRemains } from "./remains.ts";
+import { SessionRecords } from "./sessions/session-records.ts";
 import { Sessions } from "./sessions/sessions.ts";
 import { ShownCheckpoints } from "./shown-checkpoints.ts";
 import { Sprite } from "./sprite.ts";
@@ -24,7 +27,7 @@ export interface Agent {
 /** Brings one sprite up: disk, container, API. What had begun is ended again when a step fails. */
 export async function bootAgent(
   startup: AgentStartup,
-  { helper, opening }: AgentBeginnings,
+  { helper, opening, keeper }: AgentBeginnings,
   log: Log,
 ): Promise<Agent> {
   const { runDirectory } = startup;
@@ -34,12 +37,13 @@ export async function bootAgent(
   await mkdir(privateDirectory, { recursive: true, mode: 0o700 });
   const dotSpriteDirectory = join(privateDirectory, "dot-sprite");
   await mkdir(dotSpriteDirectory, { recursive: true });
-  await writeInsideFiles(dotSpriteDirectory, startup.version);
+  if (!startup.takesOver) await writeInsideFiles(dotSpriteDirectory, startup.version);
 
   const volume = await opening;
   void volume.died.then((error) => endCrashed(error, log));
   const shown = new ShownCheckpoints({ volume, runDirectory });
-  const disk = new Disk({ volume, helper, shown, runDirectory, log });
+  const fuseDescriptor = must(keeper.take(fuseDescriptorKey), "/dev/fuse is passed");
+  const disk = new Disk({ volume, helper, shown, runDirectory, fuseDescriptor, log });
   const views = new CheckpointViews({
     volume,
     helper,
@@ -56,11 +60,13 @@ export async function bootAgent(
     makeSandbox: () =>
       createSandbox({ ...startup, diskDirectory: disk.directory, dotSpriteDirectory }, log, {
         helper,
+        keeper,
       }),
     endSessions: (reason) => sessions.endAll(reason),
     log,
   });
-  const sessions = new Sessions({ launcher: sprite, log });
+  const records = new SessionRecords(join(privateDirectory, "sessions"));
+  const sessions = new Sessions({ launcher: sprite, records, log });
   const health = healthRoutes({ volume, failure: () => sprite.failure, log });
 
   const { version } = startup;
@@ -74,6 +80,15 @@ export async function bootAgent(
     version,
     log,
   });
+  const takeOver = async (): Promise<void> => {
+    const remains = findRemains({ runDirectory, dotSpriteDirectory });
+    const found = records.read();
+    const commands = found.map((record) => record.process);
+    const isSame = await sprite.takeOver(remains, commands);
+    sessions.adopt(found, isSame ? (record) => sprite.adoptProcess(record) : () => null);
+    keeper.dropRest();
+    log.info({ sessions: found.length, isSame }, "took over from an agent that died");
+  };
   const stop = async (options: { discard: boolean }): Promise<void> => {
     await sprite.stop(options);
     await Promise.all([inside.close(), outside.close()]);
@@ -82,9 +97,11 @@ export async function bootAgent(
   const socketPath = join(runDirectory, "agent.sock");
   try {
     await inside.listen(join(dotSpriteDirectory, "api.sock"), { mode: insideSocketMode });
-    await sprite.start();
+    await (startup.takesOver ? takeOver() : sprite.start());
     await outside.listen(socketPath, { mode: 0o600 });
   } catch (error) {
+    // The worker clears up: it knows whether another agent is to try.
+    if (startup.takesOver) throw error;
     await stop({ discard: false }).catch((cause: unknown) => {
       log.error({ err: cause }, "could not clear up after a failed start");
     });

@@ -6,6 +6,7 @@ import type { HostHelper } from "../host/host-helper.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import type { Volume } from "../storage/volume/volume.ts";
 import { checkpointViewsMax } from "./limits.ts";
+import type { Remains } from "./remains.ts";
 import type { ShownCheckpoints } from "./shown-checkpoints.ts";
 
 export interface CheckpointViewsOptions {
@@ -33,6 +34,14 @@ export class CheckpointViews {
 
   constructor(options: CheckpointViewsOptions) {
     this.#options = options;
+  }
+
+  /** Goes on with those of an agent that has died; the volume shows their files already. */
+  async adopt(views: Remains["views"]): Promise<void> {
+    for (const { id, isInside } of views) {
+      await this.#options.shown.show(id);
+      this.#shown.set(id, isInside ? this.#options.sandbox() : null);
+    }
   }
 
   /** Makes what is shown follow the list of checkpoints, in the background. */

@@ -1,12 +1,14 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { must } from "../base/assert.ts";
 import type { Log } from "../base/log.ts";
 import { SpriteError } from "../contract/errors.ts";
 import { HostError } from "../host/command.ts";
 import { mountBackingFile } from "../host/block-mount.ts";
 import { formatExt4 } from "../host/ext4.ts";
 import type { HostHelper } from "../host/host-helper.ts";
+import type { GivenDescriptor } from "../storage/volume/fuse-front-end.ts";
 import type { CheckpointRecord, PendingCheckpoint, Volume } from "../storage/volume/volume.ts";
 import {
   fileSystemProblem,
@@ -16,6 +18,7 @@ import {
 } from "./file-system-check.ts";
 import { bucketLookIntervalMs, bucketPatienceMs } from "./limits.ts";
 import { mountOrRepair, repairThoroughly, type MountSteps } from "./mount-policy.ts";
+import type { Remains } from "./remains.ts";
 import type { ShownCheckpoints } from "./shown-checkpoints.ts";
 
 export interface BegunCheckpoint {
@@ -35,6 +38,7 @@ export class Disk {
   readonly #shown: ShownCheckpoints;
   readonly #log: Log;
   readonly #fuseDirectory: string;
+  readonly #fuse: GivenDescriptor | undefined;
   #attached = false;
   /** Why nothing can be stored at the moment; null when it can. */
   #problem: Error | null = null;
@@ -44,8 +48,12 @@ export class Disk {
     helper: HostHelper;
     shown: ShownCheckpoints;
     runDirectory: string;
+    /** To serve it on; without it, one is opened. */
+    fuseDescriptor?: number;
     log: Log;
   }) {
+    const { fuseDescriptor: descriptor } = options;
+    if (descriptor !== undefined) this.#fuse = { descriptor, alreadyMounted: false };
     this.#volume = options.volume;
     this.#helper = options.helper;
     this.#shown = options.shown;
@@ -61,7 +69,16 @@ export class Disk {
   async open(): Promise<void> {
     await mkdir(this.directory, { recursive: true });
     await mkdir(this.#fuseDirectory, { recursive: true });
-    await this.#volume.mount(this.#fuseDirectory);
+    await this.#volume.mount(this.#fuseDirectory, this.#fuse);
+  }
+
+  /** In place of `open`: serves on what an agent served that has died, perhaps while it held a freeze. */
+  async takeOver(remains: Remains): Promise<void> {
+    const fuse = must(this.#fuse, "the descriptor of the agent before is passed");
+    const shown = remains.views.map(({ id }) => id);
+    await this.#volume.mount(this.#fuseDirectory, { ...fuse, alreadyMounted: true, shown });
+    this.#attached = remains.isDiskAttached;
+    if (this.#attached) await this.#helper.thaw(this.directory);
   }
 
   /**

@@ -1,8 +1,12 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { SyncObject } from "../contract/checkpoint.ts";
 import type { SpriteError } from "../contract/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { Volume } from "../storage/volume/volume.ts";
 import { sendJson } from "./api/responses.ts";
 import type { Route } from "./api/route.ts";
+import { syncAnswerMsMax } from "./limits.ts";
+import { SyncState } from "./sync-state.ts";
 
 /**
  * What a worker asks an agent about itself: 200 when all is well, else 503 with what is wrong and
@@ -15,6 +19,7 @@ export function healthRoutes(parts: {
   log: Log;
 }): Route[] {
   const { volume, failure, log } = parts;
+  const syncState = new SyncState(volume);
   let reason: string | null = null;
   volume.onProblem((problem) => {
     reason = problem === null ? null : `the disk cannot be stored: ${problem.message}`;
@@ -25,15 +30,29 @@ export function healthRoutes(parts: {
     {
       method: "GET",
       pattern: ["check"],
-      handle: ({ response }) => {
+      handle: async ({ response }) => {
+        const sync = await syncWithin(syncState, syncAnswerMsMax);
         const cause = failure();
         if (cause !== null) {
-          sendJson(response, 503, { status: "not_started", reason: cause.message });
+          const { choices } = cause.details;
+          sendJson(response, 503, { status: "not_started", reason: cause.message, choices, sync });
           return;
         }
         const status = reason === null ? 200 : 503;
-        sendJson(response, status, { status: reason === null ? "ok" : "failing", reason });
+        sendJson(response, status, { status: reason === null ? "ok" : "failing", reason, sync });
       },
     },
   ];
+}
+
+/** A disk that does not answer must not keep its agent from saying that it is alive. */
+async function syncWithin(
+  syncState: SyncState,
+  timeMsMax: number,
+): Promise<SyncObject | undefined> {
+  const read = syncState.read().then(
+    ({ sync }) => sync,
+    () => undefined,
+  );
+  return await Promise.race([read, delay(timeMsMax, undefined, { ref: false })]);
 }

@@ -38,3 +38,5 @@ export const safeRepairMsMax = 15_000;
 export const thoroughRepairMsMax = 120_000;
 /** How long the state before a restore can be had back by `restore --undo`. */
 export const undoAgeMsMax = 24 * 60 * 60 * 1000;
+/** How long a health check waits for what the disk says of itself. */
+export const syncAnswerMsMax = 1_000;

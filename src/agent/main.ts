@@ -21,7 +21,7 @@ watchForCrash(log);
 process.title = `sprite ${startup.name}`;
 
 try {
-  const beginnings = beginAgent(startup, log);
+  const beginnings = beginAgent(startup, pipe.say, log);
   const { bootAgent } = await import("./boot.ts");
   const agent = await bootAgent(startup, beginnings, log);
   const bootMs = Math.round(performance.now());

@@ -3,9 +3,11 @@ import { must } from "../base/assert.ts";
 import type { Log } from "../base/log.ts";
 import { SpriteError } from "../contract/errors.ts";
 import type {
+  AdoptedProcess,
   Command,
   Launcher,
   PipeProcess,
+  ProcessRecord,
   TerminalProcess,
   TerminalSize,
 } from "../sandbox/process.ts";
@@ -14,6 +16,7 @@ import type { CheckpointRecord, Volume } from "../storage/volume/volume.ts";
 import type { CheckpointViews } from "./checkpoint-views.ts";
 import type { Disk } from "./disk.ts";
 import { Gate } from "./gate.ts";
+import type { Remains } from "./remains.ts";
 import { RestartPace } from "./restart-pace.ts";
 import { preRestoreComment, stateBeforeRestore } from "./restore-undo.ts";
 
@@ -67,11 +70,44 @@ export class Sprite implements Launcher {
   async start(): Promise<void> {
     this.#prepareContainer();
     await this.#parts.disk.open();
+    await this.#bringUpIfPossible();
+  }
+
+  async #bringUpIfPossible(): Promise<void> {
     try {
       await this.#bringUp();
     } catch (error) {
       if ((await this.listCheckpoints()).length === 0) throw error;
     }
+  }
+
+  /**
+   * In place of `start`, after an agent that died: serves its disk again, before anything else, and
+   * goes on with its container. One that is not whole, as in the middle of a restore, is replaced.
+   * True when the container is the same, with those of its commands that can be adopted.
+   * @throws SpriteError as `start`
+   */
+  async takeOver(remains: Remains, commands: readonly ProcessRecord[]): Promise<boolean> {
+    const { disk, views, makeSandbox, log } = this.#parts;
+    await disk.takeOver(remains);
+    const sandbox = makeSandbox();
+    this.#sandbox = sandbox;
+    await views.adopt(remains.views);
+    try {
+      await sandbox.adopt(commands);
+    } catch (error) {
+      log.warn({ err: error }, "the container of the agent before is replaced");
+      await this.#bringUpIfPossible();
+      return false;
+    }
+    this.#onStarted(sandbox);
+    this.#refreshViews();
+    return true;
+  }
+
+  /** A command of the container that was taken over; null when it is gone. */
+  adoptProcess(record: ProcessRecord): AdoptedProcess | null {
+    return must(this.#sandbox, "a container was taken over").adoptProcess(record);
   }
 
   /** Why no command can run; null when they can. */
@@ -331,6 +367,10 @@ export class Sprite implements Launcher {
     this.#next = null;
     this.#sandbox = sandbox;
     await sandbox.start();
+    this.#onStarted(sandbox);
+  }
+
+  #onStarted(sandbox: Sandbox): void {
     const startedAtMs = performance.now();
     void sandbox.died.then(({ reason }) => {
       void this.#onDied(sandbox, { reason, livedMs: performance.now() - startedAtMs });

@@ -7,6 +7,7 @@ import { chmod, mkdir, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 
 import { assert, must } from "../base/assert.ts";
+import { noKeeper, type DescriptorKeeper } from "../base/descriptor-keeper.ts";
 import type { Log } from "../base/log.ts";
 import {
   identifyProcess,
@@ -19,14 +20,22 @@ import { SpriteError } from "../contract/errors.ts";
 import { canLimitSwap } from "../host/cgroups.ts";
 import { createHostHelper, type HostHelper } from "../host/host-helper.ts";
 import { containerId } from "./container-id.ts";
-import { createLifeline, type Lifeline } from "./lifeline.ts";
+import { FirstProcessRecord, watchProcess } from "./first-process.ts";
+import { adoptLifeline, createLifeline, type Lifeline } from "./lifeline.ts";
 import { busyboxPath, readyLine } from "./init-script.ts";
 import { bootMsMax, killMsMax, openFilesHard, openFilesSoft } from "./limits.ts";
 import { containerCapabilities } from "./capabilities.ts";
 import { ociConfig, resourceLimits } from "./oci-config.ts";
 import { connectNetwork, disconnectNetwork } from "./network.ts";
 import { createLauncher, type ContainerLauncher } from "./processes/launcher.ts";
-import type { Command, PipeProcess, TerminalProcess, TerminalSize } from "./process.ts";
+import type {
+  AdoptedProcess,
+  Command,
+  PipeProcess,
+  ProcessRecord,
+  TerminalProcess,
+  TerminalSize,
+} from "./process.ts";
 import { Rootfs } from "./rootfs.ts";
 import { OciContainer, type StartedContainer } from "./oci-container.ts";
 import { seccompProfile } from "./seccomp.ts";
@@ -42,6 +51,8 @@ const spriteUser = { uid: 1000, gid: 1000, additionalGids: [] };
 const busyboxFile = "/usr/bin/busybox";
 
 export interface SandboxParts {
+  /** Has kept what is to outlive this process. */
+  keeper?: DescriptorKeeper;
   /** Shared with whoever else in this process needs one; otherwise the sandbox has its own. */
   helper?: HostHelper;
 }
@@ -64,8 +75,11 @@ class ContainerSandbox implements Sandbox {
   readonly #container: OciContainer;
   readonly #launcher: ContainerLauncher;
   readonly #bundleDirectory: string;
+  readonly #keeper: DescriptorKeeper;
+  readonly #record: FirstProcessRecord;
   #state: "new" | "starting" | "running" | "stopping" | "stopped" = "new";
-  #lifeline: Lifeline | null = null;
+  #lifeline: Pick<Lifeline, "close"> | null = null;
+  #watch: { stop(): void } | null = null;
   #first: ProcessIdentity | null = null;
   #prepared: Promise<void> | null = null;
   #started: Promise<void> | null = null;
@@ -79,6 +93,8 @@ class ContainerSandbox implements Sandbox {
     this.#helper = parts.helper ?? createHostHelper(log);
     this.#rootfs = new Rootfs(options, this.#helper, log);
     this.#bundleDirectory = join(options.runDirectory, "bundle");
+    this.#record = new FirstProcessRecord(this.#bundleDirectory);
+    this.#keeper = parts.keeper ?? noKeeper;
     this.#container = new OciContainer({
       runtime: options.runtime,
       root: options.runtimeRoot,
@@ -97,6 +113,7 @@ class ContainerSandbox implements Sandbox {
       user: spriteUser,
       boundingCapabilities: containerCapabilities,
       resourceLimits: resourceLimits(openFilesLimits()),
+      keeper: this.#keeper,
       log,
     });
     this.died = new Promise((resolve) => {
@@ -129,13 +146,14 @@ class ContainerSandbox implements Sandbox {
       await this.#timed(timings, "prepare", () => this.prepare());
       await this.#timed(timings, "rootfs", () => this.#rootfs.mount());
       const started = await this.#timed(timings, "runtime", () => this.#run());
-      this.#watch(started);
+      this.#watchOutput(started);
       await allDone([
         this.#timed(timings, "boot", () => this.#awaitReady(started)),
         this.#timed(timings, "network", () => connectNetwork(network, started.pid)),
         this.#timed(timings, "launcher", () => this.#launcher.start(started.pid)),
       ]);
       this.#state = "running";
+      this.#record.write(must(this.#first, "a container that is ready has a first process"));
       this.#log.info({ timings }, "sandbox started");
     } catch (cause) {
       await this.#takeDown().catch((error: unknown) => {
@@ -144,6 +162,33 @@ class ContainerSandbox implements Sandbox {
       if (cause instanceof SpriteError) throw cause;
       throw new SpriteError("start_failed", "the sprite's container does not start", { cause });
     }
+  }
+
+  adopt(records: readonly ProcessRecord[]): Promise<void> {
+    assert(this.#state === "new", "a sandbox starts once");
+    this.#state = "starting";
+    this.#started = this.#adopt(records);
+    return this.#started;
+  }
+
+  async #adopt(records: readonly ProcessRecord[]): Promise<void> {
+    // First what there is, so that `stop` takes it down when it is not all.
+    this.#lifeline = adoptLifeline(this.#keeper);
+    const hasRoot = await this.#rootfs.adopt();
+    const first = this.#record.read();
+    if (first === null || !hasRoot) {
+      throw new SpriteError("start_failed", "there is no whole container to be taken over");
+    }
+    this.#first = first;
+    const watch = watchProcess(first);
+    this.#watch = watch;
+    void watch.ended.then(() => this.#onFirstEnded());
+    this.#launcher.adopt(first.pid, records);
+    this.#state = "running";
+  }
+
+  adoptProcess(record: ProcessRecord): AdoptedProcess | null {
+    return this.#launcher.adoptProcess(record);
   }
 
   async showCheckpoint(options: { checkpointId: string; diskDirectory: string }): Promise<void> {
@@ -213,7 +258,7 @@ class ContainerSandbox implements Sandbox {
   async #run(): Promise<StartedContainer> {
     const path = join(this.#options.runDirectory, "lifeline");
     if (this.#container.exists) await this.#container.delete();
-    const lifeline = await createLifeline(path, this.#helper);
+    const lifeline = await createLifeline(path, this.#helper, this.#keeper);
     this.#lifeline = lifeline;
     try {
       return await this.#container.run({ stdin: lifeline.readEnd });
@@ -222,12 +267,14 @@ class ContainerSandbox implements Sandbox {
     }
   }
 
-  #watch(started: StartedContainer): void {
+  #watchOutput(started: StartedContainer): void {
     this.#first = identifyProcess(started.pid);
-    void started.ended.then(() => {
-      if (this.#state === "stopping" || this.#state === "stopped") return;
-      this.#onDied({ reason: "the container's first process ended" });
-    });
+    void started.ended.then(() => this.#onFirstEnded());
+  }
+
+  #onFirstEnded(): void {
+    if (this.#state === "stopping" || this.#state === "stopped") return;
+    this.#onDied({ reason: "the container's first process ended" });
   }
 
   async #awaitReady(started: StartedContainer): Promise<void> {
@@ -248,6 +295,8 @@ class ContainerSandbox implements Sandbox {
   /** Each step is tried whatever became of those before; the first error is told in the end. */
   async #takeDownOnce(): Promise<void> {
     this.#state = "stopping";
+    this.#watch?.stop();
+    this.#record.remove();
     const { network } = this.#options;
     const steps = [
       () => this.#launcher.stop(),

@@ -15,6 +15,9 @@ export const bootMsMax = 10_000;
  */
 export const killMsMax = 5_000;
 
+/** How often to look whether a container's first process lives when nothing would tell of its end. */
+export const adoptedPollMs = 250;
+
 /** One invocation of `ip` or `nft`. */
 export const networkCallMsMax = 10_000;
 

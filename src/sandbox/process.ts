@@ -18,7 +18,22 @@ export type ExitStatus =
   /** The process is gone and nobody saw how it ended. Never to be reported as 0. */
   | { kind: "lost"; reason: string };
 
+/**
+ * All that is needed to go on with a command when the agent that started it has died; plain data, to
+ * be kept where that agent's death leaves it.
+ */
+export interface ProcessRecord {
+  kind: "pipes" | "terminal";
+  /** Names the command's FIFOs and descriptors. */
+  slot: number;
+  pid: number;
+  executable: string | null;
+  /** The host's id of a command on a terminal; 0 for others. */
+  hostPid: number;
+}
+
 interface RunningCommand {
+  readonly record: ProcessRecord;
   /** Process id as seen inside the container. */
   readonly pid: number;
   /** Where the executable was found; null when it was not. */
@@ -36,6 +51,10 @@ export interface PipeProcess extends RunningCommand {
   readonly stdout: Readable;
   readonly stderr: Readable;
 }
+
+export type AdoptedProcess =
+  | { kind: "pipes"; process: PipeProcess }
+  | { kind: "terminal"; process: TerminalProcess };
 
 export interface TerminalSize {
   columns: number;

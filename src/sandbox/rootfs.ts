@@ -9,6 +9,7 @@ import { must } from "../base/assert.ts";
 import { waitUntil } from "../base/wait.ts";
 import { HostError } from "../host/command.ts";
 import type { HostHelper } from "../host/host-helper.ts";
+import { mountPoints as currentMountPoints } from "../host/mount-points.ts";
 import type { Log } from "../base/log.ts";
 import { unmountMsMax, unmountRetryMs } from "./limits.ts";
 
@@ -83,6 +84,24 @@ export class Rootfs {
       names: mountPoints,
       fileSystemUserId: hostIdBase,
     });
+  }
+
+  /**
+   * Goes on with what an agent mounted that has died; only the layers of a mount it did not finish
+   * go. True when the merged root is there.
+   */
+  async adopt(): Promise<boolean> {
+    const { dotSpriteDirectory } = this.#options;
+    const isBelow = (path: string, directory: string): boolean => path.startsWith(`${directory}/`);
+    for (const path of currentMountPoints()) {
+      if (isBelow(path, this.#layersDirectory)) {
+        await this.#helper.run({ type: "unmount", target: path, lazy: true });
+      }
+      if (path === dotSpriteDirectory) this.#dotSpriteShared = true;
+      const isCheckpoint = isBelow(path, join(dotSpriteDirectory, "checkpoints"));
+      if (path === this.directory || isCheckpoint) this.#mounted.push(path);
+    }
+    return this.#mounted.includes(this.directory);
   }
 
   /** Merges a checkpoint's disk with the image, read-only, at a directory that the container sees. */

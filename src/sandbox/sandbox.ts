@@ -1,6 +1,6 @@
 /** The inner container of one sprite, as the agent sees it. */
 import type { AgentStartup } from "../contract/agent-startup.ts";
-import type { Launcher } from "./process.ts";
+import type { AdoptedProcess, Launcher, ProcessRecord } from "./process.ts";
 
 /** What a worker says of the sprite, with what the agent has made for its container. */
 export interface SandboxOptions extends Pick<
@@ -36,6 +36,14 @@ export interface Sandbox extends Launcher {
    * @throws SpriteError start_failed
    */
   start(): Promise<void>;
+  /**
+   * In place of `start`: goes on with a container whose agent has died, and with those of its
+   * commands that `adoptProcess` is then called for.
+   * @throws SpriteError start_failed: there is none, or not all of it; `stop` clears up what there is
+   */
+  adopt(records: readonly ProcessRecord[]): Promise<void>;
+  /** Null when it is gone. */
+  adoptProcess(record: ProcessRecord): AdoptedProcess | null;
   /**
    * Kills every process inside, removes container, network, cgroup, and unmounts the overlay. Safe
    * to call in any state, twice.

@@ -5,10 +5,13 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { must } from "../base/assert.ts";
 import { openControlPipe } from "../base/control-pipe.ts";
 import { endCrashed, watchForCrash } from "../base/crash.ts";
 import { createLog, type LogLevel } from "../base/log.ts";
+import { createDescriptorKeeper } from "../base/descriptor-keeper.ts";
 import { keepCompiledCode } from "../base/node-process.ts";
+import { fuseDescriptorKey } from "../contract/agent-startup.ts";
 import { mountBackingFile } from "../host/block-mount.ts";
 import { createHostHelper, type HostHelper } from "../host/host-helper.ts";
 import { openVolume } from "../storage/volume/open-volume.ts";
@@ -24,9 +27,12 @@ try {
   const fuseDirectory = join(startup.runDirectory, "fuse");
   const mountDirectory = join(startup.runDirectory, "mnt");
   const helper = createHostHelper(log);
-  await clearMounts(helper, [mountDirectory, fuseDirectory]);
-  await mkdir(fuseDirectory, { recursive: true });
-  await mkdir(mountDirectory, { recursive: true });
+  const { takesOver } = startup;
+  if (!takesOver) {
+    await clearMounts(helper, [mountDirectory, fuseDirectory]);
+    await mkdir(fuseDirectory, { recursive: true });
+    await mkdir(mountDirectory, { recursive: true });
+  }
   const volume = await openVolume({
     bucket: startup.bucket,
     prefix: `images/${startup.imageHash}`,
@@ -40,13 +46,17 @@ try {
   volume.onProblem((problem) => {
     if (problem !== null) log.error({ err: problem }, "the image cannot be read");
   });
-  await volume.mount(fuseDirectory);
-  await mountBackingFile(helper, {
-    backingFile: join(fuseDirectory, "live"),
-    readOnly: true,
-    target: mountDirectory,
-    fileSystem: "erofs",
-  });
+  const passed = createDescriptorKeeper({ passed: startup.descriptors, say: pipe.say });
+  const descriptor = must(passed.take(fuseDescriptorKey), "/dev/fuse is passed");
+  await volume.mount(fuseDirectory, { descriptor, alreadyMounted: takesOver });
+  if (!takesOver) {
+    await mountBackingFile(helper, {
+      backingFile: join(fuseDirectory, "live"),
+      readOnly: true,
+      target: mountDirectory,
+      fileSystem: "erofs",
+    });
+  }
   pipe.say({ type: "ready", socketPath: "", bootMs: Math.round(performance.now()) });
   keepCompiledCode();
 

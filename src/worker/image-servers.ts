@@ -1,18 +1,12 @@
 import { join } from "node:path";
 import type { Log } from "../base/log.ts";
-import type { ImageStartup } from "./image-startup.ts";
-import { agentStartTimeoutMs, imageStopTimeoutMs } from "./limits.ts";
+import { ImageProcess } from "./image-process.ts";
 import { imageCacheDirectory, type Places } from "./places.ts";
-import { SupervisedProcess } from "./supervised-process.ts";
-
-interface ImageServer {
-  process: SupervisedProcess;
-  mounted: Promise<{ mountDirectory: string }>;
-}
 
 /**
  * Keeps each image that a running sprite needs mounted, once per machine, in the mount namespace
- * that agents inherit.
+ * that agents inherit. A server that dies is replaced under its mount: who reads the image meanwhile
+ * waits.
  */
 export class ImageServers {
   readonly #options: {
@@ -22,7 +16,7 @@ export class ImageServers {
     logLevel: string;
     log: Log;
   };
-  readonly #servers = new Map<string, ImageServer>();
+  readonly #servers = new Map<string, ImageProcess>();
 
   constructor(options: {
     places: Places;
@@ -40,41 +34,29 @@ export class ImageServers {
     if (server === undefined) {
       server = this.#start(imageHash);
       this.#servers.set(imageHash, server);
-      // A server that ends is forgotten, so that the next sprite starts another.
-      void server.process.exited.then(() => this.#servers.delete(imageHash));
+      // One that ends for good is forgotten, so that the next sprite starts another.
+      void server.ended.then(() => this.#servers.delete(imageHash));
     }
     return await server.mounted;
   }
 
   async stop(): Promise<void> {
-    const servers = [...this.#servers.values()];
-    await Promise.all(
-      servers.map(({ process }) => process.stop({ discard: true, timeoutMs: imageStopTimeoutMs })),
-    );
+    await Promise.all([...this.#servers.values()].map((server) => server.stop()));
   }
 
-  #start(imageHash: string): ImageServer {
+  #start(imageHash: string): ImageProcess {
     const { places, bucket, cacheSizeBytesMax, logLevel, log } = this.#options;
-    const runDirectory = join(places.runDirectory, "images", imageHash.slice(0, 16));
-    const startup: ImageStartup = {
-      bucket,
-      imageHash,
-      cacheDirectory: imageCacheDirectory(places, imageHash),
-      cacheSizeBytesMax,
-      runDirectory,
-      logLevel,
-    };
-    const process = new SupervisedProcess({
-      modulePath: join(import.meta.dirname, "image-server.ts"),
-      startup,
+    return new ImageProcess({
+      startup: {
+        bucket,
+        imageHash,
+        cacheDirectory: imageCacheDirectory(places, imageHash),
+        cacheSizeBytesMax,
+        runDirectory: join(places.runDirectory, "images", imageHash.slice(0, 16)),
+        logLevel,
+      },
       identityFile: join(places.runDirectory, "processes", `image-${imageHash.slice(0, 16)}.json`),
-      ownMountNamespace: false,
-      startTimeoutMs: agentStartTimeoutMs,
       log,
     });
-    const mountDirectory = join(runDirectory, "mnt");
-    const mounted = process.ready().then(() => ({ mountDirectory }));
-    mounted.catch(() => undefined);
-    return { process, mounted };
   }
 }

@@ -1,3 +1,5 @@
+import type { PassedDescriptor } from "../contract/agent-startup.ts";
+
 /** What an image server is told at its start, over the same control pipe as an agent. */
 export interface ImageStartup {
   bucket: string;
@@ -7,4 +9,8 @@ export interface ImageStartup {
   /** On tmpfs: holds the FUSE mount point and `mnt`, where the image appears. */
   runDirectory: string;
   logLevel: string;
+  /** As for an agent: /dev/fuse. */
+  descriptors: readonly PassedDescriptor[];
+  /** The image is mounted, and the server that served it has died. */
+  takesOver: boolean;
 }

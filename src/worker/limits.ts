@@ -2,6 +2,8 @@
 
 /** An agent that has not said "ready" by then is killed: a cold start takes well under a second. */
 export const agentStartTimeoutMs = 60_000;
+/** One that takes over finds everything on this machine; until it does, the guest waits for its disk. */
+export const agentTakeoverTimeoutMs = 15_000;
 /**
  * How long an agent may take to end its container and store its disk; a server must be gone within
  * 10 s of SIGTERM.
@@ -28,3 +30,11 @@ export const imageLingerMs = 5_000;
 export const serverLockWaitMs = 300;
 /** An image server has nothing to store, and it stops after the agents, whose time is not its own. */
 export const imageStopTimeoutMs = 1_000;
+/** What a child may have kept for its successor: a disk, a lifeline, and one for each session's input or terminal. */
+export const keptDescriptorsMax = 1_100;
+/** An agent that ends sooner than this after it was there to serve counts as one that cannot live. */
+export const shortAgentLifeMsMax = 1_000;
+/** So many of them in a row are replaced under their running container; then it starts anew. */
+export const takeoversInARowMax = 2;
+/** So many of them in a row at all; then the sprite is down until somebody needs it. */
+export const agentStartsInARowMax = 4;

@@ -8,7 +8,7 @@ import type { ObjectStore } from "../storage/object-store/object-store.ts";
 import type { ImageServers } from "./image-servers.ts";
 import { parallelStopsMax } from "./limits.ts";
 import { spriteCacheDirectory, spriteRunDirectory, type Places } from "./places.ts";
-import { goneError, SpriteProcess } from "./sprite-process.ts";
+import { goneError, SpriteProcess, type SpriteStartup } from "./sprite-process.ts";
 import type { Slot, Slots } from "./slots.ts";
 import type { SpriteSpec, Worker, WorkerStatusEvent } from "./worker.ts";
 
@@ -139,7 +139,7 @@ export class LocalWorker implements Worker {
     return ready;
   }
 
-  #startupOf(spec: SpriteSpec, slot: Slot, imageDirectory: string): AgentStartup {
+  #startupOf(spec: SpriteSpec, slot: Slot, imageDirectory: string): SpriteStartup {
     const options = this.#options;
     const runDirectory = spriteRunDirectory(options.places, spec.id);
     return {

@@ -1,16 +1,27 @@
+import { closeSync, openSync } from "node:fs";
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Log } from "../base/log.ts";
 import type { AgentStartup } from "../contract/agent-startup.ts";
 import { SpriteError } from "../contract/errors.ts";
+import { withExpeditedGracePeriods } from "../host/expedited-grace-periods.ts";
 import { deleteContainer } from "../host/runtime.ts";
 import { containerId } from "../sandbox/container-id.ts";
-import { withExpeditedGracePeriods } from "../host/expedited-grace-periods.ts";
-import { agentStartTimeoutMs, agentStopTimeoutMs, commandTimeoutMs } from "./limits.ts";
+import { AgentPace, type NextAgent } from "./agent-pace.ts";
+import { KeptDescriptors } from "./kept-descriptors.ts";
+import {
+  agentStartTimeoutMs,
+  agentStopTimeoutMs,
+  agentTakeoverTimeoutMs,
+  commandTimeoutMs,
+} from "./limits.ts";
 import { SupervisedProcess } from "./supervised-process.ts";
 
+/** All of an agent's configuration but what differs from one agent of a sprite to the next. */
+export type SpriteStartup = Omit<AgentStartup, "descriptors" | "takesOver">;
+
 export interface SpriteProcessOptions {
-  makeStartup: () => Promise<AgentStartup>;
+  makeStartup: () => Promise<SpriteStartup>;
   identityFile: string;
   log: Log;
   /** Called once, when nothing of the sprite runs any more, however it ended. */
@@ -19,31 +30,53 @@ export interface SpriteProcessOptions {
 
 const removal = { recursive: true, force: true, maxRetries: 10, retryDelay: 10 } as const;
 
-/** One sprite's agent, from start to end, and the clearing up when it ends without having done it itself. */
+/** From a start from nothing until nothing is left: what outlives each agent of that time. */
+interface Life {
+  startup: SpriteStartup;
+  kept: KeptDescriptors;
+  /** The namespace with all mounts of the sprite, open here; null before an agent was ready. */
+  mounts: number | null;
+}
+
+type Readiness = PromiseWithResolvers<{ socketPath: string }>;
+
+/**
+ * One running sprite: its agent, the next one when that dies, and the clearing up in the end.
+ *
+ * What an agent holds alive by being there is kept here too: the descriptor its disk is served on,
+ * its mount namespace, its container's lifeline. So when it dies, the guest only waits, and an agent
+ * that comes after it takes it over. When this process dies as well, all of that goes with it.
+ */
 export class SpriteProcess {
   /** Settles when nothing of the sprite runs any more. Never rejects. */
   readonly ended: Promise<void>;
   readonly #options: SpriteProcessOptions;
-  readonly #ready: Promise<{ socketPath: string }>;
+  readonly #pace = new AgentPace();
+  /** Of the agent there is now, or of the one that is to follow. */
+  #readiness: Readiness = newReadiness();
   #child: SupervisedProcess | null = null;
   #stopAsked = false;
+  #isOver = false;
 
   constructor(options: SpriteProcessOptions) {
     this.#options = options;
-    const ended = Promise.withResolvers<void>();
-    this.ended = ended.promise;
-    this.#ready = this.#start(ended.resolve);
-    this.#ready.catch(() => undefined);
+    this.ended = this.#run();
   }
 
   /** True when no request can be served by it any more. */
   get ending(): boolean {
-    return this.#stopAsked || this.#child?.alive === false;
+    return this.#stopAsked || this.#isOver;
   }
 
-  /** @throws SpriteError start_failed, disk_full */
+  /** While an agent is being replaced, that takes a moment. @throws SpriteError start_failed, disk_full */
   async ready(): Promise<{ socketPath: string }> {
-    return await this.#ready;
+    for (;;) {
+      const answer = await this.#readiness.promise;
+      const child = this.#child;
+      if (child === null || child.alive) return answer;
+      // Nobody has noticed yet that it has died.
+      await child.exited;
+    }
   }
 
   /** Ends the sprite's processes; its disk is stored unless it is to be discarded. */
@@ -57,43 +90,103 @@ export class SpriteProcess {
     }
   }
 
-  async #start(onEnded: () => void): Promise<{ socketPath: string }> {
-    const { identityFile, log } = this.#options;
-    let startup: AgentStartup;
+  async #run(): Promise<void> {
+    let failure: unknown = new SpriteError("unavailable", "the sprite has stopped; try again");
     try {
-      startup = await this.#options.makeStartup();
-      if (this.#stopAsked) throw goneError();
-      await mkdir(startup.runDirectory, { recursive: true, mode: 0o711 });
+      while ((await this.#runOnce()) === "start_anew");
     } catch (error) {
-      this.#options.onEnded();
-      onEnded();
-      throw error;
+      failure = error;
     }
+    this.#isOver = true;
+    this.#readiness.reject(failure);
+    this.#options.onEnded();
+  }
+
+  /**
+   * From a start from nothing until nothing is left. @throws SpriteError why an agent does not start
+   */
+  async #runOnce(): Promise<NextAgent> {
+    const startup = await this.#options.makeStartup();
+    if (this.#stopAsked) throw goneError();
+    await mkdir(startup.runDirectory, { recursive: true, mode: 0o711 });
+    const life: Life = { startup, kept: new KeptDescriptors(), mounts: null };
+    try {
+      life.kept.openFuseDevice();
+      const end = await this.#runAgents(life);
+      if (end.wasStopped) return "give_up";
+      // Whoever waits for the disk gets errors from now on, and so can be ended.
+      letGo(life);
+      await this.#clearUp(startup);
+      if (end.next === "give_up" && end.failure !== null) throw end.failure;
+      return end.next;
+    } finally {
+      letGo(life);
+      await this.#removeRunDirectory(startup);
+    }
+  }
+
+  /** One agent after the other, on the same disk and container, for as long as that goes well. */
+  async #runAgents(life: Life): Promise<{
+    wasStopped: boolean;
+    next: NextAgent;
+    failure: Error | null;
+  }> {
+    for (let takesOver = false; ; takesOver = true) {
+      // Settings may have changed since the last one was told.
+      if (takesOver) life.startup = await this.#options.makeStartup();
+      const { how, livedMs, failure, refused } = await this.#runAgent(life, takesOver);
+      if (this.#stopAsked) return { wasStopped: how.code === 0, next: "give_up", failure };
+      let next = this.#pace.next(livedMs);
+      // What keeps an agent from serving at all is for whoever asked for it to hear.
+      if (refused && !takesOver) next = "give_up";
+      if (next === "take_over" && (refused || life.mounts === null)) next = "start_anew";
+      this.#options.log.error({ ...how, next }, "the agent ended unexpectedly");
+      if (next !== "take_over") return { wasStopped: false, next, failure };
+    }
+  }
+
+  async #runAgent(
+    life: Life,
+    takesOver: boolean,
+  ): Promise<{
+    how: { code: number | null; signal: NodeJS.Signals | null };
+    /** Since it was ready; null when it never was. */
+    livedMs: number | null;
+    /** Why it never was. */
+    failure: Error | null;
+    refused: boolean;
+  }> {
+    const { startup, kept, mounts } = life;
+    const { identityFile, log } = this.#options;
     const child = new SupervisedProcess({
       modulePath: join(import.meta.dirname, "../agent/main.ts"),
-      startup,
+      startup: (descriptors) => ({ ...startup, descriptors, takesOver }) satisfies AgentStartup,
+      kept,
       identityFile,
-      ownMountNamespace: true,
-      startTimeoutMs: agentStartTimeoutMs,
+      mounts: mounts === null ? "copy" : { of: `/proc/${process.pid}/fd/${mounts}` },
+      startTimeoutMs: takesOver ? agentTakeoverTimeoutMs : agentStartTimeoutMs,
       log,
     });
     this.#child = child;
-    void child.exited.then(async (how) => {
-      const expected = this.#stopAsked && how.code === 0;
-      if (!expected) {
-        log.error({ spriteId: startup.spriteId, ...how }, "the agent ended unexpectedly");
-        await this.#clearUp(startup);
-      }
-      await this.#removeRunDirectory(startup);
-      this.#options.onEnded();
-      onEnded();
-    });
-    const { socketPath } = await withExpeditedGracePeriods(() => child.ready());
-    return { socketPath };
+    let readyAtMs: number | null = null;
+    let failure: Error | null = null;
+    void withExpeditedGracePeriods(() => child.ready()).then(
+      ({ socketPath }) => {
+        readyAtMs = performance.now();
+        life.mounts ??= openMounts(child.pid);
+        this.#readiness.resolve({ socketPath });
+      },
+      (error: Error) => (failure = error),
+    );
+    const how = await child.exited;
+    // Before anybody else can look: who comes from now on waits for the next agent.
+    if (readyAtMs !== null) this.#readiness = newReadiness();
+    const livedMs = readyAtMs === null ? null : performance.now() - readyAtMs;
+    return { how, livedMs, failure, refused: child.refused };
   }
 
   /** A child that a killed agent left may still be writing there, for a moment. */
-  async #removeRunDirectory(startup: AgentStartup): Promise<void> {
+  async #removeRunDirectory(startup: SpriteStartup): Promise<void> {
     try {
       await rm(startup.runDirectory, removal);
     } catch (error) {
@@ -104,7 +197,7 @@ export class SpriteProcess {
   }
 
   /** An agent that died leaves its container; without its disk it can only fail, so it goes too. */
-  async #clearUp(startup: AgentStartup): Promise<void> {
+  async #clearUp(startup: SpriteStartup): Promise<void> {
     const { log } = this.#options;
     try {
       await deleteContainer({
@@ -117,6 +210,29 @@ export class SpriteProcess {
       log.error({ err: error, spriteId: startup.spriteId }, "could not remove the container");
     }
   }
+}
+
+/** Null when the process has ended in just that moment: then nothing can be taken over from it. */
+function openMounts(pid: number): number | null {
+  try {
+    return openSync(`/proc/${pid}/ns/mnt`, "r");
+  } catch {
+    return null;
+  }
+}
+
+/** With the agents gone, this ends the FUSE connection and all mounts. */
+function letGo(life: Life): void {
+  life.kept.closeAll();
+  if (life.mounts !== null) closeSync(life.mounts);
+  life.mounts = null;
+}
+
+function newReadiness(): Readiness {
+  const readiness = Promise.withResolvers<{ socketPath: string }>();
+  // It may be that nobody waits.
+  readiness.promise.catch(() => undefined);
+  return readiness;
 }
 
 /** What a request gets that reaches a sprite which is being destroyed. */

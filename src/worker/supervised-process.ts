@@ -1,4 +1,4 @@
-import { spawn, type ChildProcess } from "node:child_process";
+import { spawn, type ChildProcess, type SpawnOptions } from "node:child_process";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { readJsonLines } from "../base/json-lines.ts";
@@ -6,19 +6,27 @@ import type { Log } from "../base/log.ts";
 import { nodeProcess } from "../base/node-process.ts";
 import { identifyProcess, type ProcessIdentity } from "../base/process-identity.ts";
 import { withDeadline } from "../base/wait.ts";
-import type { AgentCommand, AgentStatus } from "../contract/agent-startup.ts";
+import type { AgentCommand, AgentStatus, PassedDescriptor } from "../contract/agent-startup.ts";
 import { SpriteError } from "../contract/errors.ts";
+import type { KeptDescriptors } from "./kept-descriptors.ts";
 import { lineBytesMax } from "./limits.ts";
+
+/** The one the child was given its first descriptor as; standard streams come before. */
+const firstPassedDescriptor = 3;
+
+/** Which mounts the child sees: ours, a copy of ours, or those of the namespace behind a path. */
+export type ChildMounts = "ours" | "copy" | { of: string };
 
 export interface SupervisedOptions {
   /** The module that the child runs. */
   modulePath: string;
-  /** The first line that the child reads from its stdin. */
-  startup: unknown;
+  /** The first line that the child reads from its stdin, given what is passed to it. */
+  startup: (descriptors: readonly PassedDescriptor[]) => unknown;
+  /** All of them are passed to the child, which may have more of its own kept here. */
+  kept: KeptDescriptors;
   /** Where the child's identity is kept while it runs, for the server that comes after a killed one. */
   identityFile: string;
-  /** Gives the child a mount namespace of its own, made from ours. */
-  ownMountNamespace: boolean;
+  mounts: ChildMounts;
   startTimeoutMs: number;
   log: Log;
 }
@@ -34,10 +42,12 @@ export class SupervisedProcess {
   readonly #options: SupervisedOptions;
   readonly #ready: Promise<Extract<AgentStatus, { type: "ready" }>>;
   #synced = false;
+  #refused = false;
 
   constructor(options: SupervisedOptions) {
     this.#options = options;
-    this.#child = spawnChild(options);
+    const kept = options.kept.list();
+    this.#child = spawnChild(options, kept);
     const child = this.#child;
     this.exited = new Promise((resolve) => {
       child.once("close", (code, signal) => {
@@ -49,7 +59,11 @@ export class SupervisedProcess {
     this.#ready = this.#watchStatus();
     this.#ready.catch(() => undefined);
     child.stdin?.on("error", () => undefined);
-    child.stdin?.write(`${JSON.stringify(options.startup)}\n`);
+    const passed = kept.map(({ key }, index) => ({
+      key,
+      descriptor: firstPassedDescriptor + index,
+    }));
+    child.stdin?.write(`${JSON.stringify(options.startup(passed))}\n`);
     rememberIdentity(options.identityFile, child.pid);
   }
 
@@ -62,7 +76,10 @@ export class SupervisedProcess {
     try {
       return await withDeadline(this.#ready, {
         timeoutMs: startTimeoutMs,
-        onTimeout: () => new SpriteError("start_failed", `not ready within ${startTimeoutMs} ms`),
+        onTimeout: () => {
+          this.#refused = true;
+          return new SpriteError("start_failed", `not ready within ${startTimeoutMs} ms`);
+        },
       });
     } catch (error) {
       this.kill();
@@ -86,6 +103,16 @@ export class SupervisedProcess {
     return this.#synced;
   }
 
+  /** 0 when it could not even be started. */
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
+  /** True when it said why it does not serve, or took too long: trying the same again is no use. */
+  get refused(): boolean {
+    return this.#refused;
+  }
+
   /** False from the moment that the process has ended, which is before `exited` can tell. */
   get alive(): boolean {
     const { pid, exitCode, signalCode } = this.#child;
@@ -98,13 +125,18 @@ export class SupervisedProcess {
   }
 
   #watchStatus(): Promise<Extract<AgentStatus, { type: "ready" }>> {
-    const { log } = this.#options;
+    const { log, kept } = this.#options;
     return new Promise((resolve, reject) => {
       const onStatus = (value: unknown): void => {
         const status = value as AgentStatus;
+        if (status.type === "keep") {
+          kept.copy(status.key, { pid: this.pid, descriptor: status.descriptor });
+        }
+        if (status.type === "release") kept.release(status.key);
         if (status.type === "ready") resolve(status);
         if (status.type === "stopped") this.#synced = status.synced;
         if (status.type === "failed") {
+          this.#refused = true;
           const code = status.code === "disk_full" ? "disk_full" : "start_failed";
           reject(new SpriteError(code, status.message));
         }
@@ -127,16 +159,24 @@ export class SupervisedProcess {
   }
 }
 
-function spawnChild(options: SupervisedOptions): ChildProcess {
+function spawnChild(options: SupervisedOptions, passed: readonly PassedDescriptor[]): ChildProcess {
   const { file, args, environment } = nodeProcess(options.modulePath);
-  const stdio = ["pipe", "pipe", "pipe"] as const;
   // A session of its own, so that a terminal's Ctrl+C reaches only the server, which then stops its
   // children in order.
-  const common = { stdio: [...stdio], detached: true, env: { ...process.env, ...environment } };
-  if (!options.ownMountNamespace) return spawn(file, args, common);
-  // unshare(1) replaces itself by the child, so the child keeps the process id that we see.
-  const unshareArguments = ["--mount", "--propagation", "private", "--", file];
-  return spawn("unshare", [...unshareArguments, ...args], common);
+  const common: SpawnOptions = {
+    stdio: ["pipe", "pipe", "pipe", ...passed.map(({ descriptor }) => descriptor)],
+    detached: true,
+    env: { ...process.env, ...environment },
+  };
+  const { mounts } = options;
+  if (mounts === "ours") return spawn(file, args, common);
+  // unshare(1) and nsenter(1) replace themselves by the child, so the child keeps the process id
+  // that we see.
+  if (mounts === "copy") {
+    const unshareArguments = ["--mount", "--propagation", "private", "--", file];
+    return spawn("unshare", [...unshareArguments, ...args], common);
+  }
+  return spawn("nsenter", [`--mount=${mounts.of}`, "--", file, ...args], common);
 }
 
 function rememberIdentity(file: string, pid: number | undefined): void {

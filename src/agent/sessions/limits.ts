@@ -36,3 +36,5 @@ export const endGraceMs = 5_000;
 export const rateWindowSeconds = 5;
 /** A session with traffic this recent counts as active. */
 export const activityWindowMs = 5_000;
+/** What clients of an agent that died get to come back to their sessions, however little they asked for. */
+export const takenOverGraceMs = 60_000;

@@ -2,16 +2,19 @@ import type { Readable } from "node:stream";
 
 import { execStream, type OutputStream } from "../../contract/exec-frames.ts";
 import type {
+  AdoptedProcess,
   Command,
   ExitStatus,
   Launcher,
   PipeProcess,
+  ProcessRecord,
   TerminalProcess,
   TerminalSize,
 } from "../../sandbox/process.ts";
 
 /** A command's process of either kind, as a session uses it. */
 export interface SessionProcess {
+  readonly record: ProcessRecord;
   readonly pid: number;
   readonly executable: string | null;
   readonly exited: Promise<ExitStatus>;
@@ -34,9 +37,19 @@ export async function launchProcess(
   return onPipes(await launcher.launch(command, { stdin: options.stdin }));
 }
 
+/** One whose agent has died. */
+export function adoptedProcess(
+  adopted: AdoptedProcess,
+  options: { stdin: boolean },
+): SessionProcess {
+  if (adopted.kind === "pipes") return onPipes(adopted.process);
+  return onTerminal(adopted.process, options.stdin);
+}
+
 function onPipes(process: PipeProcess): SessionProcess {
   const { stdin } = process;
   return {
+    record: process.record,
     pid: process.pid,
     executable: process.executable,
     exited: process.exited,
@@ -61,6 +74,7 @@ function onPipes(process: PipeProcess): SessionProcess {
 /** A terminal has no end of input: whoever wants one types it. */
 function onTerminal(terminal: TerminalProcess, stdin: boolean): SessionProcess {
   return {
+    record: terminal.record,
     pid: terminal.pid,
     executable: terminal.executable,
     exited: terminal.exited,

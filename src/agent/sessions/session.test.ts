@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { waitUntil } from "../../base/wait.ts";
 import { execStream, type OutputStream } from "../../contract/exec-frames.ts";
-import type { ExitStatus } from "../../sandbox/process.ts";
+import type { ExitStatus, ProcessRecord } from "../../sandbox/process.ts";
 import type { SessionClient, SessionEnd } from "./session-client.ts";
 import type { SessionProcess } from "./session-process.ts";
 import { Session } from "./session.ts";
@@ -14,6 +14,13 @@ import { Session } from "./session.ts";
 class FakeProcess implements SessionProcess {
   readonly pid = 42;
   readonly executable = "/bin/fake";
+  readonly record: ProcessRecord = {
+    kind: "pipes",
+    slot: 1,
+    pid: 42,
+    executable: "/bin/fake",
+    hostPid: 0,
+  };
   readonly stdout = new PassThrough();
   readonly stderr = new PassThrough();
   readonly outputs = [

@@ -14,11 +14,13 @@ import type { Attachment, SessionClient, SessionEnd } from "./session-client.ts"
 import type { SessionProcess } from "./session-process.ts";
 
 export interface SessionOptions {
-  command: Command;
+  command: Pick<Command, "argv" | "path" | "directory">;
   /** The terminal's size at the start; null without a terminal. */
   terminal: TerminalSize | null;
   /** How long the command may run without any client; null for ever. */
   runAfterDisconnectMs: number | null;
+  /** When the command was started, ms since the epoch; without it, now. */
+  createdMs?: number;
 }
 
 export interface SessionSummary {
@@ -69,8 +71,8 @@ export class Session {
     this.#process = process;
     this.#options = options;
     this.#now = now;
-    this.createdMs = now();
-    this.#lastActivityMs = this.createdMs;
+    this.createdMs = options.createdMs ?? now();
+    this.#lastActivityMs = now();
     this.#size = options.terminal ?? { columns: 0, rows: 0 };
     this.exited = process.exited;
     this.ended = this.#end.promise;

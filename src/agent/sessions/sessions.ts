@@ -1,8 +1,15 @@
 import type { Log } from "../../base/log.ts";
 import { SpriteError } from "../../contract/errors.ts";
-import type { Command, Launcher, TerminalSize } from "../../sandbox/process.ts";
-import { endedSessionIdsMax, sessionsMax } from "./limits.ts";
-import { launchProcess } from "./session-process.ts";
+import type {
+  AdoptedProcess,
+  Command,
+  Launcher,
+  ProcessRecord,
+  TerminalSize,
+} from "../../sandbox/process.ts";
+import { endedSessionIdsMax, sessionsMax, takenOverGraceMs } from "./limits.ts";
+import { adoptedProcess, launchProcess } from "./session-process.ts";
+import type { SessionRecord, SessionRecords } from "./session-records.ts";
 import { Session, type SessionSummary } from "./session.ts";
 
 export interface OpenSession {
@@ -18,13 +25,16 @@ export interface OpenSession {
 /** The commands that run in a sprite, by their process ids. */
 export class Sessions {
   readonly #launcher: Launcher;
+  readonly #records: SessionRecords | null;
   readonly #log: Log;
   readonly #running = new Map<string, Session>();
   readonly #endedIds = new Set<string>();
   #beginning = 0;
 
-  constructor(parts: { launcher: Launcher; log: Log }) {
+  /** Without records, no other process can go on with the sessions. */
+  constructor(parts: { launcher: Launcher; records?: SessionRecords; log: Log }) {
     this.#launcher = parts.launcher;
+    this.#records = parts.records ?? null;
     this.#log = parts.log;
   }
 
@@ -47,10 +57,37 @@ export class Sessions {
         // Only a guest that tampers with its own launcher reports an id that is taken.
         throw new SpriteError("unavailable", "the command's process id is another session's");
       }
-      this.#add(session);
+      this.#add(session, process.record);
+      this.#records?.write(recordOf(session, request, process.record));
       return session;
     } finally {
       this.#beginning -= 1;
+    }
+  }
+
+  /**
+   * Goes on with the sessions of an agent that has died. What they said before that is not shown
+   * again, and those whose command has ended meanwhile are over.
+   */
+  adopt(
+    records: readonly SessionRecord[],
+    adoptProcess: (record: ProcessRecord) => AdoptedProcess | null,
+  ): void {
+    for (const record of records) {
+      const adopted = adoptProcess(record.process);
+      if (adopted === null) {
+        this.#records?.remove(record.process);
+        continue;
+      }
+      const { argv, path, directory, runAfterDisconnectMs } = record;
+      const session = new Session(adoptedProcess(adopted, record), {
+        ...record,
+        command: { argv, path, directory },
+        runAfterDisconnectMs:
+          runAfterDisconnectMs === null ? null : Math.max(runAfterDisconnectMs, takenOverGraceMs),
+      });
+      this.#add(session, record.process);
+      session.run();
     }
   }
 
@@ -78,10 +115,11 @@ export class Sessions {
     await Promise.all(sessions.map((session) => session.ended));
   }
 
-  #add(session: Session): void {
+  #add(session: Session, process: ProcessRecord): void {
     this.#running.set(session.id, session);
     this.#endedIds.delete(session.id);
     void session.ended.then((end) => {
+      this.#records?.remove(process);
       // The id may be another's by now: the last output of this one may have taken its client long
       // to read.
       if (this.#running.get(session.id) !== session) return;
@@ -94,4 +132,11 @@ export class Sessions {
       if (end.kind === "lost") this.#log.warn({ session: session.id, end }, "a session was lost");
     });
   }
+}
+
+function recordOf(session: Session, request: OpenSession, process: ProcessRecord): SessionRecord {
+  const { command, terminal, stdin, runAfterDisconnectMs } = request;
+  const { argv, path, directory } = command;
+  const { createdMs } = session;
+  return { createdMs, argv, path, directory, terminal, stdin, runAfterDisconnectMs, process };
 }

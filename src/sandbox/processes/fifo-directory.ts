@@ -54,6 +54,19 @@ export class FifoDirectory {
     }
   }
 
+  /**
+   * Goes on with the directory of an agent that has died: what commands that run have open is left
+   * for `adoptProcess`, everything else is made anew when it is needed.
+   */
+  adopt(slots: ReadonlySet<number>): void {
+    this.#lastSlot = Math.max(0, ...slots);
+    for (const name of readdirSync(this.#directory)) {
+      const slot = Number(/^([0-9]+)\./.exec(name)?.[1] ?? "0");
+      this.#lastSlot = Math.max(this.#lastSlot, slot);
+      if (slot > 0 && !slots.has(slot)) rmSync(join(this.#directory, name));
+    }
+  }
+
   /** The number of a set of FIFOs that nobody else uses. */
   async takeSlot(): Promise<number> {
     for (;;) {

@@ -1,41 +1,56 @@
 import { join } from "node:path";
 
 import type { Log } from "../../base/log.ts";
+import type { DescriptorKeeper } from "../../base/descriptor-keeper.ts";
 import { SpriteError } from "../../contract/errors.ts";
-import type { Command, Launcher, PipeProcess, TerminalProcess, TerminalSize } from "../process.ts";
+import type {
+  AdoptedProcess,
+  Command,
+  Launcher,
+  PipeProcess,
+  ProcessRecord,
+  TerminalProcess,
+  TerminalSize,
+} from "../process.ts";
 import { FifoDirectory } from "./fifo-directory.ts";
 import { launchAttemptsMax, zygoteDelayMs, zygoteRefillDelayMs } from "./limits.ts";
-import { launchPipeProcess } from "./pipe-process.ts";
+import { adoptPipeProcess, launchPipeProcess } from "./pipe-process.ts";
 import { ProcessGroups } from "./process-groups.ts";
 import { ContainerEntry, type ContainerAccess } from "./container-entry.ts";
 import { pipeStartFile } from "./shell-text.ts";
 import { Spawner } from "./spawner.ts";
-import { Zygote, type ZygoteParts } from "./zygote.ts";
+import { adoptTerminal, Zygote, type ZygoteParts } from "./zygote.ts";
 
 export interface LauncherOptions extends ContainerAccess {
   /** First host id of the container's user namespace. */
   hostIdBase: number;
   /** What the container sees at `insideDirectory`; without it `<runDirectory>/exec`. */
   fifoDirectory?: string | undefined;
+  /** Has kept what commands need when this process dies. */
+  keeper: DescriptorKeeper;
   log: Log;
 }
 
 export interface ContainerLauncher extends Launcher {
-  /** Makes what the first commands need outside of the container. */
+  /** Makes the FIFO directory, which the container must see when it starts, and what the first commands need. */
   prepare(): Promise<void>;
   /**
    * Called when the container runs, with the host's id of its first process: enters it.
    * @throws SpriteError unavailable
    */
   start(initPid: number): Promise<void>;
+  /**
+   * In place of `prepare` and `start`, in a container whose agent has died, with those of its
+   * commands that are to be adopted.
+   */
+  adopt(initPid: number, records: readonly ProcessRecord[]): void;
+  /** Goes on with one of them; null when it is gone. */
+  adoptProcess(record: ProcessRecord): AdoptedProcess | null;
   /** Ends what was started ahead. Commands end with their container. */
   stop(): Promise<void>;
 }
 
-/**
- * Makes the launcher of one container, and its FIFO directory, which the container must see when it
- * starts.
- */
+/** Makes the launcher of one container. */
 export function createLauncher(options: LauncherOptions): ContainerLauncher {
   return new ProcessLauncher(options);
 }
@@ -45,6 +60,7 @@ class ProcessLauncher implements ContainerLauncher {
   readonly #entry: ContainerEntry;
   readonly #fifos: FifoDirectory;
   readonly #groups: ProcessGroups;
+  readonly #keeper: DescriptorKeeper;
   readonly #runDirectory: string;
   #spawner: Promise<Spawner> | null = null;
   #zygote: Promise<Zygote> | null = null;
@@ -55,15 +71,16 @@ class ProcessLauncher implements ContainerLauncher {
     this.#log = options.log;
     this.#entry = new ContainerEntry(options);
     this.#groups = new ProcessGroups(options.log);
+    this.#keeper = options.keeper;
     this.#runDirectory = options.runDirectory;
     this.#fifos = new FifoDirectory(options.fifoDirectory ?? join(options.runDirectory, "exec"), {
       uid: options.hostIdBase + options.user.uid,
       gid: options.hostIdBase + options.user.gid,
     });
-    this.#fifos.prepare();
   }
 
   async prepare(): Promise<void> {
+    this.#fifos.prepare();
     await this.#fifos.makeFirstSets();
   }
 
@@ -71,6 +88,26 @@ class ProcessLauncher implements ContainerLauncher {
     this.#groups.connect(initPid);
     await this.#currentSpawner();
     this.#prepareZygote(zygoteDelayMs);
+  }
+
+  adopt(initPid: number, records: readonly ProcessRecord[]): void {
+    this.#groups.connect(initPid);
+    this.#fifos.adopt(new Set(records.map(({ slot }) => slot)));
+    // A guest that leaves no room for a spawner now is no reason to end the container.
+    void this.#currentSpawner().catch((error: unknown) => {
+      this.#log.warn({ err: error }, "commands cannot be started yet");
+    });
+    this.#prepareZygote(zygoteDelayMs);
+  }
+
+  adoptProcess(record: ProcessRecord): AdoptedProcess | null {
+    const parts = this.#zygoteParts;
+    if (record.kind === "terminal") {
+      const process = adoptTerminal(record, parts);
+      return process === null ? null : { kind: "terminal", process };
+    }
+    const process = adoptPipeProcess(record, parts);
+    return process === null ? null : { kind: "pipes", process };
   }
 
   async stop(): Promise<void> {
@@ -89,6 +126,7 @@ class ProcessLauncher implements ContainerLauncher {
     for (let attempt = 0; attempt < launchAttemptsMax; attempt++) {
       const launched = await launchPipeProcess({
         fifos: this.#fifos,
+        keeper: this.#keeper,
         spawner: await this.#currentSpawner(),
         groups: this.#groups,
         command,
@@ -139,6 +177,7 @@ class ProcessLauncher implements ContainerLauncher {
       entry: this.#entry,
       fifos: this.#fifos,
       groups: this.#groups,
+      keeper: this.#keeper,
       runDirectory: this.#runDirectory,
       log: this.#log,
     };

@@ -1,8 +1,10 @@
 import { closeSync, constants, fstatSync, openSync, readlinkSync, writeSync } from "node:fs";
 import type { Readable, Writable } from "node:stream";
 
+import type { DescriptorKeeper } from "../../base/descriptor-keeper.ts";
+import { errorCode } from "../../base/error-code.ts";
 import { SpriteError } from "../../contract/errors.ts";
-import type { Command, ExitStatus, PipeProcess } from "../process.ts";
+import type { Command, ExitStatus, PipeProcess, ProcessRecord } from "../process.ts";
 import type { FifoDirectory } from "./fifo-directory.ts";
 import { fifoReader, fifoWriter } from "./fifo-streams.ts";
 import { launchTimeoutMs } from "./limits.ts";
@@ -13,6 +15,7 @@ import { readStatusLines } from "./status-lines.ts";
 
 export interface PipeLaunch {
   fifos: FifoDirectory;
+  keeper: DescriptorKeeper;
   spawner: Spawner;
   groups: ProcessGroups;
   command: Command;
@@ -62,8 +65,9 @@ export async function launchPipeProcess(launch: PipeLaunch): Promise<PipeProcess
     stdin = connectInput({ ...launch, slot, holder: ends.stdinHolder, pid: beginning.pid });
   }
   closeSync(ends.stdinHolder);
-  fifos.forget(slot);
+  fifos.forget(slot, ["in", "start"]);
   if (beginning === null) {
+    fifos.forget(slot);
     for (const stream of [ends.stdout, ends.stderr]) stream.destroy();
     status.close();
     if (timedOut) throw new SpriteError("deadline_exceeded", "the command did not begin in time");
@@ -71,11 +75,16 @@ export async function launchPipeProcess(launch: PipeLaunch): Promise<PipeProcess
   }
   void exited.promise.then(() => spawner.requestReap());
   return new FifoProcess({
-    pid: beginning.pid,
-    executable: executableCandidates(command)[beginning.index] ?? null,
+    record: {
+      kind: "pipes",
+      slot,
+      pid: beginning.pid,
+      executable: executableCandidates(command)[beginning.index] ?? null,
+      hostPid: 0,
+    },
     exited: exited.promise,
     streams: { ...ends, stdin },
-    groups: launch.groups,
+    parts: launch,
   });
 
   /**
@@ -86,6 +95,41 @@ export async function launchPipeProcess(launch: PipeLaunch): Promise<PipeProcess
     fifos.forget(slot, ["start"]);
     fifos.showEnd(slot, "status");
   }
+}
+
+/**
+ * Goes on with a command whose agent has died. Its output since then waits in the FIFOs, unless it
+ * has ended: null then, since nobody knows how.
+ */
+export function adoptPipeProcess(record: ProcessRecord, parts: FifoParts): PipeProcess | null {
+  const { fifos, keeper } = parts;
+  const { slot } = record;
+  const input = keeper.take(inputKey(slot));
+  const exited = Promise.withResolvers<ExitStatus>();
+  try {
+    const streams = {
+      stdin: input === null ? null : fifoWriter(input),
+      stdout: fifoReader(fifos.openReader(slot, "out")),
+      stderr: fifoReader(fifos.openReader(slot, "err")),
+    };
+    readStatusLines(fifos.openReader(slot, "status"), {
+      onLine: (line) => {
+        if (line.type === "exited") exited.resolve({ kind: "exited", code: line.code });
+      },
+      onEnd: () => exited.resolve({ kind: "lost", reason: "nobody saw how the command ended" }),
+    });
+    // Those that nobody holds any more show no end by themselves.
+    for (const suffix of ["out", "err", "status"] as const) fifos.showEnd(slot, suffix);
+    return new FifoProcess({ record, exited: exited.promise, streams, parts });
+  } catch (error) {
+    if (errorCode(error) !== "ENOENT") throw error;
+    return null;
+  }
+}
+
+/** Its name among the kept descriptors: what a command reads would end with its last writer. */
+function inputKey(slot: number): string {
+  return `input-${slot}`;
 }
 
 interface Ends {
@@ -112,14 +156,17 @@ function openEnds(fifos: FifoDirectory, slot: number): Ends {
  */
 function connectInput(options: {
   fifos: FifoDirectory;
+  keeper: DescriptorKeeper;
   groups: ProcessGroups;
   slot: number;
   holder: number;
   pid: number;
 }): Writable {
-  const { fifos, groups, slot, holder, pid } = options;
+  const { fifos, keeper, groups, slot, holder, pid } = options;
   const pipe = openInputPipe(groups.insidePath(`proc/${pid}/fd/0`));
-  const writer = fifoWriter(pipe ?? fifos.openWriter(slot, "in"));
+  const end = pipe ?? fifos.openWriter(slot, "in");
+  keeper.keep(inputKey(slot), end);
+  const writer = fifoWriter(end);
   writeSync(holder, pipe === null ? "fifo\n" : "pipe\n");
   return writer;
 }
@@ -147,9 +194,14 @@ interface Streams {
   stderr: Readable;
 }
 
+interface FifoParts {
+  fifos: FifoDirectory;
+  keeper: DescriptorKeeper;
+  groups: ProcessGroups;
+}
+
 class FifoProcess implements PipeProcess {
-  readonly pid: number;
-  readonly executable: string | null;
+  readonly record: ProcessRecord;
   readonly exited: Promise<ExitStatus>;
   readonly stdin: Writable | null;
   readonly stdout: Readable;
@@ -157,25 +209,36 @@ class FifoProcess implements PipeProcess {
   readonly #groups: ProcessGroups;
   #ended = false;
 
-  constructor(parts: {
-    pid: number;
-    executable: string | null;
+  constructor(options: {
+    record: ProcessRecord;
     exited: Promise<ExitStatus>;
     streams: Streams;
-    groups: ProcessGroups;
+    parts: FifoParts;
   }) {
-    this.pid = parts.pid;
-    this.executable = parts.executable;
-    this.stdin = parts.streams.stdin;
-    this.stdout = parts.streams.stdout;
-    this.stderr = parts.streams.stderr;
+    const { record, exited, streams, parts } = options;
+    this.record = record;
+    this.stdin = streams.stdin;
+    this.stdout = streams.stdout;
+    this.stderr = streams.stderr;
     this.#groups = parts.groups;
-    this.exited = parts.exited.then((status) => {
+    const releaseInput = (): void => parts.keeper.release(inputKey(record.slot));
+    this.stdin?.once("close", releaseInput);
+    this.exited = exited.then((status) => {
       // With its waiter gone the command may still run, and nobody would ever hear of it again.
       if (status.kind === "lost") this.kill("SIGKILL");
       this.#ended = status.kind === "exited";
+      parts.fifos.forget(record.slot);
+      if (this.stdin !== null && !this.stdin.closed) releaseInput();
       return status;
     });
+  }
+
+  get pid(): number {
+    return this.record.pid;
+  }
+
+  get executable(): string | null {
+    return this.record.executable;
   }
 
   kill(signal: NodeJS.Signals): void {

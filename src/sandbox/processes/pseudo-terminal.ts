@@ -1,4 +1,6 @@
+import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
+import { constants } from "node:os";
 import { ReadStream } from "node:tty";
 import { Readable } from "node:stream";
 
@@ -41,31 +43,51 @@ function native(): NativeTerminal {
 
 const keepOwner = -1;
 
-/** A child process of ours on a terminal of its own. */
+/**
+ * Runs a program and leaves its exit code in a file, since only a parent is told of it, and ours may
+ * have died. The hang-up of the terminal is for the program to answer. Arguments: the file, then the
+ * program's own.
+ */
+const leaveExitCode = `trap : HUP; "$@"; code=$?; echo "$code" >"$0"; exit "$code"`;
+
+/** A process on a terminal of its own. */
 export class PseudoTerminal {
-  readonly pid: number;
-  /** The other side of the terminal, in this machine's /dev/pts. */
-  readonly devicePath: string;
   /** Raw bytes; ends after the last one. */
   readonly output: Readable;
   readonly exited: Promise<{ code: number; signal: number }>;
-  readonly #fd: number;
+  /** The terminal's master. */
+  readonly descriptor: number;
   readonly #stream: ReadStream;
   #closed = false;
   #lastReadMs = 0;
 
-  constructor(options: {
+  private constructor(
+    descriptor: number,
+    exitedOf: (end: Promise<void>) => Promise<{ code: number; signal: number }>,
+  ) {
+    this.descriptor = descriptor;
+    this.#stream = new ReadStream(descriptor);
+    const ended = new Promise<void>((resolve) => {
+      this.#stream.once("close", () => resolve());
+    });
+    this.exited = exitedOf(ended);
+    this.output = this.#readOutput();
+  }
+
+  /** Starts a program. The path is that of the terminal's other side, in this machine's /dev/pts. */
+  static start(options: {
     file: string;
     args: string[];
     environment: Record<string, string>;
     size: TerminalSize;
-  }) {
+    exitCodeFile: string;
+  }): { terminal: PseudoTerminal; devicePath: string } {
     const exit = Promise.withResolvers<{ code: number; signal: number }>();
     const { columns, rows } = options.size;
     const environment = Object.entries(options.environment).map(([k, v]) => `${k}=${v}`);
-    const { fd, pid, pty } = native().fork(
-      options.file,
-      options.args,
+    const { fd, pty } = native().fork(
+      "/bin/sh",
+      ["-c", leaveExitCode, options.exitCodeFile, options.file, ...options.args],
       environment,
       "/",
       columns,
@@ -76,12 +98,18 @@ export class PseudoTerminal {
       "",
       (code, signal) => exit.resolve({ code, signal }),
     );
-    this.pid = pid;
-    this.devicePath = pty;
-    this.exited = exit.promise;
-    this.#fd = fd;
-    this.#stream = new ReadStream(fd);
-    this.output = this.#readOutput();
+    return { terminal: new PseudoTerminal(fd, () => exit.promise), devicePath: pty };
+  }
+
+  /** One whose starter has died: the program's end shows as that of its output. */
+  static adopt(descriptor: number, exitCodeFile: string): PseudoTerminal {
+    return new PseudoTerminal(descriptor, async (ended) => {
+      await ended;
+      const text = await readFile(exitCodeFile, "latin1").catch(() => "");
+      // As if the program that leaves the code had been killed, and perhaps it was.
+      if (!/^[0-9]+\n$/.test(text)) return { code: 0, signal: constants.signals.SIGKILL };
+      return { code: Number(text), signal: 0 };
+    });
   }
 
   /** When output was last read; with a consumer that holds it back this says nothing. */
@@ -95,7 +123,7 @@ export class PseudoTerminal {
   }
 
   resize(size: TerminalSize): void {
-    if (!this.#closed) native().resize(this.#fd, size.columns, size.rows);
+    if (!this.#closed) native().resize(this.descriptor, size.columns, size.rows);
   }
 
   /** Hangs up: whoever is on the other side gets SIGHUP, and end of input. */

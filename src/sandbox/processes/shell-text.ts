@@ -110,16 +110,22 @@ export const programNames = { spawner: "spawner", command: "command", zygote: "t
  * busybox. Process substitution is the one way by which this shell forks without waiting, without
  * ignoring SIGINT and without needing /dev/null. The first process leaves at once: the loop becomes
  * a child of the container's init, and no runtime process stays behind.
+ *
+ * Who waits for a command holds the reading ends of its FIFOs too, for as long as it runs: when the
+ * agent dies, the command's output waits for the next one instead of ending it.
  */
 const spawnerProgram = `
 wait_for_command() {
   exec 0<&- 7<&- 8>&-
-  exec 9>"$sprite_run/$1.status" || exit
+  exec 9<>"$sprite_run/$1.status" 4<>"$sprite_run/$1.out" 5<>"$sprite_run/$1.err" || exit
   (
+    exec 4<&- 5<&-
     set -- "$sprite_run/${programNames.command}" "$sprite_run" "$1" "$sprite_busybox" "$2"
     exec "$sprite_busybox" setsid "$sprite_busybox" sh "$@"
   )
-  echo "x $?" >&9
+  sprite_code=$?
+  exec 4<&- 5<&-
+  echo "x $sprite_code" >&9
 }
 serve() {
   exec 7<"$sprite_run/$1.requests" 8>"$sprite_run/$1.alive"

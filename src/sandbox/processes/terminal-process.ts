@@ -1,15 +1,14 @@
 import type { Readable } from "node:stream";
 
 import { identifyProcess, isAlive } from "../../base/process-identity.ts";
-import type { ExitStatus, TerminalProcess, TerminalSize } from "../process.ts";
+import type { ExitStatus, ProcessRecord, TerminalProcess, TerminalSize } from "../process.ts";
 import { resizeRelayMs, terminalHeldGraceMs, terminalPollMs } from "./limits.ts";
 import type { ProcessGroups } from "./process-groups.ts";
 import type { PseudoTerminal } from "./pseudo-terminal.ts";
 
 /** A command on a terminal, behind the runtime that relays it. */
 export class RuntimeTerminalProcess implements TerminalProcess {
-  readonly pid: number;
-  readonly executable: string | null;
+  readonly record: ProcessRecord;
   readonly exited: Promise<ExitStatus>;
   readonly output: Readable;
   readonly #terminal: PseudoTerminal;
@@ -22,25 +21,33 @@ export class RuntimeTerminalProcess implements TerminalProcess {
   #heldTimer: NodeJS.Timeout | null = null;
 
   constructor(parts: {
-    pid: number;
-    hostPid: number;
-    executable: string | null;
+    record: ProcessRecord;
     terminal: PseudoTerminal;
     groups: ProcessGroups;
+    /** Called once it has ended. */
+    onEnded: () => void;
   }) {
-    this.pid = parts.pid;
-    this.executable = parts.executable;
+    this.record = parts.record;
     this.output = parts.terminal.output;
     this.#terminal = parts.terminal;
     this.#groups = parts.groups;
-    const poll = closeWhenHeldByOthers(parts.terminal, parts.hostPid);
+    const poll = closeWhenHeldByOthers(parts.terminal, parts.record.hostPid);
     this.exited = parts.terminal.exited.then(({ code, signal }) => {
       this.#ended = true;
       clearInterval(poll);
+      parts.onEnded();
       // The runtime's exit code is the command's; a runtime that was killed itself knows nothing.
       if (signal === 0) return { kind: "exited", code: code & 0xff };
       return { kind: "lost", reason: "the runtime that watched the command was killed" };
     });
+  }
+
+  get pid(): number {
+    return this.record.pid;
+  }
+
+  get executable(): string | null {
+    return this.record.executable;
   }
 
   write(bytes: Uint8Array, onTaken: () => void = () => {}): void {

@@ -14,6 +14,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { noKeeper } from "../../base/descriptor-keeper.ts";
 import { createLog, type Log, type LogLevel } from "../../base/log.ts";
 import { runCommand } from "../../host/command.ts";
 import { ociConfig } from "../oci-config.ts";
@@ -54,10 +55,12 @@ export async function startTestContainer(
     busyboxPath: "/.sprite/bin/busybox",
     hostIdBase,
     user: { uid: 1000, gid: 1000, additionalGids: [27] },
+    keeper: noKeeper,
     log,
   };
   makeRootfs(directory);
   const launcher = createLauncher(launcherOptions);
+  await launcher.prepare();
   writeFileSync(
     join(bundle, "config.json"),
     JSON.stringify(configOf(directory, id, options.pidsMax ?? 2000)),

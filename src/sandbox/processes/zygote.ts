@@ -1,11 +1,12 @@
 import { closeSync, existsSync, readFileSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
 
+import type { DescriptorKeeper } from "../../base/descriptor-keeper.ts";
 import type { Log } from "../../base/log.ts";
 import { waitUntil, withDeadline } from "../../base/wait.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import { plainEnvironment, runCommand } from "../../host/command.ts";
-import type { Command, TerminalProcess, TerminalSize } from "../process.ts";
+import type { Command, ProcessRecord, TerminalProcess, TerminalSize } from "../process.ts";
 import type { FifoDirectory } from "./fifo-directory.ts";
 import { launchTimeoutMs, runtimeCallTimeoutMs, zygoteStartTimeoutMs } from "./limits.ts";
 import type { ProcessGroups } from "./process-groups.ts";
@@ -21,8 +22,41 @@ export interface ZygoteParts {
   entry: ContainerEntry;
   fifos: FifoDirectory;
   groups: ProcessGroups;
+  keeper: DescriptorKeeper;
   runDirectory: string;
   log: Log;
+}
+
+/**
+ * Goes on with a command on a terminal whose agent has died; null when it has ended, or its terminal
+ * could not be kept.
+ */
+export function adoptTerminal(
+  record: ProcessRecord,
+  parts: Pick<ZygoteParts, "groups" | "keeper" | "runDirectory">,
+): TerminalProcess | null {
+  const descriptor = parts.keeper.take(terminalKey(record.slot));
+  if (descriptor === null) return null;
+  return new RuntimeTerminalProcess({
+    record,
+    terminal: PseudoTerminal.adopt(descriptor, exitCodeFile(parts, record.slot)),
+    groups: parts.groups,
+    onEnded: () => forgetTerminal(parts, record.slot),
+  });
+}
+
+/** Its name among the kept descriptors: a terminal hangs up with its last master. */
+function terminalKey(slot: number): string {
+  return `terminal-${slot}`;
+}
+
+function exitCodeFile(parts: Pick<ZygoteParts, "runDirectory">, slot: number): string {
+  return join(parts.runDirectory, `zygote-${slot}.code`);
+}
+
+function forgetTerminal(parts: Pick<ZygoteParts, "keeper" | "runDirectory">, slot: number): void {
+  parts.keeper.release(terminalKey(slot));
+  rmSync(exitCodeFile(parts, slot), { force: true });
 }
 
 /**
@@ -32,6 +66,7 @@ export class Zygote {
   readonly #parts: ZygoteParts;
   readonly #slot: number;
   readonly #terminal: PseudoTerminal;
+  readonly #devicePath: string;
   readonly #goFd: number;
   readonly #status: { close: () => void };
   readonly #ready = Promise.withResolvers<void>();
@@ -52,12 +87,15 @@ export class Zygote {
       onEnd: () => this.#fail("the terminal's process ended at once"),
     });
     this.#ready.promise.catch(() => undefined);
-    this.#terminal = new PseudoTerminal({
+    const { terminal, devicePath } = PseudoTerminal.start({
       file: entry.file,
       args: entry.executeArguments("zygote", slot, { terminal: true, pidFile: this.#pidFile }),
       environment: plainEnvironment,
       size: defaultSize,
+      exitCodeFile: exitCodeFile(parts, slot),
     });
+    this.#terminal = terminal;
+    this.#devicePath = devicePath;
     void this.#terminal.exited.then(() => this.#endStatus());
   }
 
@@ -74,7 +112,7 @@ export class Zygote {
       await zygote.#readHostPid();
       // The runtime translates line ends on the outer terminal; the inner one, which programs
       // control, is to be the only one to.
-      await runCommand("stty", ["-F", zygote.#terminal.devicePath, "-opost"], {
+      await runCommand("stty", ["-F", zygote.#devicePath, "-opost"], {
         deadlineMs: runtimeCallTimeoutMs,
       });
       return zygote;
@@ -105,12 +143,19 @@ export class Zygote {
         onTimeout: () => new SpriteError("deadline_exceeded", "the command did not begin in time"),
       });
       if (started === null) return null;
-      process = new RuntimeTerminalProcess({
+      const record: ProcessRecord = {
+        kind: "terminal",
+        slot: this.#slot,
         pid: started.pid,
-        hostPid: this.#hostPid,
         executable: executableCandidates(command)[started.index] ?? null,
+        hostPid: this.#hostPid,
+      };
+      this.#parts.keeper.keep(terminalKey(record.slot), this.#terminal.descriptor);
+      process = new RuntimeTerminalProcess({
+        record,
         terminal: this.#terminal,
         groups,
+        onEnded: () => forgetTerminal(this.#parts, record.slot),
       });
       return process;
     } finally {
@@ -120,6 +165,7 @@ export class Zygote {
   }
 
   stop(): void {
+    forgetTerminal(this.#parts, this.#slot);
     this.#fail("stopped");
     // The hang-up reaches the process inside through the runtime.
     this.#terminal.close();

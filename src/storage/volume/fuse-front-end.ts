@@ -18,6 +18,8 @@ export interface GivenDescriptor {
   descriptor: number;
   /** It is mounted on the directory, and its server has died or there was none yet. */
   alreadyMounted: boolean;
+  /** Checkpoints that the dead server showed as files, and that somebody may be reading. */
+  shown?: readonly string[];
 }
 
 export interface FuseFrontEndOptions {
@@ -32,12 +34,14 @@ export interface FuseFrontEndOptions {
 
 export class FuseFrontEnd {
   readonly #descriptor: number;
+  readonly #isGiven: boolean;
   readonly #slowLane: LaneClient;
   readonly #fastLaneEnded: Promise<void>;
   #mount: FuseMount | null = null;
 
   private constructor(options: FuseFrontEndOptions, descriptor: number) {
     this.#descriptor = descriptor;
+    this.#isGiven = options.given !== undefined;
     this.#slowLane = options.slowLane;
     const { port1, port2 } = new MessageChannel();
     const data: FastLaneData = {
@@ -60,7 +64,12 @@ export class FuseFrontEnd {
     this.#fastLaneEnded = new Promise((resolve) => {
       worker.on("exit", () => resolve());
     });
-    void options.slowLane.call("serve", [{ fuseDescriptor: descriptor, fastLane: port2 }], [port2]);
+    const shown = options.given?.shown ?? [];
+    void options.slowLane.call(
+      "serve",
+      [{ fuseDescriptor: descriptor, fastLane: port2, shown }],
+      [port2],
+    );
   }
 
   static async mount(options: FuseFrontEndOptions): Promise<FuseFrontEnd> {
@@ -79,9 +88,12 @@ export class FuseFrontEnd {
     return frontEnd;
   }
 
-  /** Makes every request fail from now on, so that nobody waits for a server that is gone. */
+  /**
+   * Makes every request fail from now on, so that nobody waits for a server that is gone. On a given
+   * descriptor they wait: whoever keeps it starts another server, or lets go of it.
+   */
   abort(): void {
-    if (this.#mount !== null) abortConnection(this.#mount.connection);
+    if (this.#mount !== null && !this.#isGiven) abortConnection(this.#mount.connection);
   }
 
   async unmount(): Promise<void> {

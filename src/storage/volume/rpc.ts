@@ -16,7 +16,8 @@ export interface OpenedVolume {
 export interface SlowLaneCalls {
   open(options: VolumeOptions): OpenedVolume;
   /** Answers what the fast lane forwards through the port, on this descriptor. */
-  serve(options: { fuseDescriptor: number; fastLane: MessagePort }): void;
+  /** The checkpoints are shown before the first request is served. */
+  serve(options: { fuseDescriptor: number; fastLane: MessagePort; shown: readonly string[] }): void;
   stopServing(): void;
   markFormatted(): void;
   sync(): void;

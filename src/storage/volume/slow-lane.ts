@@ -74,12 +74,13 @@ class SlowLane {
       const { formatted } = this.#engine;
       return { formatted, files: cache.files, buffers: cache.state.buffers };
     },
-    serve: ({ fuseDescriptor, fastLane }) => {
+    serve: ({ fuseDescriptor, fastLane, shown }) => {
       const server = new FuseServer({
         fuseDescriptor,
         live: this.#volume.live,
         onError: (operation, error) => this.#reportFailure(operation, error),
       });
+      for (const id of shown) server.show(id, this.#volume.showCheckpoint(id));
       this.#server = server;
       this.#fastLane = fastLane;
       keepCompiledCode();
