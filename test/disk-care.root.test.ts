@@ -44,6 +44,8 @@ async function state(): Promise<string> {
 test("a checkpoint and the live disk say what they hold, and that it is in the bucket", async () => {
   await write("one");
   await cli("checkpoint", "create");
+  const first = await cli("checkpoint", "info", "v0");
+  assert.match(first, /\nSize: +[\d.]+ [KM]iB\nUnique: .*would free\nSynced: +yes\n/);
   const current = JSON.parse(await cli("checkpoint", "info", "Current", "--json")) as {
     size_bytes: number;
     sync: { synced_at: string; sync_problem: null; fenced: boolean };

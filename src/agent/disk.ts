@@ -243,9 +243,12 @@ export class Disk {
     await this.#volume.restore(checkpointId);
   }
 
-  /** A checkpoint of the detached, and therefore clean, file system. */
-  async checkpointDetached(comment: string): Promise<CheckpointRecord> {
-    const pending = await this.#volume.beginCheckpoint({ comment, isAuto: true });
+  /** A checkpoint of the detached, and therefore clean, file system. One before a restore is kept for a day. */
+  async checkpointDetached(
+    comment: string,
+    options: { isPreRestore?: boolean } = {},
+  ): Promise<CheckpointRecord> {
+    const pending = await this.#volume.beginCheckpoint({ comment, isAuto: true, ...options });
     return await this.whenStored(pending.completed);
   }
 

@@ -2,17 +2,6 @@ import { SpriteError } from "../contract/errors.ts";
 import type { CheckpointRecord } from "../storage/volume/volume.ts";
 import { undoAgeMsMax } from "./limits.ts";
 
-const preRestorePrefix = "before restore of ";
-
-/** What the automatic checkpoint says that a restore makes of the state before it. */
-export function preRestoreComment(restoredId: string): string {
-  return `${preRestorePrefix}${restoredId}`;
-}
-
-function isPreRestore({ isAuto, comment }: CheckpointRecord): boolean {
-  return isAuto && comment.startsWith(preRestorePrefix);
-}
-
 /**
  * The state before the last restore. An undo is a restore too, so the next one undoes it. What the disk
  * descends from is no such state: a restore that failed has gone back to it already.
@@ -25,7 +14,7 @@ export function stateBeforeRestore(
   const source = records.find(({ id }) => id === sourceId);
   const lineage = new Set(source === undefined ? [] : [source.id, ...source.history]);
   const newest = records
-    .filter((record) => isPreRestore(record) && !lineage.has(record.id))
+    .filter((record) => record.isPreRestore && !lineage.has(record.id))
     .reduce<CheckpointRecord | null>(
       (best, one) => (best === null || one.createTimeMs > best.createTimeMs ? one : best),
       null,

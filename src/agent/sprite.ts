@@ -18,7 +18,7 @@ import type { Disk } from "./disk.ts";
 import { Gate } from "./gate.ts";
 import type { Remains } from "./remains.ts";
 import { RestartPace } from "./restart-pace.ts";
-import { preRestoreComment, stateBeforeRestore } from "./restore-undo.ts";
+import { stateBeforeRestore } from "./restore-undo.ts";
 
 export interface SpriteParts {
   disk: Disk;
@@ -273,7 +273,8 @@ export class Sprite implements Launcher {
     try {
       await disk.detach();
       progress("Saving the current state...");
-      const undo = await disk.checkpointDetached(preRestoreComment(id));
+      const comment = `before restore of ${id}`;
+      const undo = await disk.checkpointDetached(comment, { isPreRestore: true });
       undoId = undo.id;
       progress(`Restoring ${id} (the state before is kept as ${undo.id})...`);
       await disk.replace(id);

@@ -3,9 +3,6 @@ import { SpriteError } from "../contract/errors.ts";
 import { formatOptionalTimestamp } from "../contract/timestamp.ts";
 import type { CheckpointRecord, Volume, VolumeStatistics } from "../storage/volume/volume.ts";
 
-/** `cut` is the one that made it; a map of an older version does not know. */
-type MeasuredCheckpoint = CheckpointRecord & { cut?: number };
-
 /** What of the disk is in the bucket, and what keeps the rest from getting there. */
 export class SyncState {
   readonly #volume: Volume;
@@ -24,11 +21,9 @@ export class SyncState {
   }
 
   /** Says of each checkpoint whether it is in the bucket: when the cut that made it is. */
-  async describe(records: readonly MeasuredCheckpoint[]): Promise<CheckpointSource[]> {
+  async describe(records: readonly CheckpointRecord[]): Promise<CheckpointSource[]> {
     const { syncedCut } = await this.#volume.statistics();
-    return records.map((record) =>
-      record.cut === undefined ? record : { ...record, isSynced: record.cut <= syncedCut },
-    );
+    return records.map((record) => ({ ...record, isSynced: record.cut <= syncedCut }));
   }
 }
 
