@@ -25,10 +25,12 @@ export interface WalPosition {
   /** Where the next frame begins, and what proves that it follows; null when the log was empty. */
   log: LogPosition | null;
   /**
-   * All of the log was in the bucket when it was folded into the database file, which looked like
-   * this then. As long as it still does, whatever the log holds came later. Null: never folded.
+   * The database file when it had nothing that is not before the position. As long as it still looks
+   * like this, whatever the log holds beyond the position came later. Null: not known.
    */
-  foldedFile: FileFingerprint | null;
+  file: FileFingerprint | null;
+  /** The file then had all before the position, so that the log may since have begun anew. */
+  isFolded: boolean;
 }
 
 export interface LogPosition {
@@ -60,7 +62,8 @@ export interface CapturedChange {
   /**
    * The pages in ascending order, read from the files as they are asked for; the bytes are valid
    * until the next one. Can be repeated until the change is advanced past or released.
-   * @throws SpriteError storage_failure when the database's files are damaged or gone
+   * @throws SpriteError storage_failure when the database's files are damaged; at the end also when
+   * somebody has folded the log meanwhile, so that what was read is to be forgotten
    */
   pages(): Iterable<LtxPage>;
 }
@@ -85,7 +88,8 @@ export interface Capture {
   advance(change: CapturedChange, txid: number): void;
   /**
    * The whole database as it was at the last `advance`, for a snapshot of that transaction, whatever
-   * was committed since. Null before the first one. The log is not cut until the image is released.
+   * was committed since. Null before the first one, and when it can no longer be told apart from what
+   * came later. The log is not cut until the image is released.
    */
   image(): DatabaseImage | null;
   /** To be saved beside the database once what was advanced past is in the bucket; null: nothing is. */

@@ -4,3 +4,18 @@
 export const logSizeBytesMax = 4 * 1024 * 1024;
 /** How much of a log is read at a time. */
 export const logReadSizeBytes = 1024 * 1024;
+
+/** Less than this is not worth a snapshot, however small the last one was. */
+export const snapshotGrowthBytesMin = 1024 * 1024;
+/** Superfluous files are deleted together, since the bucket is listed before. */
+export const deletedFilesMin = 16;
+/** While a snapshot is encoded, other work gets a turn after so many bytes of pages. */
+export const encodeTurnSizeBytes = 1024 * 1024;
+/** In a row: each attempt found the one before it, whose answer was lost. */
+export const shipAttemptsMax = 4;
+/** Recently shipped files that are kept in memory, to be merged without fetching them. */
+export const recentFilesSizeBytesMax = 4 * 1024 * 1024;
+/** Requests for headers that a restore to a time makes at once. */
+export const headersAtOnceMax = 16;
+/** How much of a file one request of a restore asks for. */
+export const restoreReadSizeBytes = 4 * 1024 * 1024;

@@ -3,7 +3,7 @@
  * Nobody but us may fold the log and begin it anew: either the only connection is ours (wal_autocheckpoint
  * = 0 and `truncateIfLong`), or readers of ours keep others from it (replicated-database.ts).
  */
-import { assert } from "../../base/assert.ts";
+import { assert, must } from "../../base/assert.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import { lockPageNumber } from "../ltx/format.ts";
 import { allPageNumbers, DatabaseFile, readPages } from "./database-pages.ts";
@@ -35,13 +35,17 @@ interface Place {
   commitPages: number;
   /** Null: there was no log yet; whatever begins one comes next. */
   log: { salt1: number; salt2: number; at: LogPlace } | null;
-  /** Present when all of that log is in the file, so that a new one may have begun. */
-  foldedFile: FileFingerprint | null;
+  /** All of that log is in the file, so that a new one may have begun. */
+  isFolded: boolean;
+  /** The file when it had nothing beyond this place; null when that is not known. */
+  file: FileFingerprint | null;
   /** The log's pages that the file may not have. */
   frames: Map<number, number>;
 }
 
 interface LogState {
+  /** Taken before the size: what was folded into the file by then is within it. */
+  file: FileFingerprint;
   sizeFrames: number;
   /** Null when the log is empty. */
   header: WalHeader | null;
@@ -78,18 +82,14 @@ export class WalCapture implements Capture {
   capture(): CapturedChange | null {
     const state = this.#look();
     const place = this.#place;
-    if (place === null) return this.#captureImage(state);
+    if (place === null || !isContinued(place, state)) return this.#captureImage(state);
+    if (state.header === null) return null;
     const { header, sizeFrames } = state;
-    if (header === null) return this.#isFolded(place) ? null : this.#captureImage(state);
-    const endBytes = frameOffset(sizeFrames, header.pageSizeBytes);
-    if (isSameLog(place, header)) {
-      const at = (place.log as NonNullable<Place["log"]>).at;
-      if (endBytes === at.offsetBytes) return null;
-      if (endBytes < at.offsetBytes) return this.#captureImage(state);
-      return this.#captureFrames(place, header, at, endBytes);
-    }
-    if (!this.#isFolded(place) || !isNextLog(place, header)) return this.#captureImage(state);
-    return this.#captureFrames({ ...place, frames: new Map() }, header, startOf(header), endBytes);
+    const log = isSameLog(place, header) ? place.log : null;
+    const from = log?.at ?? startOf(header);
+    if (from.offsetBytes === frameOffset(sizeFrames, header.pageSizeBytes)) return null;
+    const before = log === null ? { ...place, frames: new Map<number, number>() } : place;
+    return this.#captureFrames(before, { state, from });
   }
 
   advance(change: CapturedChange, txid: number): void {
@@ -101,7 +101,7 @@ export class WalCapture implements Capture {
 
   image(): DatabaseImage | null {
     const place = this.#place;
-    if (place === null) return null;
+    if (place === null || !this.#isWhole(place)) return null;
     this.#imagesOpen += 1;
     let isReleased = false;
     return {
@@ -116,20 +116,20 @@ export class WalCapture implements Capture {
 
   position(): WalPosition | null {
     if (this.#place === null) return null;
-    const { txid, pageSizeBytes, commitPages, log, foldedFile } = this.#place;
-    if (log === null) return { txid, pageSizeBytes, commitPages, log, foldedFile };
+    const { log, frames: _, ...position } = this.#place;
+    if (log === null) return { ...position, log };
     const { offsetBytes, checksum } = log.at;
     const place = { offsetBytes, checksum1: checksum.first, checksum2: checksum.second };
-    const position = { salt1: log.salt1, salt2: log.salt2, ...place };
-    return { txid, pageSizeBytes, commitPages, log: position, foldedFile };
+    return { ...position, log: { salt1: log.salt1, salt2: log.salt2, ...place } };
   }
 
   /** Everything that is committed was advanced past. */
   isCaughtUp(): boolean {
     const place = this.#place;
     if (place === null) return false;
-    const { header, sizeFrames } = this.#look();
-    if (header === null) return this.#isFolded(place);
+    const state = this.#look();
+    const { header, sizeFrames } = state;
+    if (header === null) return isContinued(place, state);
     const endBytes = frameOffset(sizeFrames, header.pageSizeBytes);
     return isSameLog(place, header) && place.log?.at.offsetBytes === endBytes;
   }
@@ -147,7 +147,8 @@ export class WalCapture implements Capture {
   /** Tells that all of the log was folded, at a time when `isCaughtUp` held and nobody could write. */
   noteFolded(): void {
     assert(this.#place !== null && this.#imagesOpen === 0, "a captured log is folded");
-    this.#place = { ...this.#place, foldedFile: this.#file.fingerprint(), frames: new Map() };
+    const file = this.#file.fingerprint();
+    this.#place = { ...this.#place, isFolded: true, file, frames: new Map() };
   }
 
   close(): void {
@@ -163,102 +164,119 @@ export class WalCapture implements Capture {
    */
   #look(): LogState {
     for (;;) {
+      const file = this.#file.fingerprint();
       const frames = this.#connection.walSizeFrames();
       if (frames < 0) throw new SpriteError("storage_failure", "the database has no log");
-      if (frames === 0) return { sizeFrames: 0, header: null };
+      if (frames === 0) return { file, sizeFrames: 0, header: null };
       this.#log ??= WalFile.open(this.#path);
       const before = this.#log.header();
       const sizeFrames = this.#connection.walSizeFrames();
       if (sizeFrames === 0) continue;
       const header = this.#log.header();
       if (before.salt1 === header.salt1 && before.salt2 === header.salt2) {
-        return { sizeFrames, header };
+        return { file, sizeFrames, header };
       }
     }
   }
 
   /** The place that a saved position names, if the log still proves it. */
   #believed(position: WalPosition): Place | null {
-    const { log, foldedFile: savedFile, ...rest } = position;
-    const { header, sizeFrames } = this.#look();
-    const foldedFile = this.#isFolded(position) ? savedFile : null;
+    const state = this.#look();
+    const { file, header, sizeFrames } = state;
+    const isUnchanged = position.file !== null && isEqual(position.file, file);
+    const rest = { ...position, isFolded: position.isFolded && isUnchanged, log: null };
+    const { log } = position;
     if (log === null || header?.salt1 !== log.salt1 || header.salt2 !== log.salt2) {
-      return foldedFile === null ? null : { ...rest, log: null, foldedFile, frames: new Map() };
+      return rest.isFolded ? { ...rest, frames: new Map() } : null;
     }
-    if (log.offsetBytes > frameOffset(sizeFrames, header.pageSizeBytes)) return null;
+    const endBytes = frameOffset(sizeFrames, header.pageSizeBytes);
+    if (log.offsetBytes > endBytes) return null;
     const { end, frames } = this.#openLog().scan(header, startOf(header), log.offsetBytes);
     const { first, second } = end.checksum;
     if (first !== log.checksum1 || second !== log.checksum2) return null;
-    return { ...rest, log: { salt1: log.salt1, salt2: log.salt2, at: end }, foldedFile, frames };
+    const at = { salt1: log.salt1, salt2: log.salt2, at: end };
+    // Somebody else may have folded the log, but into the file went nothing that is not there.
+    const isKnown = isUnchanged || log.offsetBytes === endBytes;
+    return { ...rest, log: at, file: isKnown ? file : null, frames };
   }
 
-  /** The file has everything up to the place, and nobody has folded anything into it since. */
-  #isFolded({ foldedFile }: Pick<Place, "foldedFile">): boolean {
-    return foldedFile !== null && isEqual(foldedFile, this.#file.fingerprint());
+  /** File and log still tell the database at the place from what came later. */
+  #isWhole(place: Place): boolean {
+    const state = this.#look();
+    const isUnchanged = place.file !== null && isEqual(place.file, state.file);
+    return isUnchanged && isContinued(place, state);
   }
 
   #captureFrames(
     place: Place,
-    header: WalHeader,
-    from: LogPlace,
-    endBytes: number,
+    { state, from }: { state: LogState; from: LogPlace },
   ): CapturedChange {
+    const header = must(state.header, "a log with frames has a header");
+    const { pageSizeBytes, salt1, salt2 } = header;
+    const endBytes = frameOffset(state.sizeFrames, pageSizeBytes);
     const scan = this.#openLog().scan(header, from, endBytes);
     const { commitPages } = scan;
-    const { pageSizeBytes } = header;
     const changed = new Set([...scan.frames.keys()].filter((pgno) => pgno <= commitPages));
     // SQLite logs every page that a database grows by; should it ever not, they are zeros.
     for (let pgno = place.commitPages + 1; pgno <= commitPages; pgno += 1) changed.add(pgno);
     changed.delete(lockPageNumber(pageSizeBytes));
     const pgnos = [...changed].toSorted((a, b) => a - b);
     const frames = new Map([...place.frames, ...scan.frames]);
-    const sources = { file: this.#file, log: this.#log, frames, pageSizeBytes };
-    const change: CapturedChange = {
-      pageSizeBytes,
-      commitPages,
-      isImage: false,
-      pageCount: pgnos.length,
-      pages: () => readPages(sources, pgnos),
-    };
-    const log = { salt1: header.salt1, salt2: header.salt2, at: scan.end };
-    this.#ends.set(change, { txid: 0, pageSizeBytes, commitPages, log, foldedFile: null, frames });
-    return change;
+    const log = { salt1, salt2, at: scan.end };
+    const { file } = state;
+    const end = { txid: 0, pageSizeBytes, commitPages, log, isFolded: false, file, frames };
+    const change = { pageSizeBytes, commitPages, isImage: false, pageCount: pgnos.length };
+    const isStill = (): boolean => isContinued(end, this.#look());
+    return this.#remember({ ...change, pages: () => this.#read(end, { pgnos, isStill }) }, end);
   }
 
-  #captureImage({ header, sizeFrames }: LogState): CapturedChange | null {
-    const end = header === null ? this.#placeWithoutLog() : this.#placeAfter(header, sizeFrames);
-    if (end === null) return null;
-    const change = this.#imageAt(end);
-    this.#ends.set(change, end);
-    return change;
+  #captureImage(state: LogState): CapturedChange | null {
+    const end = state.header === null ? this.#endWithoutLog(state) : this.#endOf(state);
+    return end === null ? null : this.#remember(this.#imageAt(end), end);
   }
 
-  #placeAfter(header: WalHeader, sizeFrames: number): Place {
+  #endOf({ header: found, sizeFrames, file }: LogState): Place {
+    const header = must(found, "the log has a header");
     const { pageSizeBytes, salt1, salt2 } = header;
     const endBytes = frameOffset(sizeFrames, pageSizeBytes);
-    const scan = this.#openLog().scan(header, startOf(header), endBytes);
-    const { commitPages, frames } = scan;
-    const log = { salt1, salt2, at: scan.end };
-    return { txid: 0, pageSizeBytes, commitPages, log, foldedFile: null, frames };
+    const { end, commitPages, frames } = this.#openLog().scan(header, startOf(header), endBytes);
+    const log = { salt1, salt2, at: end };
+    return { txid: 0, pageSizeBytes, commitPages, log, isFolded: false, file, frames };
   }
 
   /** Null: nothing was ever committed. */
-  #placeWithoutLog(): Place | null {
+  #endWithoutLog({ file }: LogState): Place | null {
     const geometry = this.#file.geometry();
     if (geometry === null) return null;
-    const { pageSizeBytes, sizePages } = geometry;
-    const foldedFile = this.#file.fingerprint();
-    const place = { pageSizeBytes, commitPages: sizePages, log: null, foldedFile };
-    return { txid: 0, ...place, frames: new Map() };
+    const { pageSizeBytes, sizePages: commitPages } = geometry;
+    const frames = new Map<number, number>();
+    return { txid: 0, pageSizeBytes, commitPages, log: null, isFolded: true, file, frames };
   }
 
   #imageAt(place: Place): CapturedChange {
-    const { pageSizeBytes, commitPages, frames } = place;
-    const sources = { file: this.#file, log: this.#log, frames, pageSizeBytes };
+    const { pageSizeBytes, commitPages } = place;
     const pageCount = commitPages - (commitPages >= lockPageNumber(pageSizeBytes) ? 1 : 0);
-    const pages = (): ReturnType<CapturedChange["pages"]> =>
-      readPages(sources, allPageNumbers(commitPages, pageSizeBytes));
+    const pages = (): ReturnType<CapturedChange["pages"]> => {
+      const pgnos = allPageNumbers(commitPages, pageSizeBytes);
+      return this.#read(place, { pgnos, isStill: () => this.#isWhole(place) });
+    };
     return { pageSizeBytes, commitPages, isImage: true, pageCount, pages };
+  }
+
+  *#read(
+    place: Place,
+    { pgnos, isStill }: { pgnos: Iterable<number>; isStill: () => boolean },
+  ): ReturnType<CapturedChange["pages"]> {
+    const { frames, pageSizeBytes } = place;
+    const sources = { file: this.#file, log: this.#log, frames, pageSizeBytes };
+    yield* readPages(sources, pgnos);
+    if (isStill()) return;
+    throw new SpriteError("storage_failure", "the log was folded while it was read");
+  }
+
+  #remember(change: CapturedChange, end: Place): CapturedChange {
+    this.#ends.set(change, end);
+    return change;
   }
 
   #openLog(): WalFile {
@@ -267,13 +285,19 @@ export class WalCapture implements Capture {
   }
 }
 
-function isSameLog(place: Place, header: WalHeader): boolean {
-  return place.log?.salt1 === header.salt1 && place.log.salt2 === header.salt2;
+/** The log goes on from the place, or was begun anew after all of it was in the file. */
+function isContinued(place: Place, { header, sizeFrames, file }: LogState): boolean {
+  const { log } = place;
+  if (header !== null && log !== null && isSameLog(place, header)) {
+    return log.at.offsetBytes <= frameOffset(sizeFrames, header.pageSizeBytes);
+  }
+  if (!place.isFolded || place.file === null || !isEqual(place.file, file)) return false;
+  // SQLite counts the first salt up by one whenever it begins a log anew.
+  return header === null || log === null || header.salt1 === (log.salt1 + 1) >>> 0;
 }
 
-/** SQLite counts the first salt up by one whenever it begins a log anew. */
-function isNextLog(place: Place, header: WalHeader): boolean {
-  return place.log === null || header.salt1 === (place.log.salt1 + 1) >>> 0;
+function isSameLog({ log }: Place, header: WalHeader): boolean {
+  return log?.salt1 === header.salt1 && log.salt2 === header.salt2;
 }
 
 function isEqual(one: FileFingerprint, other: FileFingerprint): boolean {
