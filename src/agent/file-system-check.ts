@@ -15,17 +15,19 @@ import { fullCheckMsMax, quickCheckMsMax, safeRepairMsMax, thoroughRepairMsMax }
  * happens in children, since a read may wait for the bucket.
  */
 export async function fileSystemProblem(path: string): Promise<string | null> {
-  const superblock = await readSuperblock(path);
+  // At once, since the restore waits for both; a check of everything is a check of the outermost too.
+  const [superblock, full] = await Promise.all([
+    readSuperblock(path),
+    runCheck(path, ["-f", "-n"], fullCheckMsMax),
+  ]);
   if (superblock === null) return "its superblock cannot be read";
   const problem = superblockProblem(superblock, (await stat(path)).size);
   // e2fsck without the right to write cannot replay a journal, and calls that damage.
   if (problem !== null || parseSuperblock(superblock).needsRecovery) return problem;
-  const quick = await runCheck(path, ["-n"], quickCheckMsMax);
-  if (quick === "unfinished") return "checking its file system takes too long";
-  if (quick !== null) return quick;
-  const full = await runCheck(path, ["-f", "-n"], fullCheckMsMax);
+  if (full !== "unfinished") return full;
   // A large disk far away: that its outermost structures are sound has to do.
-  return full === "unfinished" ? null : full;
+  const quick = await runCheck(path, ["-n"], quickCheckMsMax);
+  return quick === "unfinished" ? "checking its file system takes too long" : quick;
 }
 
 /** A child that hangs in a read is left behind; a read of ours would hold one of Node's four threads. */
