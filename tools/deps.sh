@@ -32,6 +32,15 @@ needs='
 /etc/ssl/certs/ca-certificates.crt ca-certificates
 '
 
+# What only the tests need, with `deps.sh --tests`: a real S3 server, Ceph's. `make up` installs none of it.
+test_needs='
+/usr/bin/radosgw radosgw
+/usr/bin/ceph-mon ceph-mon
+/usr/bin/ceph-osd ceph-osd
+/usr/bin/ceph-authtool ceph-common
+'
+if [ "${1:-}" = --tests ]; then needs="$needs$test_needs"; fi
+
 # A file may sit in /bin, /usr/bin, /sbin or /usr/sbin, as the distribution likes.
 present() {
   [ -e "$1" ] && return 0

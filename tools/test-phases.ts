@@ -10,6 +10,7 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 
+import { radosgwVariable, startRadosgw } from "../src/testing/radosgw.ts";
 import { findLeaks, readMachineState, type Leak, type MachineState } from "./machine-state.ts";
 import { readProcesses } from "./process-tree.ts";
 import { repositoryDirectory } from "./source-files.ts";
@@ -69,6 +70,15 @@ async function runPhase(phase: Phase, temporaryDirectory: string): Promise<TestC
   return counts;
 }
 
+/** Some test file starts the S3 server, which takes so long that one serves the whole run. */
+async function isRadosgwWanted(phases: readonly Phase[]): Promise<boolean> {
+  for (const file of phases.flatMap(({ files }) => files)) {
+    const text = await readFile(join(repositoryDirectory, file), "utf8");
+    if (text.includes("testing/radosgw.ts")) return true;
+  }
+  return false;
+}
+
 /** Waits until what the last test is still ending has ended, then reports what stays. */
 async function findLeftovers(before: MachineState): Promise<Leak[]> {
   const deadlineMs = performance.now() + settleTimeoutMs;
@@ -106,7 +116,10 @@ async function main(): Promise<void> {
   if (phases.length === 0) throw new Error(`no test file has "${values.only}" in its path`);
   const before = await readMachineState();
   let counts = noTests;
+  const radosgw = (await isRadosgwWanted(phases)) ? await startRadosgw() : null;
+  if (radosgw !== null) process.env[radosgwVariable] = radosgw.endpoint;
   for (const phase of phases) counts = addCounts(counts, await runPhase(phase, values.temporary));
+  await radosgw?.stop();
   const leaks = await findLeftovers(before);
   for (const leak of leaks)
     process.stdout.write(`LEAKED by the tests: ${leak.kind} ${leak.name}\n`);

@@ -40,6 +40,13 @@ describe("withinDeadline", () => {
     );
     const error = await call.catch((caught: unknown) => caught);
     assert.ok(isOutcomeUnknown(error));
+    const reason = new Error("no longer wanted");
+    const controller = new AbortController();
+    const aborted = withinDeadline("swap", { signal: controller.signal }, async () => {
+      controller.abort(reason);
+      throw outcomeUnknown("swap object head", reason);
+    });
+    await assert.rejects(aborted, reason);
     assert.ok(!isOutcomeUnknown(new SpriteError("storage_failure", "refused")));
   });
 });

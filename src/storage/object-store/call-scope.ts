@@ -14,7 +14,7 @@ export async function withinDeadline<T>(
 ): Promise<T> {
   options.signal?.throwIfAborted();
   const { deadlineMs } = options;
-  if (deadlineMs === undefined) return underSignal(options.signal, work);
+  if (deadlineMs === undefined) return underSignal({ signal: options.signal, options }, work);
   const controller = new AbortController();
   const late = (): void => {
     const message = `${what}: took longer than ${deadlineMs} ms`;
@@ -23,22 +23,21 @@ export async function withinDeadline<T>(
   const timer = setTimeout(late, deadlineMs);
   const ended = controller.signal;
   try {
-    return await underSignal(
-      options.signal ? AbortSignal.any([options.signal, ended]) : ended,
-      work,
-    );
+    const signal = options.signal ? AbortSignal.any([options.signal, ended]) : ended;
+    return await underSignal({ signal, options }, work);
   } finally {
     clearTimeout(timer);
   }
 }
 
 async function underSignal<T>(
-  signal: AbortSignal | undefined,
+  { signal, options }: { signal: AbortSignal | undefined; options: CallOptions },
   work: (options: { signal: AbortSignal | undefined }) => Promise<T>,
 ): Promise<T> {
   try {
     return await work({ signal });
   } catch (error) {
+    if (options.signal?.aborted) throw options.signal.reason;
     // A write whose outcome nobody knows says so, also when it was the deadline that kept us from finding out.
     if (signal?.aborted && !isOutcomeUnknown(error)) throw signal.reason;
     throw error;

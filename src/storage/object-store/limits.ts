@@ -19,3 +19,51 @@ export const deleteConcurrencyMax = 8;
 export const syncedDirectoriesMax = 10_000;
 
 export const copyBufferSizeBytes = 1024 * 1024;
+
+// The rest is about buckets in S3.
+
+/** Temporary credentials are asked for anew so long before they expire: a large upload must end in time. */
+export const credentialsRefreshMs = 5 * 60 * 1_000;
+
+/** On a machine without a metadata service every start without credentials waits this long, up to three times. */
+export const metadataTimeoutMs = 1_000;
+export const metadataBodySizeBytesMax = 64 * 1024;
+
+/** A connection on which nothing moves for so long, in either direction, is given up. Connecting counts. */
+export const connectionIdleMsMax = 15_000;
+export const connectionsMax = 32;
+
+/** For a call whose caller sets no deadline; what retries is a store that fails, and its callers retry for as long as they like. */
+export const callDeadlineMsDefault = 60_000;
+export const attemptsMax = 8;
+export const retryDelayMsMin = 50;
+export const throttledDelayMsMin = 400;
+export const retryDelayMsMax = 5_000;
+
+/**
+ * Retries that all calls of a store together have in hand, and how many a success gives back: in an outage the
+ * store is asked once a call, not eight times.
+ */
+export const retryTokensMax = 100;
+export const retryTokensPerSuccess = 0.2;
+
+/** How long a store is asked what became of a write after all attempts to make it have failed. */
+export const lastQuestionDeadlineMs = 5_000;
+
+/** First bytes measured before a second request is sent for a slow one, and kept to judge what slow is. */
+export const hedgeSamplesMin = 16;
+export const hedgeSamplesMax = 64;
+export const hedgeQuantile = 0.95;
+export const hedgeDelayMsMin = 20;
+export const hedgeDelayMsMax = 2_000;
+
+/** Second requests for a hundred reads, and how many may come in a row. */
+export const hedgesPerRead = 0.05;
+export const hedgesInRowMax = 5;
+
+/** What S3 takes in one request: keys in a batch delete, bytes in a PUT. */
+export const deleteBatchMax = 1_000;
+export const putSizeBytesMax = 5 * 1024 ** 3;
+
+/** An error's body is read up to here. */
+export const errorBodySizeBytesMax = 64 * 1024;

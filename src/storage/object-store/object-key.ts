@@ -11,9 +11,13 @@ export function isObjectName(name: string): boolean {
   return namePattern.test(name);
 }
 
+export function isObjectKey(key: string): boolean {
+  return key.length <= keyLengthMax && key.split("/").every(isObjectName);
+}
+
 /** @throws SpriteError invalid_request */
 export function checkKey(key: string): void {
-  if (key.length > keyLengthMax || !key.split("/").every(isObjectName)) {
+  if (!isObjectKey(key)) {
     throw new SpriteError("invalid_request", `${JSON.stringify(key)} is not an object key`);
   }
 }

@@ -1,0 +1,91 @@
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { before, describe, it, type TestContext } from "node:test";
+import { inspect } from "node:util";
+import { makeTestBucket, type TestBucket } from "../../../testing/radosgw.ts";
+import type { ObjectStore } from "../object-store.ts";
+import { openObjectStore } from "../open-object-store.ts";
+import { testObjectStore } from "../testing/object-store-conformance.ts";
+
+let bucket: TestBucket;
+let prefixCount = 0;
+
+/** Each test gets a prefix of its own in the file's bucket. */
+async function openEmpty(_test: TestContext, settings = ""): Promise<ObjectStore> {
+  const url = bucket.url.replace("?", `/p${prefixCount++}?`) + settings;
+  return openObjectStore(url, bucket.environment);
+}
+
+before(
+  async (test) => {
+    bucket = await makeTestBucket(test as TestContext);
+  },
+  { timeout: 120_000 },
+);
+
+testObjectStore("S3 (Ceph radosgw)", openEmpty);
+
+describe("S3 object store against Ceph radosgw", () => {
+  it("knows how the store wants its tags, told or not", async (test) => {
+    for (const settings of ["", "&etags=unquoted"]) {
+      const store = await openEmpty(test, settings);
+      const first = await store.swap("head", Buffer.from("1"), { etag: null });
+      assert.ok(first);
+      const second = await store.swap("head", Buffer.from("2"), first);
+      assert.ok(second, settings);
+      assert.ok(await store.swap("head", Buffer.from("3"), second));
+      assert.equal(await store.swap("head", Buffer.from("4"), second), null);
+    }
+  });
+
+  it("lists more than a page, and deletes all of it", async (test) => {
+    const store = await openEmpty(test);
+    const keys = Array.from(
+      { length: 1_203 },
+      (_, index) => `many/${String(index).padStart(5, "0")}`,
+    );
+    const left = [...keys];
+    const put = async (): Promise<void> => {
+      for (let key = left.pop(); key !== undefined; key = left.pop())
+        await store.put(key, Buffer.from("x"));
+    };
+    await Promise.all(Array.from({ length: 16 }, put));
+    const seen: string[] = [];
+    for await (const { key } of store.list("many/")) seen.push(key);
+    assert.deepEqual(seen, keys);
+    assert.equal(store.statistics().requests.list, 2);
+    await store.deletePrefix("many/");
+    for await (const { key } of store.list("")) assert.fail(`${key} is still there`);
+  });
+
+  it("streams a file of 12 MiB and reads parts of it", async (test) => {
+    const store = await openEmpty(test);
+    const directory = await mkdtemp(join(tmpdir(), "s3-file-"));
+    test.after(() => rm(directory, { recursive: true, force: true }));
+    const bytes = randomBytes(12 * 1024 * 1024);
+    await writeFile(join(directory, "segment"), bytes);
+    await store.putFile("data/3f/x", join(directory, "segment"));
+    assert.ok(bytes.equals((await store.get("data/3f/x")) ?? Buffer.alloc(0)));
+    const part = (await store.getRange("data/3f/x", 5_000_001, 70_000)) ?? Buffer.alloc(0);
+    assert.ok(bytes.subarray(5_000_001, 5_070_001).equals(part));
+  });
+
+  it("says what is wrong with a key or a bucket, and never the secret", async () => {
+    const secret = "wrong-and-secret";
+    const environment = { ...bucket.environment, AWS_SECRET_ACCESS_KEY: secret };
+    const refused = await openObjectStore(bucket.url, environment);
+    await assert.rejects(refused.get("a"), (error: Error) => {
+      assert.match(error.message, /SignatureDoesNotMatch/);
+      assert.ok(!inspect(error, { depth: 9, showHidden: true }).includes(secret));
+      return true;
+    });
+    const nowhere = await openObjectStore(
+      bucket.url.replace(/s3:..[^?]*/, "s3://no-such-bucket"),
+      bucket.environment,
+    );
+    await assert.rejects(nowhere.get("a"), { code: "storage_failure", message: /NoSuchBucket/ });
+  });
+});
