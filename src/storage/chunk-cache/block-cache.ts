@@ -40,11 +40,14 @@ export class BlockCache {
   readonly files: CacheFiles;
   readonly log: ResidencyLog;
   readonly #lock: ImageLock;
+  /** The slow lane serves the reads that reach a unit marked `ahead`, to know how far a reader is. */
+  readonly #passesAhead: boolean;
   readonly #unitBuffer = Buffer.alloc(unitSizeBytes);
 
   constructor(state: SharedState, files: CacheFiles, lane: Lane) {
     this.state = state;
     this.files = files;
+    this.#passesAhead = lane === "fast";
     this.log = new ResidencyLog(state, lane);
     this.#lock = new ImageLock(state.control, {
       stateIndex: control.lockState,
@@ -232,7 +235,29 @@ export class BlockCache {
       this.#appendLog();
       this.state.setMasks(unit, allBlocks, dirty);
       if (check !== null) setCheck(this.state, unit, check);
+      // Eviction takes what was read before what is about to be.
+      this.state.cuts[unit] = (this.state.cuts[unit] as number) | unitFlag.referenced;
     });
+  }
+
+  /** Lets the slow lane hear of the next read of the unit. */
+  markAhead(unit: number): void {
+    this.locked(() => {
+      const word = this.state.cuts[unit] as number;
+      this.state.cuts[unit] = (word | unitFlag.ahead) & ~unitFlag.referenced;
+    });
+  }
+
+  /** Takes the mark off these units; true when one had it. */
+  takeAhead(first: number, end: number): boolean {
+    const { cuts } = this.state;
+    let wasMarked = false;
+    for (let unit = first; unit < end; unit++) {
+      if (((cuts[unit] as number) & unitFlag.ahead) === 0) continue;
+      wasMarked = true;
+      this.locked(() => (cuts[unit] = (cuts[unit] as number) & ~unitFlag.ahead));
+    }
+    return wasMarked;
   }
 
   /**
@@ -255,8 +280,9 @@ export class BlockCache {
     for (let unit = Math.floor(offsetBytes / unitSizeBytes); unit <= last; unit++) {
       const flags = cuts[unit] as number;
       if ((flags & touched) !== touched) {
+        if (this.#passesAhead && (flags & unitFlag.ahead) !== 0) return false;
         this.#verify(unit);
-        cuts[unit] = (cuts[unit] as number) | unitFlag.referenced;
+        this.state.noteRead(unit);
       }
       if ((flags & unitFlag.mapped) === 0) continue;
       const valid = (masks[unit] as number) & 0xffff;
@@ -419,8 +445,8 @@ export class BlockCache {
   }
 }
 
-/** A unit with both needs nothing done before it is read. */
-const touched = unitFlag.referenced | unitFlag.verified;
+/** A unit with all of them needs nothing done before it is read. */
+const touched = unitFlag.referenced | unitFlag.verified | unitFlag.read;
 
 function diskFullError(): Error {
   return Object.assign(new Error("the cache's disk is full"), { code: "ENOSPC", errno: -28 });

@@ -20,13 +20,13 @@ export function allocatedBytes(cache: BlockCache): number {
 export class Eviction {
   readonly #cache: BlockCache;
   readonly #punchHole: PunchHole;
-  readonly #sizeBytesMax: number;
+  readonly sizeBytesMax: number;
   #hand = 0;
 
   constructor(cache: BlockCache, options: { punchHole: PunchHole; sizeBytesMax: number }) {
     this.#cache = cache;
     this.#punchHole = options.punchHole;
-    this.#sizeBytesMax = options.sizeBytesMax;
+    this.sizeBytesMax = options.sizeBytesMax;
   }
 
   /**
@@ -34,8 +34,8 @@ export class Eviction {
    * units dropped.
    */
   run(): number {
-    if (allocatedBytes(this.#cache) <= this.#sizeBytesMax) return 0;
-    return this.#dropUntil(this.#sizeBytesMax * evictionTargetRatio);
+    if (allocatedBytes(this.#cache) <= this.sizeBytesMax) return 0;
+    return this.#dropUntil(this.sizeBytesMax * evictionTargetRatio);
   }
 
   /** Drops clean units, whatever the limit, because the disk is full. */

@@ -25,6 +25,8 @@ export const evictionTargetRatio = 0.9;
 export const evictionBatchUnits = 32;
 /** Units that the eviction hand passes in one hold of the image lock. */
 export const evictionScanUnits = 16_384;
+/** Units that are remembered as the first that were read: what a boot needs. */
+export const bootUnitsMax = 512;
 /** Units that get their check in one turn of the scrub, which comes once a second. */
 export const checksPerTurnMax = 256;
 /** Units that get it in one hold of the image lock. */

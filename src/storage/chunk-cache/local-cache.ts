@@ -22,12 +22,14 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
+import { assert } from "../../base/assert.ts";
 import { blockSizeBytes, blocksPerUnit, unitSizeBytes } from "../block-map/geometry.ts";
 import { syncDirectoryNow } from "../local-files.ts";
 import { BlockCache, type CacheFiles } from "./block-cache.ts";
 import { runEnd } from "./block-masks.ts";
 import {
   checkAllMsMax,
+  evictionScanUnits,
   logRecordsMax,
   logReserveRecords,
   orphansMax,
@@ -55,8 +57,11 @@ export interface LocalCacheOptions {
   readOnly: boolean;
   /** The newest cut in the local map. */
   lastCut: number;
-  /** Calls back with every unit that the map has. */
-  forEachMapped: (visit: (unit: number) => void) => void;
+  /**
+   * Calls back with every unit that the map has. Null while the map is not here yet: every unit may be in
+   * it then, and an earlier process's files cannot be used; `settleMapping` follows.
+   */
+  forEachMapped: ((visit: (unit: number) => void) => void) | null;
   punchHole: PunchHole;
   nowMs: () => number;
 }
@@ -78,11 +83,13 @@ export class LocalCache {
   #running: Promise<void> | null = null;
   #queued: Promise<void> | null = null;
   #failure: Error | null = null;
+  #isSettled: boolean;
 
   private constructor(options: LocalCacheOptions, opened: OpenedFiles) {
     this.#directory = options.directory;
     this.#files = { blocks: opened.blocks, aside: opened.aside };
     this.distrust = opened.distrust;
+    this.#isSettled = options.forEachMapped !== null;
     this.#header = headerFor(options, opened.blocks);
     this.cache = new BlockCache(opened.state, this.#files, "slow");
     this.scrub = new Scrub(this.cache);
@@ -113,6 +120,30 @@ export class LocalCache {
   /** Ends the aside file's content: the cut that needed it is over. */
   clearAside(): void {
     ftruncateSync(this.#files.aside, 0);
+  }
+
+  /** The map says that the unit is zeros. Means something only until the mapping is settled. */
+  learnUnmapped(unit: number): void {
+    if (this.#isSettled) return;
+    // The file was made by this process, and what was not written is a hole.
+    this.cache.locked(() => this.cache.state.setMapped(unit, false));
+  }
+
+  /** The map is here, and says what it said before any cut. Guests may have written meanwhile. */
+  settleMapping(forEachMapped: (visit: (unit: number) => void) => void): void {
+    assert(!this.#isSettled, "the mapping is settled once");
+    const { state } = this.cache;
+    const isMapped = new Uint8Array(state.unitCount);
+    forEachMapped((unit) => (isMapped[unit] = 1));
+    for (let first = 0; first < state.unitCount; first += evictionScanUnits) {
+      const end = Math.min(first + evictionScanUnits, state.unitCount);
+      this.cache.locked(() => {
+        for (let unit = first; unit < end; unit++) {
+          if (isMapped[unit] === 0) state.setMapped(unit, false);
+        }
+      });
+    }
+    this.#isSettled = true;
   }
 
   get isFull(): boolean {
@@ -294,6 +325,7 @@ function openFiles(options: LocalCacheOptions): OpenedFiles {
 function openWarm(options: LocalCacheOptions): OpenedFiles | string {
   const blocksPath = join(options.directory, blocksName);
   const logPath = join(options.directory, logName);
+  if (options.forEachMapped === null) return "the map is not here yet";
   if (!existsSync(logPath)) return "there is no residency log";
   if (!existsSync(blocksPath)) return "there is no cache file";
   const log = openSync(logPath, "r");
@@ -351,7 +383,8 @@ function punchAllButValid(state: SharedState, blocks: number, punchHole: PunchHo
 
 function freshState(options: LocalCacheOptions): SharedState {
   const state = SharedState.allocate(options.sizeBytes);
-  options.forEachMapped((unit) => state.setMapped(unit, true));
+  if (options.forEachMapped === null) state.cuts.fill(unitFlag.mapped);
+  else options.forEachMapped((unit) => state.setMapped(unit, true));
   return state;
 }
 

@@ -5,6 +5,7 @@
 import { assert } from "../../base/assert.ts";
 import { unitSizeBytes } from "../block-map/geometry.ts";
 import { countBits } from "./block-masks.ts";
+import { bootUnitsMax } from "./limits.ts";
 
 /** The buffers, as they travel to another thread. */
 export interface SharedBuffers {
@@ -16,6 +17,7 @@ export interface SharedBuffers {
   dirtyList: SharedArrayBuffer;
   loggedDirty: SharedArrayBuffer;
   checks: SharedArrayBuffer;
+  bootUnits: SharedArrayBuffer;
 }
 
 /** Words of `control`. */
@@ -54,7 +56,9 @@ export const control = {
   foundFile: 14,
   /** Not 0 while a sync is answered only once the bucket has everything: the fast lane leaves it alone. */
   durableSync: 15,
-  wordCount: 16,
+  /** Entries of `bootUnits`. */
+  bootUnits: 16,
+  wordCount: 20,
 } as const;
 
 /** Bits of a word of `cuts` above the 16 bits that say which blocks belong to the running cut. */
@@ -77,6 +81,10 @@ export const unitFlag = {
   verified: 1 << 23,
   /** Its check is known, and of the blocks that are valid now. */
   checked: 1 << 24,
+  /** Read since the cache was opened. */
+  read: 1 << 25,
+  /** In the middle of what is being read ahead: the slow lane wants to hear of whoever gets here. */
+  ahead: 1 << 26,
 } as const;
 
 export const cutFlags = unitFlag.cutZeroed | unitFlag.preserved | unitFlag.captured;
@@ -100,6 +108,8 @@ export class SharedState {
   readonly loggedDirty: Uint16Array;
   /** CRC-32 of a unit's valid blocks, for units that are `checked`. */
   readonly checks: Uint32Array;
+  /** The first units of the map that were read, in order. */
+  readonly bootUnits: Int32Array;
 
   constructor(buffers: SharedBuffers) {
     this.buffers = buffers;
@@ -111,6 +121,7 @@ export class SharedState {
     this.dirtyList = new Int32Array(buffers.dirtyList);
     this.loggedDirty = new Uint16Array(buffers.loggedDirty);
     this.checks = new Uint32Array(buffers.checks);
+    this.bootUnits = new Int32Array(buffers.bootUnits);
   }
 
   static allocate(sizeBytes: number): SharedState {
@@ -125,6 +136,7 @@ export class SharedState {
       dirtyList: new SharedArrayBuffer(unitCount * 4),
       loggedDirty: new SharedArrayBuffer(unitCount * 2),
       checks: new SharedArrayBuffer(unitCount * 4),
+      bootUnits: new SharedArrayBuffer(bootUnitsMax * 4),
     });
   }
 
@@ -156,6 +168,17 @@ export class SharedState {
   forgetLogged(): void {
     const count = this.control[control.dirtyUnits] as number;
     for (let i = 0; i < count; i++) this.loggedDirty[this.dirtyList[i] as number] = 0;
+  }
+
+  /** Marks the unit as read, and remembers it if it is one of the first. */
+  noteRead(unit: number): void {
+    const word = this.cuts[unit] as number;
+    this.cuts[unit] = word | unitFlag.read | unitFlag.referenced;
+    if ((word & unitFlag.read) !== 0 || (word & unitFlag.mapped) === 0) return;
+    const count = this.control[control.bootUnits] as number;
+    if (count >= bootUnitsMax) return;
+    this.bootUnits[count] = unit;
+    this.control[control.bootUnits] = count + 1;
   }
 
   isMapped(unit: number): boolean {

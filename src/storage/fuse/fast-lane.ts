@@ -9,7 +9,7 @@ import { parentPort, workerData, type MessagePort } from "node:worker_threads";
 import { must } from "../../base/assert.ts";
 import { keepCompiledCode } from "../../base/node-process.ts";
 import { BlockCache, type CacheFiles } from "../chunk-cache/block-cache.ts";
-import { SharedState, type SharedBuffers } from "../chunk-cache/shared-state.ts";
+import { control, SharedState, type SharedBuffers } from "../chunk-cache/shared-state.ts";
 import { blockSizeBytes } from "../block-map/geometry.ts";
 import {
   dataSizeBytesMax,
@@ -131,6 +131,7 @@ class FastLane {
 
   /** On a disk that syncs fast, handing the request over would cost more than the sync. */
   #sync(): boolean {
+    if (this.#cache.state.control[control.durableSync] !== 0) return false;
     if (this.#readOnly || !this.#syncs.isWorthTrying()) return false;
     const startMs = performance.now();
     try {

@@ -10,13 +10,23 @@ export const garbageIntervalMs = 10_000;
 /** Copies of the map that the bucket keeps: the newest and those before it. */
 export const mapCopiesMax = 3;
 export const uploadsAtOnceMax = 4;
-export const fetchesAtOnceMax = 8;
+/** A reader at random with 32 requests under way gets them all at once; those who read ahead keep to fewer. */
+export const fetchesAtOnceMax = 32;
 /** One fetch takes neighbours of a segment along up to this size. */
 export const fetchSizeBytesMax = 1024 * 1024;
 /** Slices of a segment that lie so near to each other are fetched together: bytes are cheaper than a request. */
 export const fetchGapBlocksMax = 16;
-/** Units fetched ahead of a reader that goes through the disk in order. */
-export const readAheadUnits = 32;
+/** Units that one fetch brings, when they lie next to each other: as much as `fetchSizeBytesMax`. */
+export const fetchUnitsMax = 16;
+/** Readers that are followed at a time, each going through the disk in order. */
+export const streamsMax = 4;
+/** Units fetched ahead of such a reader: at first, and at most (16 MiB). It doubles as the reader goes on. */
+export const aheadUnitsMin = 16;
+export const aheadUnitsMax = 256;
+/** Fetches that nobody waits for yet, at a time. */
+export const aheadFetchesMax = 8;
+/** Ranges that wait for one. */
+export const aheadQueueMax = 16;
 /** Content of checkpoints kept in memory while one is shown. */
 export const checkpointCacheUnitsMax = 64;
 /** After a failed attempt to store: the first pause, doubled up to the last, each with jitter. */

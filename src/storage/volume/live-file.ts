@@ -3,24 +3,33 @@ import { assert } from "../../base/assert.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import type { BlockMap } from "../block-map/block-map.ts";
 import { blockSizeBytes, unitSizeBytes } from "../block-map/geometry.ts";
-import { isSameLayout } from "../block-map/layout.ts";
 import type { UnitLayout } from "../block-map/types.ts";
 import type { BlockCache } from "../chunk-cache/block-cache.ts";
 import type { Eviction } from "../chunk-cache/eviction.ts";
 import type { LocalCache } from "../chunk-cache/local-cache.ts";
 import type { PunchHole } from "../chunk-cache/punch-hole.ts";
+import { control } from "../chunk-cache/shared-state.ts";
 import type { BlockFile } from "../fuse/fuse-server.ts";
-import { readAheadUnits, readAttemptsMax, roomForWriteBytes } from "./limits.ts";
+import { fetchUnitsMax, readAttemptsMax, roomForWriteBytes } from "./limits.ts";
+import { ReadAhead } from "./read-ahead.ts";
 import type { SegmentReader } from "./segment-reader.ts";
+import { placesOf, type UnitPlaces } from "./unit-places.ts";
 
 export interface LiveFileOptions {
   map: BlockMap;
+  /** Where the units are; absent, as the map says. */
+  places?: UnitPlaces;
   local: LocalCache;
   reader: SegmentReader;
   eviction: Eviction;
   punchHole: PunchHole;
   readOnly: boolean;
+  /** Makes what was written durable, as far as the volume promises; absent: on this machine. */
+  flush?: () => Promise<void>;
 }
+
+/** When a sync is answered: once this machine's disk has everything, or once the bucket has. */
+export type FlushMode = "local" | "durable";
 
 export class LiveFile implements BlockFile {
   readonly sizeBytes: number;
@@ -29,18 +38,58 @@ export class LiveFile implements BlockFile {
   readonly #options: LiveFileOptions;
   /** Units being fetched, so that nobody fetches one twice at a time. */
   readonly #fetching = new Map<number, Promise<void>>();
-  /** Where the next read would begin if the reader goes on in order. */
-  #nextUnit = -1;
+  readonly #ahead: ReadAhead;
+  readonly #places: UnitPlaces;
+  #becameLocal = Promise.withResolvers<void>();
 
   constructor(options: LiveFileOptions) {
     this.#options = options;
     this.#cache = options.local.cache;
     this.sizeBytes = this.#cache.sizeBytes;
     this.isWritable = !options.readOnly;
+    this.#places = options.places ?? placesOf(options.map);
+    const cacheUnits = Math.floor(options.eviction.sizeBytesMax / unitSizeBytes);
+    this.#ahead = new ReadAhead({
+      unitCount: this.#cache.state.unitCount,
+      // Several readers, each with its window, must not drive out what none has read yet.
+      windowUnitsMax: Math.floor(cacheUnits / 16),
+      isMissing: (unit) => !this.#fetching.has(unit) && this.#cache.missingBlocks(unit) !== 0,
+      fetch: (units) => this.fetchUnits(units),
+      markUnit: (unit) => this.#cache.markAhead(unit),
+    });
+  }
+
+  /** Says what `flush` waits for, so that the fast lane does not answer too early. Counts from now on. */
+  set flushMode(mode: FlushMode) {
+    this.#cache.state.control[control.durableSync] = mode === "durable" ? 1 : 0;
+    this.#becameLocal.resolve();
+    this.#becameLocal = Promise.withResolvers<void>();
+  }
+
+  /** The first units that were read since the cache was opened, in order: what a boot needs. */
+  recordedBoot(): Uint32Array {
+    const { bootUnits, control: words } = this.#cache.state;
+    return Uint32Array.from(bootUnits.subarray(0, words[control.bootUnits]));
+  }
+
+  /** Fetches these units when there is nothing better to do, as after a cold open; settles when done. */
+  prefetch(units: readonly number[]): Promise<void> {
+    return this.#ahead.prefetch(units);
+  }
+
+  /** Fetches nothing any more that nobody waits for. */
+  stop(): void {
+    this.#ahead.stop();
   }
 
   async read(offsetBytes: number, lengthBytes: number): Promise<Uint8Array> {
     const bytes = new Uint8Array(lengthBytes);
+    const first = Math.floor(offsetBytes / unitSizeBytes);
+    const end = Math.ceil((offsetBytes + lengthBytes) / unitSizeBytes);
+    if (this.#cache.takeAhead(first, end)) {
+      this.#options.eviction.run();
+      this.#ahead.onRead(first, end);
+    }
     for (let attempt = 0; attempt < readAttemptsMax; attempt++) {
       if (this.#cache.tryRead(offsetBytes, lengthBytes, bytes, 0)) return bytes;
       await this.#fetchFor(offsetBytes, lengthBytes);
@@ -74,34 +123,41 @@ export class LiveFile implements BlockFile {
     this.#cache.punch(first, last - first, this.#options.punchHole);
   }
 
-  flush(): Promise<void> {
-    return this.#options.local.flush();
+  async flush(): Promise<void> {
+    const { local, flush } = this.#options;
+    if (flush === undefined) return local.flush();
+    const isDurable = this.#cache.state.control[control.durableSync] !== 0;
+    if (!isDurable) return flush();
+    // Whoever waits for a bucket that is away is let go when less is asked for.
+    await Promise.race([flush(), this.#becameLocal.promise.then(() => local.flush())]);
   }
 
   /** Brings units into the cache. */
   async fetchUnits(units: readonly number[]): Promise<void> {
-    const waits: Promise<void>[] = [];
+    const waits = new Set<Promise<void>>();
     const wanted: number[] = [];
     for (const unit of units) {
       const running = this.#fetching.get(unit);
-      if (running !== undefined) waits.push(running);
+      if (running !== undefined) waits.add(running);
       else if (this.#cache.missingBlocks(unit) !== 0) wanted.push(unit);
     }
-    if (wanted.length > 0) {
-      const fetch = this.#fetchNow(wanted).finally(() => {
-        for (const unit of wanted) this.#fetching.delete(unit);
+    for (let from = 0; from < wanted.length; from += fetchUnitsMax) {
+      const group = wanted.slice(from, from + fetchUnitsMax);
+      const fetch = this.#fetchNow(group).finally(() => {
+        for (const unit of group) this.#fetching.delete(unit);
       });
-      for (const unit of wanted) this.#fetching.set(unit, fetch);
-      waits.push(fetch);
+      for (const unit of group) this.#fetching.set(unit, fetch);
+      waits.add(fetch);
     }
     await Promise.all(waits);
   }
 
   async #fetchNow(units: readonly number[]): Promise<void> {
-    const { map, reader } = this.#options;
-    const layouts = units.map((unit) => map.lookup(map.liveFileId, unit));
+    const { reader } = this.#options;
+    const places = this.#places;
+    const layouts = await places.locate(units);
     const isCurrent = (index: number): boolean =>
-      isSameLayout(layouts[index] ?? null, map.lookup(map.liveFileId, units[index] ?? 0));
+      places.isCurrent(units[index] ?? 0, layouts[index] ?? null);
     let contents: Map<UnitLayout, Uint8Array>;
     try {
       contents = await reader.readUnits(layouts.filter((layout) => layout !== null));
@@ -115,7 +171,11 @@ export class LiveFile implements BlockFile {
       // The guest may have overwritten the unit, a cut may have stored that, and eviction may have
       // dropped it again while the old content was on its way: it must not be taken for the new
       // one. The reader asks again.
-      if (layout === null || !isCurrent(index)) continue;
+      if (!isCurrent(index)) continue;
+      if (layout === null) {
+        this.#options.local.learnUnmapped(unit);
+        continue;
+      }
       const content = contents.get(layout);
       assert(content !== undefined, "every unit was read");
       this.#makingRoom(() => this.#cache.fill(unit, content));
@@ -125,16 +185,11 @@ export class LiveFile implements BlockFile {
   async #fetchFor(offsetBytes: number, lengthBytes: number): Promise<void> {
     const first = Math.floor(offsetBytes / unitSizeBytes);
     const end = Math.ceil((offsetBytes + lengthBytes) / unitSizeBytes);
-    const isInOrder = first === this.#nextUnit || first === this.#nextUnit - 1;
-    this.#nextUnit = end;
     // Before, not after: what is fetched for a read must still be here when it is read.
     this.#options.eviction.run();
-    await this.fetchUnits(range(first, end));
-    if (!isInOrder) return;
-    const aheadEnd = Math.min(end + readAheadUnits, this.#cache.state.unitCount);
-    // A unit that cannot be read ahead is an error only for whoever asks for it.
-    this.fetchUnits(range(end, aheadEnd)).catch(() => undefined);
-    this.#nextUnit = aheadEnd;
+    const fetched = this.fetchUnits(range(first, end));
+    this.#ahead.onRead(first, end);
+    await fetched;
   }
 
   /** When the local disk is full, clean units make place once. */
