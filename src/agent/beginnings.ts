@@ -22,11 +22,13 @@ export function beginAgent(
   const opening = openVolume({
     bucket: startup.bucket,
     prefix: `sprites/${startup.spriteId}`,
+    server: startup.serverId,
     cacheDirectory: startup.cacheDirectory,
     cacheSizeBytesMax: startup.cacheSizeBytesMax,
     sizeBytes: startup.diskSizeBytes,
     readOnly: false,
     syncIntervalMs,
+    durability: startup.durability,
   });
   // Whoever boots the agent awaits it, if it gets that far.
   opening.catch(() => undefined);

@@ -11,3 +11,7 @@ export class FencedError extends SpriteError {
     });
   }
 }
+
+export function isFenced(error: unknown): boolean {
+  return error instanceof SpriteError && error.details["isFenced"] === true;
+}

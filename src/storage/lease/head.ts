@@ -5,7 +5,7 @@
 import { SpriteError } from "../../contract/errors.ts";
 import { decodeLegacyHead, isLegacyHead, type LegacyHead, type LegacyMap } from "./legacy-head.ts";
 
-export const headFormatVersion = 2;
+const headFormatVersion = 2;
 
 /** Who may write the volume now. */
 export interface Holder {
@@ -17,12 +17,13 @@ export interface Holder {
   sinceMs: number;
 }
 
-/** One file of the chain, as `[level, min TXID, max TXID, bytes]`. */
+/** One file of the chain, with when its newest transaction was made, ms since the epoch. */
 export type HeadFile = readonly [
   level: number,
   minTxid: number,
   maxTxid: number,
   sizeBytes: number,
+  createdAtMs: number,
 ];
 
 /** Checked by hand: a schema library would cost every sprite some megabytes for these few fields. */
@@ -36,7 +37,7 @@ export interface Head {
   writer: string;
   /** The newest TXID when this was written; later ones may exist while somebody holds the volume. */
   txid: number;
-  /** Enough files to restore `txid`, in the order in which they apply. */
+  /** The files of the chain up to `txid`; none when there are too many to name, or none yet. */
   files: readonly HeadFile[];
   /** Size of the disk. */
   sizeBytes: number;
@@ -116,9 +117,10 @@ function isLegacyMap(value: unknown): boolean {
 }
 
 function isHeadFile(value: unknown): boolean {
-  if (!Array.isArray(value) || value.length !== 4) return false;
-  const [level, min, max, sizeBytes] = value as unknown[];
-  return isCount(level, 0) && isCount(min, 1) && isCount(max, Number(min)) && isCount(sizeBytes, 1);
+  if (!Array.isArray(value) || value.length !== 5) return false;
+  const [level, min, max, sizeBytes, createdAtMs] = value as unknown[];
+  const isRange = isCount(min, 1) && isCount(max, Number(min));
+  return isCount(level, 0) && isRange && isCount(sizeBytes, 1) && isCount(createdAtMs, 0);
 }
 
 function isWriter(value: unknown): boolean {

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
+import { SpriteError } from "../../contract/errors.ts";
 import { DirectoryObjectStore } from "../object-store/directory-object-store.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
 import { decodeHead, encodeHead, headKey, type Head } from "./head.ts";
@@ -12,7 +13,7 @@ import { JumpingClock } from "./testing/jumping-clock.ts";
 import { VolumeLease, type AcquireOptions } from "./volume-lease.ts";
 
 const prefix = "sprites/leased";
-const change = { txid: 7, files: [[9, 1, 7, 4_000]], legacyMap: null } as const;
+const change = { txid: 7, files: [[9, 1, 7, 4_000, 1_700]], legacyMap: null } as const;
 let directory = "";
 let store: ObjectStore;
 let clock: JumpingClock;
@@ -33,6 +34,7 @@ function acquire(options: Partial<AcquireOptions> = {}): Promise<VolumeLease> {
     clock,
     saved: null,
     newSizeBytes: 65_536,
+    missingError: null,
     ...options,
   });
 }
@@ -41,8 +43,8 @@ async function headNow(): Promise<Head> {
   const bytes = await store.get(headKey(prefix));
   assert.ok(bytes);
   const head = decodeHead(bytes);
-  assert.equal(head.formatVersion, 2);
-  return head as Head;
+  assert.ok(head.formatVersion === 2);
+  return head;
 }
 
 /** A server that renews as time passes on the test's clock. */
@@ -81,6 +83,13 @@ test("a volume is taken, released, and taken again with one request by who remem
   assert.equal(after.get - before.get, 0);
   const { generation, txid, files } = again.head.value;
   assert.deepEqual({ generation, txid, files }, { generation: 2, txid: 7, files: change.files });
+});
+
+test("a volume that was there before is not made anew in a bucket without it", async () => {
+  await assert.rejects(acquire({ missingError: new SpriteError("gone", "lost") }), {
+    code: "gone",
+  });
+  assert.equal(await store.get(headKey(prefix)), null);
 });
 
 test("a live server keeps its volumes, and who asks hears which it is", async () => {
@@ -144,7 +153,11 @@ test("a head that cannot be understood is an error, and stays", async () => {
 test("a head of format 1 is taken with its map named", async () => {
   const legacy = {
     ...{ formatVersion: 1, cut: 3, nonce: "f".repeat(32), mapSizeBytes: 10, sizeBytes: 65_536 },
-    ...{ map: `meta/${"0".repeat(16)}-${"f".repeat(32)}`, mapSha256: "a".repeat(64) },
+    ...{
+      map: `meta/${"0".repeat(16)}-${"f".repeat(32)}`,
+      mapSha256: "a".repeat(64),
+      writtenAtMs: 1,
+    },
   };
   await store.put(headKey(prefix), Buffer.from(JSON.stringify(legacy)));
   const lease = await acquire();

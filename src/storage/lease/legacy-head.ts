@@ -18,6 +18,7 @@ export interface LegacyHead {
   map: LegacyMap;
   /** Size of the disk. */
   sizeBytes: number;
+  writtenAtMs: number;
 }
 
 export function isLegacyHead(value: unknown): value is Record<string, unknown> {
@@ -35,10 +36,11 @@ export function decodeLegacyHead(fields: Record<string, unknown>): LegacyHead {
     if (typeof value === "string" && pattern.test(value)) return value;
     throw new SpriteError("storage_failure", `the volume's head.json is damaged: ${name}`);
   };
-  const { sizeBytes } = fields;
-  if (typeof sizeBytes !== "number" || !Number.isSafeInteger(sizeBytes) || sizeBytes < 1) {
-    throw new SpriteError("storage_failure", "the volume's head.json is damaged: sizeBytes");
-  }
+  const count = (name: string): number => {
+    const value = fields[name];
+    if (typeof value === "number" && Number.isSafeInteger(value) && value >= 1) return value;
+    throw new SpriteError("storage_failure", `the volume's head.json is damaged: ${name}`);
+  };
   return {
     formatVersion: 1,
     nonce: text("nonce", /^[0-9a-f]{32}$/),
@@ -46,6 +48,7 @@ export function decodeLegacyHead(fields: Record<string, unknown>): LegacyHead {
       key: text("map", /^meta\/[0-9a-f]{16}-[0-9a-f]{32}$/),
       sha256: text("mapSha256", /^[0-9a-f]{64}$/),
     },
-    sizeBytes,
+    sizeBytes: count("sizeBytes"),
+    writtenAtMs: count("writtenAtMs"),
   };
 }

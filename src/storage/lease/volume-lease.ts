@@ -25,6 +25,8 @@ export interface AcquireOptions {
   saved: TaggedHead | null;
   /** Size of the disk of a volume that does not exist yet. */
   newSizeBytes: number;
+  /** Thrown when the volume does not exist; null: it is made. */
+  missingError: SpriteError | null;
   signal?: AbortSignal | undefined;
 }
 
@@ -66,6 +68,7 @@ export class VolumeLease {
   static async #try(options: AcquireOptions): Promise<VolumeLease | null> {
     const { store, prefix, signal } = options;
     const found = await store.getWithEtag(headKey(prefix), { signal });
+    if (found === null && options.missingError !== null) throw options.missingError;
     const previous = found === null ? null : decodeHead(found.bytes);
     if (previous?.formatVersion === 2) await refuseIfHeld(options, previous);
     const next = acquiredFrom(options, previous);

@@ -3,45 +3,41 @@
  * clock and the random source come in from outside, so that a simulation drives the very code that
  * ships.
  */
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { must } from "../../base/assert.ts";
-import { withDeadline } from "../../base/wait.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import type { BlockMap } from "../block-map/block-map.ts";
 import type { NewCheckpoint } from "../block-map/checkpoints.ts";
 import { blockSizeBytes } from "../block-map/geometry.ts";
-import { allocatedBytes, Eviction, invalidateUnits } from "../chunk-cache/eviction.ts";
-import { LocalCache } from "../chunk-cache/local-cache.ts";
+import { allocatedBytes, type Eviction, invalidateUnits } from "../chunk-cache/eviction.ts";
+import type { LocalCache } from "../chunk-cache/local-cache.ts";
 import { loadPunchHole, type PunchHole } from "../chunk-cache/punch-hole.ts";
 import { recordType } from "../chunk-cache/residency-log.ts";
 import { control } from "../chunk-cache/shared-state.ts";
+import { systemClock, type LeaseClock } from "../lease/clock.ts";
+import { isFenced } from "../lease/fenced-error.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
+import type { BucketSide } from "./bucket-side.ts";
 import { CheckpointFile } from "./checkpoint-file.ts";
-import { Cutter } from "./cutter.ts";
-import {
-  cleanTriesMax,
-  closeTimeoutMs,
-  garbageGraceMs,
-  restoreStoreTimeoutMs,
-  retryMsMin,
-} from "./limits.ts";
-import { LiveFile } from "./live-file.ts";
-import { newNonce, openMap, ownAttribute, ownAttributePrefix, stagingName } from "./open-map.ts";
-import { Publisher } from "./publisher.ts";
-import { SegmentReader } from "./segment-reader.ts";
-import { Staging } from "./staging.ts";
+import type { BegunCut, Cutter } from "./cutter.ts";
+import { durabilityOf, durabilityAttribute } from "./durability.ts";
+import { openParts, type EngineParts } from "./engine-parts.ts";
+import { cleanTriesMax, closeTimeoutMs, restoreStoreTimeoutMs, retryMsMin } from "./limits.ts";
+import type { LiveFile } from "./live-file.ts";
+import { ownAttributePrefix } from "./open-state.ts";
+import { setAsideAll } from "./orphan.ts";
+import type { SegmentReader } from "./segment-reader.ts";
+import type { Staging } from "./staging.ts";
 import { StoreLoop } from "./store-loop.ts";
-import type { CheckpointRecord, VolumeOptions, VolumeStatistics } from "./volume.ts";
+import type { CheckpointRecord, Durability, VolumeOptions, VolumeStatistics } from "./volume.ts";
 
 export interface EngineOptions extends Omit<VolumeOptions, "bucket"> {
   store: ObjectStore;
   onProblem: (problem: Error | null) => void;
-  nowMs?: () => number;
+  clock?: LeaseClock;
   random?: () => number;
   bootId?: string;
-  graceMs?: number;
+  retentionMs?: number;
   closeTimeoutMs?: number;
   retryMsMin?: number;
 }
@@ -57,91 +53,56 @@ export class VolumeEngine {
   readonly #map: BlockMap;
   readonly #staging: Staging;
   readonly #reader: SegmentReader;
-  readonly #publisher: Publisher;
+  /** Null when the volume is read-only. */
+  readonly #bucket: BucketSide | null;
   readonly #cutter: Cutter;
   readonly #eviction: Eviction;
   readonly #loop: StoreLoop;
   readonly #punchHole: PunchHole;
   readonly #shown = new Map<string, CheckpointFile>();
-  readonly #nowMs: () => number;
+  readonly #clock: LeaseClock;
   /** Held from a cut's begin to its commit, and by a restore. */
   #cutting: Promise<unknown> = Promise.resolve();
   #runningCut: number | null = null;
   /** The map was changed between cuts: the next cut is made even if no block is dirty. */
   #isMapChanged = false;
-  #sweepNeeded: boolean;
+  #durability: Durability;
 
-  private constructor(
-    options: EngineOptions,
-    opened: Awaited<ReturnType<typeof openMap>>,
-    punchHole: PunchHole,
-  ) {
-    const { store, prefix, cacheDirectory, readOnly } = options;
+  private constructor(options: EngineOptions, parts: EngineParts) {
     this.#options = options;
-    this.#nowMs = options.nowMs ?? Date.now;
-    this.#map = opened.map;
-    this.#punchHole = punchHole;
-    this.#sweepNeeded = !opened.wasClean && !readOnly;
-    this.#isMapChanged = opened.head !== null && !opened.wasClean && !readOnly;
-    this.#staging = new Staging(join(cacheDirectory, stagingName));
-    this.#staging.recover(this.#map);
-    this.local = LocalCache.open({
-      directory: cacheDirectory,
-      sizeBytes: this.#map.sizeBytes,
-      volumeId: must(this.#map.getAttribute(ownAttribute.cacheId), "a local map has a cache id"),
-      bootId: options.bootId ?? readFileSync("/proc/sys/kernel/random/boot_id", "latin1").trim(),
-      readOnly,
-      lastCut: this.#map.lastCut,
-      forEachMapped: (visit) => this.#map.forEachLiveUnit(visit),
-      punchHole,
-      nowMs: this.#nowMs,
-    });
-    const parts = { store, prefix, map: this.#map, staging: this.#staging };
-    this.#reader = new SegmentReader(parts);
-    const { cache } = this.local;
-    this.#eviction = new Eviction(cache, { punchHole, sizeBytesMax: options.cacheSizeBytesMax });
-    const shared = { map: this.#map, local: this.local, reader: this.#reader };
-    this.live = new LiveFile({
-      ...shared,
-      eviction: this.#eviction,
-      punchHole,
-      readOnly,
-    });
-    this.#cutter = new Cutter({
-      ...shared,
-      staging: this.#staging,
-      eviction: this.#eviction,
-      putSegment: (id, bytes) => store.put(`${prefix}/${this.#map.segmentKey(id)}`, bytes),
-    });
-    this.#publisher = new Publisher({
-      ...parts,
-      head: opened.head,
-      writer: `${newNonce().slice(0, 16)}`,
-      graceMs: options.graceMs ?? garbageGraceMs,
-      nowMs: this.#nowMs,
-    });
-    const distrust = opened.distrust ?? this.local.distrust;
-    this.#loop = this.#makeLoop(distrust !== null);
-    if (distrust !== null) {
-      options.onProblem(
-        new SpriteError("storage_failure", `local state was set aside: ${distrust}`),
-      );
+    this.#clock = options.clock ?? systemClock;
+    this.#map = parts.map;
+    this.#punchHole = parts.punchHole;
+    this.#staging = parts.staging;
+    this.local = parts.local;
+    this.#reader = parts.reader;
+    this.#eviction = parts.eviction;
+    this.live = parts.live;
+    this.#cutter = parts.cutter;
+    this.#bucket = parts.bucket;
+    this.#isMapChanged = parts.isAhead;
+    this.#durability = durabilityOf(this.#map);
+    this.#loop = this.#makeLoop(parts.distrust !== null);
+    if (parts.distrust !== null) {
+      const message = `local state was set aside: ${parts.distrust}`;
+      options.onProblem(new SpriteError("storage_failure", message));
     }
   }
 
-  /** @throws SpriteError storage_failure, not_found, invalid_request, disk_full */
+  /**
+   * @throws SpriteError storage_failure, not_found, invalid_request, disk_full, conflict (another server has it:
+   * `holder` in the details)
+   */
   static async open(options: EngineOptions): Promise<VolumeEngine> {
-    const opened = await openMap({ ...options, nowMs: options.nowMs ?? Date.now });
-    try {
-      const engine = new VolumeEngine(options, opened, loadPunchHole());
-      // A new volume exists once its head does, so that a bucket without one is never taken for a new volume.
-      if (opened.head === null) await engine.#publisher.publish(new AbortController().signal);
-      engine.#loop.start();
-      return engine;
-    } catch (error) {
-      opened.map.close();
-      throw error;
-    }
+    const parts = await openParts(options, {
+      clock: options.clock ?? systemClock,
+      punchHole: loadPunchHole(),
+      flush: () => engine.flush(),
+    });
+    const engine = new VolumeEngine(options, parts);
+    if (options.durability !== undefined) engine.#setDurability(options.durability);
+    engine.#loop.start();
+    return engine;
   }
 
   get formatted(): boolean {
@@ -159,6 +120,33 @@ export class VolumeEngine {
     await this.#loop.sync();
   }
 
+  get durability(): Durability {
+    return this.#durability;
+  }
+
+  /** From the next flush on; settles when the bucket knows it too. */
+  async setDurability(durability: Durability): Promise<void> {
+    this.#refuseReadOnly();
+    this.#setDurability(durability);
+    await this.sync();
+  }
+
+  #setDurability(durability: Durability): void {
+    if (this.#options.readOnly || durability === this.#durability) return;
+    this.#durability = durability;
+    this.#map.setAttribute(durabilityAttribute, durability);
+    this.#isMapChanged = true;
+  }
+
+  /**
+   * What the guest was told is written lasts: on this machine's disk, or in the bucket, as the volume's durability
+   * says. Flushes that come together share a cut and its PUTs.
+   */
+  async flush(): Promise<void> {
+    await this.local.flush();
+    if (this.#durability === "durable") await this.sync();
+  }
+
   async beginCheckpoint(options: {
     comment: string;
     isAuto: boolean;
@@ -166,8 +154,8 @@ export class VolumeEngine {
   }): Promise<BegunCheckpoint> {
     this.#refuseReadOnly();
     const release = await this.#acquireCut();
-    const createTimeMs = this.#nowMs();
-    let begun: ReturnType<Cutter["begin"]>;
+    const createTimeMs = this.#clock.nowMs();
+    let begun: BegunCut;
     try {
       begun = this.#cutter.begin();
     } catch (error) {
@@ -301,8 +289,11 @@ export class VolumeEngine {
       bucketBytes,
       lastCut: this.#map.lastCut,
       sourceId: this.#map.sourceId,
-      syncedCut: Math.max(0, this.#publisher.syncedCut),
-      syncedAtMs: this.#publisher.syncedAtMs,
+      syncedCut: Math.max(0, this.#syncedCut),
+      syncedAtMs: this.#bucket?.publisher.syncedAtMs ?? null,
+      txid: this.#bucket?.publisher.txid ?? 0,
+      generation: this.#bucket?.generation ?? 0,
+      durability: this.#durability,
     };
   }
 
@@ -319,36 +310,64 @@ export class VolumeEngine {
     this.#isMapChanged = true;
   }
 
+  get #syncedCut(): number {
+    return this.#bucket?.publisher.syncedCut ?? this.#map.lastCut;
+  }
+
   /**
-   * Stores what is dirty and closes.
+   * Stores what is dirty and closes. After another writer has taken over, what is not stored is set aside.
    * @throws SpriteError storage_failure: not all is in the bucket, but all is local
    */
   async close(options: { discard: boolean }): Promise<void> {
-    let failure: unknown = null;
-    if (!options.discard && !this.#options.readOnly) {
-      const timeoutMs = this.#options.closeTimeoutMs ?? closeTimeoutMs;
-      const onTimeout = (): Error =>
-        new SpriteError("deadline_exceeded", `the bucket took more than ${timeoutMs} ms`);
-      await withDeadline(this.#loop.sync(), { timeoutMs, onTimeout }).catch(
-        (error: unknown) => (failure = error),
-      );
-    }
+    const deadline = new AbortController();
+    const timeoutMs = this.#options.closeTimeoutMs ?? closeTimeoutMs;
+    const timer = setTimeout(() => deadline.abort(lateError(timeoutMs)), timeoutMs);
+    const isStoring = !options.discard && this.#bucket !== null;
+    const failures: unknown[] = [];
+    if (isStoring) await this.#syncWithin(deadline.signal).catch((error) => failures.push(error));
     await this.#loop.stop();
     const release = await this.#acquireCut();
-    if (options.discard && !this.#options.readOnly) {
-      this.local.abandon();
-    } else {
-      await this.local.close();
-      if (failure === null) this.#map.setAttribute(ownAttribute.isClean, "1");
-    }
+    if (options.discard && this.#bucket !== null) this.local.abandon();
+    else await this.local.close();
     await this.#staging.close();
-    this.#map.close();
+    const isStored = isStoring && failures.length === 0;
+    await this.#closeMap({ isStored, signal: deadline.signal }).catch((error) =>
+      failures.push(error),
+    );
+    clearTimeout(timer);
     release();
-    if (failure !== null) {
-      throw new SpriteError("storage_failure", "close the volume: not everything is stored yet", {
-        cause: failure,
-      });
+    if (failures.length > 0) throw await this.#unstoredError(failures[0]);
+  }
+
+  async #syncWithin(signal: AbortSignal): Promise<void> {
+    const late = Promise.withResolvers<never>();
+    const onAbort = (): void => late.reject(signal.reason);
+    signal.addEventListener("abort", onAbort);
+    await Promise.race([this.#loop.sync(), late.promise]);
+    signal.removeEventListener("abort", onAbort);
+  }
+
+  async #closeMap(options: { isStored: boolean; signal: AbortSignal }): Promise<void> {
+    if (this.#bucket === null) this.#map.close();
+    else await this.#bucket.close(options);
+  }
+
+  async #unstoredError(cause: unknown): Promise<SpriteError> {
+    if (!isFenced(cause)) {
+      const message = "close the volume: not everything is stored yet";
+      return new SpriteError("storage_failure", message, { cause });
     }
+    const { prefix, cacheDirectory } = this.#options;
+    const state = this.#bucket?.localState ?? null;
+    const reason = "another writer has taken over, and this was not stored before";
+    const orphan = await setAsideAll(
+      { prefix, cacheDirectory, clock: this.#clock },
+      { reason, state },
+    );
+    return new SpriteError("storage_failure", `${reason}: see ${orphan}`, {
+      details: { isFenced: true, orphan },
+      cause,
+    });
   }
 
   /** Stops at once and lets everything lie, as a kill would: for tests. */
@@ -357,7 +376,7 @@ export class VolumeEngine {
     await this.#acquireCut();
     this.local.abandon();
     await this.#staging.close();
-    this.#map.close();
+    await this.#closeMap({ isStored: false, signal: AbortSignal.abort() });
   }
 
   #makeLoop(isTroubled: boolean): StoreLoop {
@@ -366,18 +385,18 @@ export class VolumeEngine {
       intervalMs: Math.max(1, readOnly ? 1_000 : this.#options.syncIntervalMs),
       hasChanges: () => !readOnly && (this.#isMapChanged || this.#isDirty()),
       lastCut: () => this.#map.lastCut,
-      syncedCut: () => (readOnly ? this.#map.lastCut : this.#publisher.syncedCut),
+      syncedCut: () => this.#syncedCut,
       runningCut: () => this.#runningCut,
       cutIdle: async () => (await this.#acquireCut())(),
       makeCut: () => this.#makeCut(),
-      publish: (signal) => this.#publisher.publish(signal),
+      publish: async (signal) => await this.#bucket?.publisher.publish(signal),
       evict: () => {
         this.#eviction.run();
         this.local.scrub.run();
       },
       tidy: (signal) => this.#tidy(signal),
       onProblem: this.#options.onProblem,
-      nowMs: this.#nowMs,
+      nowMs: this.#clock.nowMs,
       random: this.#options.random ?? Math.random,
       retryMsMin: this.#options.retryMsMin ?? retryMsMin,
       isTroubled,
@@ -406,16 +425,13 @@ export class VolumeEngine {
   }
 
   async #tidy(signal: AbortSignal): Promise<void> {
-    if (this.#options.readOnly) {
+    if (this.#bucket === null) {
       // What was fetched stays believable after a reboot only once it is synced.
       await this.local.flush();
       return;
     }
-    if (this.#sweepNeeded) {
-      await this.#publisher.sweep(signal);
-      this.#sweepNeeded = false;
-    }
-    await this.#publisher.collectGarbage(signal);
+    const { isMapChanged } = await this.#bucket.tidy(signal);
+    this.#isMapChanged ||= isMapChanged;
   }
 
   #isDirty(): boolean {
@@ -433,4 +449,8 @@ export class VolumeEngine {
   #refuseReadOnly(): void {
     if (this.#options.readOnly) throw new SpriteError("conflict", "the volume is read-only");
   }
+}
+
+function lateError(timeoutMs: number): SpriteError {
+  return new SpriteError("deadline_exceeded", `the bucket took more than ${timeoutMs} ms`);
 }

@@ -7,7 +7,7 @@ import { blockSizeBytes, unitSizeBytes } from "../block-map/geometry.ts";
 import { readUpTo } from "../local-files.ts";
 import { openObjectStore } from "../object-store/open-object-store.ts";
 import { VolumeEngine } from "./engine.ts";
-import { decodeHead, headKey } from "./head.ts";
+import { decodeHead, headKey } from "../lease/head.ts";
 import { importPieceBytes } from "./limits.ts";
 
 /** Set when all of an image is in its volume; until then an import is begun anew. */

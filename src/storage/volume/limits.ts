@@ -1,14 +1,14 @@
 /** The times and sizes of a volume. */
 
 /**
- * A segment that nothing names any more stays in the bucket for this long: a reader may be about to
- * fetch it.
+ * How far back a volume's metadata can be restored, and so how long a segment stays in the bucket that nothing
+ * names any more: each of those states has its segments. Forks begin from such a state.
  */
-export const garbageGraceMs = 60_000;
+export const retentionMsDefault = 15 * 60_000;
+/** How long the state before a restore is kept. */
+export const preRestoreAgeMsMax = 24 * 60 * 60_000;
 /** How often the bucket is cleaned. */
 export const garbageIntervalMs = 10_000;
-/** Copies of the map that the bucket keeps: the newest and those before it. */
-export const mapCopiesMax = 3;
 export const uploadsAtOnceMax = 4;
 /** A reader at random with 32 requests under way gets them all at once; those who read ahead keep to fewer. */
 export const fetchesAtOnceMax = 32;
@@ -53,3 +53,12 @@ export const openStagedFilesMax = 512;
 
 /** How often a restore makes a cut before it: the caller has detached the disk, so one is enough unless it is taken back. */
 export const cleanTriesMax = 3;
+
+/** Ids under which local state was stored: one for every opening that did not end. */
+export const writersMax = 16;
+/** How often a map is fetched again because its former holder has written meanwhile. */
+export const fenceTriesMax = 5;
+/** Files of the chain that a head names; of a longer chain it names none. */
+export const headFilesMax = 400;
+/** Cuts of which the time is remembered at which they reached the bucket. */
+export const syncTimesMax = 2_000;

@@ -8,6 +8,7 @@ import { LaneClient } from "./lane-client.ts";
 import type { OpenedVolume } from "./rpc.ts";
 import type {
   CheckpointRecord,
+  Durability,
   PendingCheckpoint,
   Volume,
   VolumeOptions,
@@ -92,6 +93,10 @@ class ThreadedVolume implements Volume {
 
   sync(): Promise<void> {
     return this.#slowLane.call("sync", []);
+  }
+
+  setDurability(durability: Durability): Promise<void> {
+    return this.#slowLane.call("setDurability", [durability]);
   }
 
   async beginCheckpoint(options: {

@@ -1,22 +1,21 @@
 /**
- * Brings committed cuts to the bucket: segments first, then the map's copy, then `head.json` by
- * compare-and-swap. At every instant the bucket's head names only what is there. Deletes what no
- * head will name again.
+ * Brings committed cuts to the bucket: segments first, then what changed in the map as the next transaction
+ * of the chain, which only one writer can create. At every instant the chain names only what is there.
  */
-import { createHash } from "node:crypto";
-import { SpriteError } from "../../contract/errors.ts";
 import type { BlockMap } from "../block-map/block-map.ts";
+import { isFenced } from "../lease/fenced-error.ts";
+import type { HeadFile } from "../lease/head.ts";
+import type { VolumeLease } from "../lease/volume-lease.ts";
+import type {
+  Capture,
+  CapturedChange,
+  Chain,
+  MaintenancePolicy,
+  Position,
+} from "../litestream/database-replica.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
-import {
-  decodeHead,
-  encodeHead,
-  headFormatVersion,
-  headKey,
-  mapCopyKey,
-  type Head,
-} from "./head.ts";
-import { mapCopiesMax, uploadsAtOnceMax } from "./limits.ts";
-import { newNonce, ownAttribute } from "./open-map.ts";
+import { uploadsAtOnceMax } from "./limits.ts";
+import { hintOf } from "./map-chain.ts";
 import type { Staging } from "./staging.ts";
 
 export interface PublisherOptions {
@@ -24,43 +23,48 @@ export interface PublisherOptions {
   prefix: string;
   map: BlockMap;
   staging: Staging;
-  head: { value: Head; etag: string } | null;
-  writer: string;
-  graceMs: number;
+  lease: VolumeLease;
+  chain: Chain;
+  capture: Capture;
+  policy: MaintenancePolicy;
+  scratchDirectory: string;
+  /** The newest cut that was in the bucket when the volume was opened; -1 for a new volume. */
+  syncedCut: number;
+  syncedAtMs: number | null;
+  /** Node ids of earlier processes on this local state: all that they have made is in it. */
+  isOurs: (txid: number) => Promise<boolean>;
+  /** Reads the chain again, after a transaction of such a process. */
+  reopenChain: () => Promise<Chain>;
+  /** Called when everything up to the cut is in the bucket. */
+  onSynced: (cut: number) => Promise<void>;
   nowMs: () => number;
-}
-
-/**
- * Another writer has changed the head: nothing of ours may go there any more. `isFenced` in its details
- * tells it from other failures, also on another thread.
- */
-export class FencedError extends SpriteError {
-  constructor() {
-    super("storage_failure", "another writer has taken over this volume in the bucket", {
-      details: { isFenced: true },
-    });
-  }
 }
 
 export class Publisher {
   readonly #options: PublisherOptions;
-  #head: { value: Head; etag: string } | null;
-  /** Keys of the copies in the bucket, oldest first, as far as this process made them or found them. */
-  #copies: string[] = [];
+  #chain: Chain;
+  #syncedCut: number;
+  #syncedAtMs: number | null;
 
   constructor(options: PublisherOptions) {
     this.#options = options;
-    this.#head = options.head;
-    if (options.head !== null) this.#copies.push(options.head.value.map);
+    this.#chain = options.chain;
+    this.#syncedCut = options.syncedCut;
+    this.#syncedAtMs = options.syncedAtMs;
   }
 
-  /** The newest cut in the bucket; -1 before the first head. */
+  /** The newest cut in the bucket; -1 before the first. */
   get syncedCut(): number {
-    return this.#head?.value.cut ?? -1;
+    return this.#syncedCut;
   }
 
   get syncedAtMs(): number | null {
-    return this.#head?.value.writtenAtMs ?? null;
+    return this.#syncedAtMs;
+  }
+
+  /** The newest transaction in the bucket, as far as we know; 0 before the first. */
+  get txid(): number {
+    return this.#chain.position?.txid ?? 0;
   }
 
   /**
@@ -68,33 +72,31 @@ export class Publisher {
    * @throws SpriteError storage_failure, FencedError
    */
   async publish(signal: AbortSignal): Promise<void> {
-    const { store, prefix, map, staging, nowMs } = this.#options;
-    const nonce = newNonce();
-    map.setAttribute(ownAttribute.pendingNonce, nonce);
+    const { map, staging, capture } = this.#options;
+    // One instant: the change names the segments that wait now; later cuts may go on meanwhile.
     const cut = map.lastCut;
-    // The copy names the segments that wait now; later cuts may go on while they are uploaded.
     const waiting = staging.waiting();
-    const copying = map.serialize();
-    copying.catch(() => undefined);
+    const change = capture.capture();
     await this.#upload(waiting, signal);
-    const copy = await copying;
-    const key = mapCopyKey(cut, nonce);
-    await store.put(`${prefix}/${key}`, copy, { signal });
-    this.#copies.push(key);
-    const head: Head = {
-      formatVersion: headFormatVersion,
-      cut,
-      nonce,
-      map: key,
-      mapSha256: createHash("sha256").update(copy).digest("hex"),
-      mapSizeBytes: copy.length,
-      sizeBytes: map.sizeBytes,
-      writer: this.#options.writer,
-      writtenAtMs: nowMs(),
-    };
-    this.#head = { value: head, etag: await this.#swapHead(head, signal) };
-    map.setAttribute(ownAttribute.lastNonce, nonce);
-    await this.#deleteOldCopies(signal);
+    if (change !== null) {
+      const { txid } = await this.#ship(change, signal);
+      capture.advance(change, txid);
+    }
+    this.#syncedCut = cut;
+    this.#syncedAtMs = this.#options.nowMs();
+    capture.truncateIfLong();
+    await this.#options.onSynced(cut);
+  }
+
+  /** A store may complete a request of a process that has died since: that transaction is no other's. */
+  async #ship(change: CapturedChange, signal: AbortSignal): Promise<Position> {
+    try {
+      return await this.#chain.ship(change, signal);
+    } catch (error) {
+      if (!isFenced(error) || !(await this.#options.isOurs(this.txid + 1))) throw error;
+      this.#chain = await this.#options.reopenChain();
+      return await this.#chain.ship(change, signal);
+    }
   }
 
   async #upload(segments: readonly number[], signal: AbortSignal): Promise<void> {
@@ -111,73 +113,28 @@ export class Publisher {
     await Promise.all(Array.from({ length: uploadsAtOnceMax }, work));
   }
 
-  async #swapHead(head: Head, signal: AbortSignal): Promise<string> {
-    const { store, prefix } = this.#options;
-    const expected = { etag: this.#head?.etag ?? null };
-    const swapped = await store.swap(headKey(prefix), encodeHead(head), expected, { signal });
-    if (swapped !== null) return swapped.etag;
-    // Refused. An earlier attempt whose answer was lost may have been ours: then that one counts.
-    const found = await store.getWithEtag(headKey(prefix), { signal });
-    if (found === null) throw new FencedError();
-    const value = decodeHead(found.bytes);
-    if (value.nonce === head.nonce) return found.etag;
-    if (value.writer !== this.#options.writer) throw new FencedError();
-    const again = await store.swap(
-      headKey(prefix),
-      encodeHead(head),
-      { etag: found.etag },
-      { signal },
-    );
-    if (again === null) throw new FencedError();
-    return again.etag;
-  }
-
-  async #deleteOldCopies(signal: AbortSignal): Promise<void> {
-    const old = this.#copies.slice(0, -mapCopiesMax);
-    if (old.length === 0) return;
-    await this.#options.store.deleteMany(
-      old.map((key) => `${this.#options.prefix}/${key}`),
-      {
-        signal,
-      },
-    );
-    this.#copies = this.#copies.slice(-mapCopiesMax);
-  }
-
-  /** Deletes segments that the bucket's newest metadata does not name, for longer than the grace. */
-  async collectGarbage(signal: AbortSignal): Promise<number> {
-    const { store, prefix, map, graceMs } = this.#options;
-    if (map.statistics().garbageBytes === 0) return 0;
-    const garbage = map.takeGarbage({ olderThanMs: graceMs, syncedCut: this.syncedCut });
-    if (garbage.length === 0) return 0;
-    await store.deleteMany(
-      garbage.map(({ key }) => `${prefix}/${key}`),
-      { signal },
-    );
-    map.markDeleted(garbage.map(({ id }) => id));
-    return garbage.length;
-  }
-
   /**
-   * Deletes what a crash left in the bucket: old copies of the map, and segments that the map does
-   * not know.
+   * Merges and deletes files of the chain, and makes a snapshot when it is due, after which the head names it.
+   * @throws SpriteError storage_failure, FencedError
    */
-  async sweep(signal: AbortSignal): Promise<void> {
-    const { store, prefix, map, graceMs, nowMs } = this.#options;
-    const known = new Set<string>();
-    const orphans: string[] = [];
-    const oldest = nowMs() - graceMs;
-    // Listed before the map is read: a segment that is uploaded meanwhile is in the map by then.
-    const listed: string[] = [];
-    for await (const object of store.list(`${prefix}/data/`, { signal })) {
-      if (object.modifiedAtMs < oldest) listed.push(object.key);
-    }
-    for (const { key } of map.segments()) known.add(`${prefix}/${key}`);
-    for (const key of listed) if (!known.has(key)) orphans.push(key);
-    const kept = new Set(this.#copies.map((key) => `${prefix}/${key}`));
-    for await (const object of store.list(`${prefix}/meta/`, { signal })) {
-      if (object.modifiedAtMs < oldest && !kept.has(object.key)) orphans.push(object.key);
-    }
-    if (orphans.length > 0) await store.deleteMany(orphans, { signal });
+  async maintain(signal: AbortSignal): Promise<void> {
+    const { capture, policy, scratchDirectory, lease } = this.#options;
+    const image = (): ReturnType<Capture["image"]> => capture.image();
+    const { snapshotTxid } = await this.#chain.maintain(policy, {
+      image,
+      scratchDirectory,
+      signal,
+    });
+    if (snapshotTxid !== null) await lease.update(this.#hint(), signal);
+  }
+
+  /** Lets go of the volume: everything is in the bucket. @throws SpriteError storage_failure, FencedError */
+  async release(signal: AbortSignal): Promise<void> {
+    await this.#options.lease.release(this.#hint(), signal);
+  }
+
+  #hint(): { txid: number; files: HeadFile[]; legacyMap: null } {
+    const files = hintOf(this.#chain);
+    return { txid: this.txid, files, legacyMap: null };
   }
 }

@@ -3,7 +3,7 @@ import type { MessagePort } from "node:worker_threads";
 import { SpriteError, type ErrorCode } from "../../contract/errors.ts";
 import type { CacheFiles } from "../chunk-cache/block-cache.ts";
 import type { SharedBuffers } from "../chunk-cache/shared-state.ts";
-import type { CheckpointRecord, VolumeOptions, VolumeStatistics } from "./volume.ts";
+import type { CheckpointRecord, Durability, VolumeOptions, VolumeStatistics } from "./volume.ts";
 
 /** What the facade needs to start a fast lane, and to answer without asking. */
 export interface OpenedVolume {
@@ -21,8 +21,11 @@ export interface SlowLaneCalls {
   stopServing(): void;
   markFormatted(): void;
   sync(): void;
+  setDurability(durability: Durability): void;
   /** Returns when the cut is made; the result of `completeCheckpoint` tells the rest. */
-  beginCheckpoint(options: { comment: string; isAuto: boolean }): { ticket: number };
+  beginCheckpoint(options: { comment: string; isAuto: boolean; isPreRestore?: boolean }): {
+    ticket: number;
+  };
   completeCheckpoint(ticket: number): CheckpointRecord;
   listCheckpoints(): CheckpointRecord[];
   deleteCheckpoint(id: string): void;

@@ -95,7 +95,7 @@ class Simulation {
           syncIntervalMs: 3,
           onProblem: () => undefined,
           random: this.#random,
-          graceMs: 0,
+          retentionMs: 0,
           retryMsMin: 1,
         });
         return;

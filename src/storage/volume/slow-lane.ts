@@ -93,6 +93,7 @@ class SlowLane {
     },
     markFormatted: () => this.#volume.markFormatted(),
     sync: () => this.#volume.sync(),
+    setDurability: (durability) => this.#volume.setDurability(durability),
     beginCheckpoint: async (options) => {
       const { completed } = await this.#volume.beginCheckpoint(options);
       const ticket = this.#nextTicket++;

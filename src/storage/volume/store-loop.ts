@@ -5,8 +5,8 @@
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { SpriteError } from "../../contract/errors.ts";
+import { isFenced } from "../lease/fenced-error.ts";
 import { garbageIntervalMs, retryMsMax } from "./limits.ts";
-import { FencedError } from "./publisher.ts";
 
 export interface StoreLoopOptions {
   intervalMs: number;
@@ -141,7 +141,7 @@ export class StoreLoop {
 
   #fail(error: Error): void {
     this.#failures++;
-    if (error instanceof FencedError) {
+    if (isFenced(error)) {
       this.#fenced = error;
       this.#rejectAll(error);
     }

@@ -14,7 +14,14 @@ export interface VolumeOptions {
   /** Never cuts, never uploads; FUSE answers writes with EROFS. */
   readOnly: boolean;
   syncIntervalMs: number;
+  /** Whose `servers/<id>.json` says that the volume is held; missing where the bucket has one user only. */
+  server?: string;
+  /** Changes what the volume was made with, or last set to: `local` in the beginning. */
+  durability?: Durability;
 }
+
+/** When a flush of the guest is answered: with this machine's disk written, or when the bucket has it. */
+export type Durability = "local" | "durable";
 
 export interface CheckpointRecord {
   id: string;
@@ -48,6 +55,11 @@ export interface VolumeStatistics {
   syncedCut: number;
   /** Time of the newest cut that is in the bucket, ms since the epoch; null before the first. */
   syncedAtMs: number | null;
+  /** The newest transaction of the map in the bucket. */
+  txid: number;
+  /** How often the volume has been opened for writing: names this holder. 0 when it is read-only. */
+  generation: number;
+  durability: Durability;
 }
 
 /** A cut that has been made: the guest may go on writing while it is stored. */
@@ -74,6 +86,8 @@ export interface Volume {
   unmount(): Promise<void>;
   /** Makes a cut of everything written so far; settles when it is in the bucket. */
   sync(): Promise<void>;
+  /** Counts for flushes from now on. Settles when in the bucket. */
+  setDurability(durability: Durability): Promise<void>;
   /**
    * Makes the cut at once (the caller has frozen the guest's file system) and resolves; `completed`
    * tells the rest.

@@ -1,0 +1,98 @@
+/** What a writable volume does with its bucket: publishing, tidying up, and letting go at the end. */
+import { join } from "node:path";
+import type { MaintenancePolicy } from "../litestream/database-replica.ts";
+import { mapPolicy } from "../litestream/policies.ts";
+import { Garbage } from "./garbage.ts";
+import { preRestoreAgeMsMax } from "./limits.ts";
+import type { LocalState } from "./local-state.ts";
+import { listChainOf, openChain, writerOf } from "./map-chain.ts";
+import { scratchName, type OpenedState, type OpenStateOptions } from "./open-state.ts";
+import { Publisher } from "./publisher.ts";
+import type { Staging } from "./staging.ts";
+
+export interface BucketSideOptions extends OpenStateOptions {
+  staging: Staging;
+  /** How long the past can be restored; segments live that long beyond their last name. */
+  retentionMs: number;
+}
+
+export class BucketSide {
+  readonly publisher: Publisher;
+  readonly #opened: OpenedState;
+  readonly #garbage: Garbage;
+  #isSweepNeeded: boolean;
+
+  constructor(options: BucketSideOptions, opened: OpenedState) {
+    const { store, prefix, clock, cacheDirectory, staging, retentionMs } = options;
+    const { map, lease, chain, capture, record, syncedCut } = opened;
+    this.#opened = opened;
+    this.#isSweepNeeded = !opened.wasClean;
+    const { nowMs } = clock;
+    this.#garbage = new Garbage({ store, prefix, map, graceMs: retentionMs, nowMs });
+    if (syncedCut >= 0) this.#garbage.synced(syncedCut);
+    this.publisher = new Publisher({
+      ...{ store, prefix, map, staging, lease, chain, capture, syncedCut, nowMs },
+      syncedAtMs: syncedCut < 0 ? null : (lease.previous?.writtenAtMs ?? null),
+      policy: policyFor(retentionMs),
+      scratchDirectory: join(cacheDirectory, scratchName),
+      isOurs: async (txid) => {
+        const writer = await writerOf(options, txid);
+        return writer !== null && record.state.writers.includes(writer);
+      },
+      reopenChain: async () => {
+        const { writer } = lease.head.value;
+        return openChain(options, { writer, files: await listChainOf(options) });
+      },
+      onSynced: async (cut) => {
+        this.#garbage.synced(cut);
+        const wal = capture.position();
+        await record.saveProgress({ txid: this.publisher.txid, syncedCut: cut, wal });
+      },
+    });
+  }
+
+  get generation(): number {
+    return this.#opened.lease.head.value.generation;
+  }
+
+  get localState(): Readonly<LocalState> {
+    return this.#opened.record.state;
+  }
+
+  /** Everything that can wait; makes no request when nothing is due. @throws SpriteError storage_failure */
+  async tidy(signal: AbortSignal): Promise<{ isMapChanged: boolean }> {
+    const { map } = this.#opened;
+    if (this.#isSweepNeeded) {
+      await this.#garbage.sweep(signal);
+      this.#isSweepNeeded = false;
+    }
+    await this.#garbage.collect(signal);
+    await this.publisher.maintain(signal);
+    return { isMapChanged: map.expirePreRestore(preRestoreAgeMsMax).length > 0 };
+  }
+
+  /** Closes the map. What `isStored` says is all in the bucket is let go there, so that the next opening is quick. */
+  async close({ isStored, signal }: { isStored: boolean; signal: AbortSignal }): Promise<void> {
+    const { map, capture, lease, record } = this.#opened;
+    let isReleased = false;
+    try {
+      if (isStored) await this.publisher.release(signal);
+      isReleased = isStored;
+    } finally {
+      // Closing folds the log into the file; then all of the file is in the bucket, or the next capture finds out.
+      const isFolded = isReleased && capture.isCaughtUp();
+      map.close();
+      if (isFolded) capture.noteFolded();
+      const wal = capture.position();
+      capture.close();
+      if (isReleased) {
+        const { txid, syncedCut } = this.publisher;
+        await record.save({ head: lease.head, txid, syncedCut, wal, isClean: true });
+      }
+    }
+  }
+}
+
+function policyFor(retentionMs: number): MaintenancePolicy {
+  return { ...mapPolicy, retentionMs, levelZeroRetentionMs: retentionMs };
+}

@@ -1,0 +1,10 @@
+import type { BlockMap } from "../block-map/block-map.ts";
+import { ownAttributePrefix } from "./open-state.ts";
+import type { Durability } from "./volume.ts";
+
+/** In the map, so that a volume keeps its durability wherever it is opened. */
+export const durabilityAttribute = `${ownAttributePrefix}durability`;
+
+export function durabilityOf(map: BlockMap): Durability {
+  return map.getAttribute(durabilityAttribute) === "durable" ? "durable" : "local";
+}

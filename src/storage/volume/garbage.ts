@@ -1,0 +1,80 @@
+/** Deletes from the bucket what the volume's metadata does not name any more, honouring its forks. */
+import type { BlockMap } from "../block-map/block-map.ts";
+import type { ObjectStore } from "../object-store/object-store.ts";
+import { pinnedByForks } from "./fork-markers.ts";
+import { syncTimesMax } from "./limits.ts";
+
+export interface GarbageOptions {
+  store: ObjectStore;
+  prefix: string;
+  map: BlockMap;
+  /**
+   * How long segments outlive the metadata that stopped naming them, ms. At least as long as the chain can be
+   * restored to a transaction of the past, so that each such state has its segments.
+   */
+  graceMs: number;
+  nowMs: () => number;
+}
+
+export class Garbage {
+  readonly #options: GarbageOptions;
+  /** When cuts reached the bucket, oldest first: what a cut stopped naming is kept for the grace from then on. */
+  #syncs: { cut: number; atMs: number }[] = [];
+  /** The newest cut that has been in the bucket for the grace time. */
+  #oldCut = -1;
+
+  constructor(options: GarbageOptions) {
+    this.#options = options;
+  }
+
+  /** The cut is in the bucket. */
+  synced(cut: number): void {
+    const last = this.#syncs.at(-1);
+    if (last?.cut === cut) return;
+    // Forgetting one only keeps its garbage until the next.
+    if (this.#syncs.length >= syncTimesMax) this.#syncs.splice(1, 1);
+    this.#syncs.push({ cut, atMs: this.#options.nowMs() });
+  }
+
+  /** Returns how many segments it deleted. At most 1,000 a call. */
+  async collect(signal: AbortSignal): Promise<number> {
+    const { store, prefix, map, graceMs, nowMs } = this.#options;
+    if (map.statistics().garbageBytes === 0) return 0;
+    const syncedBeforeMs = nowMs() - graceMs;
+    while ((this.#syncs[0]?.atMs ?? Infinity) <= syncedBeforeMs) {
+      this.#oldCut = this.#syncs.shift()?.cut ?? this.#oldCut;
+    }
+    const due = map.takeGarbage({ olderThanMs: graceMs, syncedCut: this.#oldCut });
+    if (due.length === 0) return 0;
+    // Read after the metadata without these names is in the bucket: a fork that is not seen here reads that.
+    const pinned = await pinnedByForks({ store, prefix, signal });
+    const garbage = due.filter(({ key }) => !pinned.has(key));
+    if (garbage.length === 0) return 0;
+    await store.deleteMany(
+      garbage.map(({ key }) => `${prefix}/${key}`),
+      { signal },
+    );
+    map.markDeleted(garbage.map(({ id }) => id));
+    return garbage.length;
+  }
+
+  /** Deletes segments that a crash left in the bucket: the map does not know them. */
+  async sweep(signal: AbortSignal): Promise<void> {
+    const { store, prefix, map, graceMs, nowMs } = this.#options;
+    const oldest = nowMs() - graceMs;
+    // Listed before the map is read: a segment that is uploaded meanwhile is in the map by then.
+    const listed: string[] = [];
+    for await (const object of store.list(`${prefix}/data/`, { signal })) {
+      if (object.modifiedAtMs < oldest) listed.push(object.key.slice(prefix.length + 1));
+    }
+    const known = new Set(map.segments().map(({ key }) => key));
+    const unknown = listed.filter((key) => !known.has(key));
+    if (unknown.length === 0) return;
+    const pinned = await pinnedByForks({ store, prefix, signal });
+    const orphans = unknown.filter((key) => !pinned.has(key));
+    await store.deleteMany(
+      orphans.map((key) => `${prefix}/${key}`),
+      { signal },
+    );
+  }
+}

@@ -1,0 +1,122 @@
+/**
+ * `local.json`: what this machine knows of its own copy of a volume (docs/formats/residency-log.md,
+ * "local.json"). It lies beside the map and not in it, so that opening and closing a volume changes no page of
+ * the map, and the bucket hears nothing of it.
+ */
+import { readFileSync } from "node:fs";
+import { rename, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { isHead, type TaggedHead } from "../lease/head.ts";
+import type { WalPosition } from "../litestream/database-replica.ts";
+import { replaceFile } from "../local-files.ts";
+import { writersMax } from "./limits.ts";
+
+export interface LocalState {
+  formatVersion: 1;
+  /** Of which volume: a directory that was copied from another is not believed. */
+  prefix: string;
+  /** Ties the residency log to this very map file; never the same on another machine. */
+  cacheId: string;
+  /**
+   * Ids under which this state was or may have been written to the bucket, oldest first: the last one is
+   * added before its head is written, since the process may die before it knows.
+   */
+  writers: readonly string[];
+  /** The head as this machine wrote it last; null before the first. */
+  head: TaggedHead | null;
+  /** The newest transaction that was known to be in the bucket; there may be later ones after a crash. */
+  txid: number;
+  /** The newest cut that was known to be in the bucket. */
+  syncedCut: number;
+  /** Up to where the map's log is in the bucket; an earlier one is right too, it only ships pages again. */
+  wal: WalPosition | null;
+  /** After an orderly close: `txid` and `syncedCut` are exact, and a crash left nothing in the bucket to sweep. */
+  isClean: boolean;
+}
+
+/** What changes with every transaction that reaches the bucket. */
+export type LocalProgress = Pick<LocalState, "txid" | "syncedCut" | "wal">;
+
+const stateName = "local.json";
+const progressName = "progress.json";
+
+export class LocalRecord {
+  readonly #directory: string;
+  #state: LocalState;
+
+  constructor(directory: string, state: LocalState) {
+    this.#directory = directory;
+    this.#state = state;
+  }
+
+  /** Null when there is none that can be understood. */
+  static read(directory: string, prefix: string): LocalRecord | null {
+    // Missing or damaged: either way the bucket's state is used, and what lies here is set aside.
+    const state = readJson(join(directory, stateName));
+    if (!isLocalState(state) || state.prefix !== prefix) return null;
+    const progress = readJson(join(directory, progressName));
+    const isNewer = isProgress(progress) && progress.txid > state.txid;
+    return new LocalRecord(directory, isNewer ? { ...state, ...progress } : state);
+  }
+
+  get state(): Readonly<LocalState> {
+    return this.#state;
+  }
+
+  /** Durable when it returns. */
+  async save(change: Partial<LocalState>): Promise<void> {
+    const state = { ...this.#state, ...change };
+    this.#state = { ...state, writers: state.writers.slice(-writersMax) };
+    await replaceFile(join(this.#directory, stateName), `${JSON.stringify(this.#state)}\n`);
+  }
+
+  /** Not synced: what a power failure takes of it is only shipped again. */
+  async saveProgress({ txid, syncedCut, wal }: LocalProgress): Promise<void> {
+    this.#state = { ...this.#state, txid, syncedCut, wal };
+    const path = join(this.#directory, progressName);
+    await writeFile(`${path}.new`, `${JSON.stringify({ txid, syncedCut, wal })}\n`);
+    await rename(`${path}.new`, path);
+  }
+}
+
+function readJson(path: string): unknown {
+  try {
+    return JSON.parse(readFileSync(path, "utf8"));
+  } catch {
+    return null;
+  }
+}
+
+function isProgress(value: unknown): value is LocalProgress {
+  return (
+    isObject(value) &&
+    Number.isSafeInteger(value["txid"]) &&
+    Number.isSafeInteger(value["syncedCut"]) &&
+    isObjectOrNull(value["wal"])
+  );
+}
+
+function isLocalState(value: unknown): value is LocalState {
+  if (!isObject(value) || !isProgress(value)) return false;
+  const fields: Record<string, unknown> = value;
+  const { head, writers } = fields;
+  const isHeadSound =
+    head === null || (isObject(head) && isHead(head["value"]) && typeof head["etag"] === "string");
+  return (
+    fields["formatVersion"] === 1 &&
+    typeof fields["prefix"] === "string" &&
+    /^[0-9a-f]{32}$/.test(String(fields["cacheId"])) &&
+    Array.isArray(writers) &&
+    writers.every((writer) => typeof writer === "string") &&
+    isHeadSound &&
+    typeof fields["isClean"] === "boolean"
+  );
+}
+
+function isObjectOrNull(value: unknown): boolean {
+  return value === null || isObject(value);
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null;
+}

@@ -1,0 +1,67 @@
+/** Opens a volume that nobody here writes: an image. It takes no lease, and local state is only a cache. */
+import { randomBytes } from "node:crypto";
+import { existsSync, mkdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { SpriteError } from "../../contract/errors.ts";
+import { BlockMap } from "../block-map/block-map.ts";
+import { decodeHead, headKey, type Head, type TaggedHead } from "../lease/head.ts";
+import type { LegacyHead } from "../lease/legacy-head.ts";
+import { filesOf, listChainOf, openChain, restoreLegacyMap, restoreMap } from "./map-chain.ts";
+import { LocalRecord } from "./local-state.ts";
+import { mapName, type OpenStateOptions } from "./open-state.ts";
+import { localNames } from "./orphan.ts";
+
+export interface OpenedReadOnly {
+  map: BlockMap;
+  cacheId: string;
+}
+
+/** @throws SpriteError not_found, storage_failure */
+export async function openReadOnly(
+  options: Omit<OpenStateOptions, "sizeBytes" | "server">,
+): Promise<OpenedReadOnly> {
+  const { store, prefix, cacheDirectory, clock } = options;
+  mkdirSync(cacheDirectory, { recursive: true, mode: 0o700 });
+  const found = await store.getWithEtag(headKey(prefix));
+  if (found === null) throw new SpriteError("not_found", `there is no volume ${prefix}`);
+  const path = join(cacheDirectory, mapName);
+  const record = existsSync(path) ? LocalRecord.read(cacheDirectory, prefix) : null;
+  if (record !== null && record.state.head?.etag === found.etag) {
+    try {
+      const map = BlockMap.open(path, { now: clock.nowMs });
+      return { map, cacheId: record.state.cacheId };
+    } catch (error) {
+      // A damaged copy is fetched again, as a missing one.
+      if (!(error instanceof SpriteError)) throw error;
+    }
+  }
+  return await fetchReadOnly(options, { value: decodeHead(found.bytes), etag: found.etag });
+}
+
+async function fetchReadOnly(
+  options: Omit<OpenStateOptions, "sizeBytes" | "server">,
+  head: { value: Head | LegacyHead; etag: string },
+): Promise<OpenedReadOnly> {
+  const { cacheDirectory, clock, prefix } = options;
+  const path = join(cacheDirectory, mapName);
+  for (const name of localNames(cacheDirectory)) {
+    rmSync(join(cacheDirectory, name), { recursive: true, force: true });
+  }
+  const { value } = head;
+  if (value.formatVersion === 1) {
+    await restoreLegacyMap(options, value.map, path);
+  } else {
+    const isExact = value.holder === null && value.files.length > 0;
+    const files = isExact ? filesOf(value) : await listChainOf(options);
+    if (files.length === 0) throw new SpriteError("not_found", `volume ${prefix} is empty`);
+    await restoreMap(options, openChain(options, { writer: value.writer, files }), path);
+  }
+  const map = BlockMap.open(path, { now: clock.nowMs });
+  const cacheId = randomBytes(16).toString("hex");
+  await new LocalRecord(cacheDirectory, {
+    ...{ formatVersion: 1, prefix, cacheId, writers: [], wal: null, isClean: true },
+    head: value.formatVersion === 2 ? ({ value, etag: head.etag } satisfies TaggedHead) : null,
+    ...{ txid: value.formatVersion === 2 ? value.txid : 0, syncedCut: map.lastCut },
+  }).save({});
+  return { map, cacheId };
+}
