@@ -17,6 +17,7 @@ const statusByCode = {
   headers_too_large: 431,
   internal_error: 500,
   storage_failure: 500,
+  bucket_unfit: 500,
   disk_full: 507,
   unavailable: 503,
   start_failed: 503,

@@ -54,9 +54,9 @@ const serveSettings: readonly Setting[] = [
     parse: parseListen,
   },
   {
-    flags: "--bucket <dir>",
+    flags: "--bucket <place>",
     variable: "SPRITES_BUCKET",
-    text: "the object store (default: bucket/ inside data)",
+    text: "the object store: a directory, or s3://... (default: bucket/ inside data)",
   },
   {
     flags: "--image <name>",

@@ -11,7 +11,8 @@ import { systemClock } from "../storage/lease/clock.ts";
 import { machineIdentity, serverIdentity } from "../storage/lease/server-identity.ts";
 import { ServerLease } from "../storage/lease/server-lease.ts";
 import { lockDirectory } from "../storage/object-store/directory-lock.ts";
-import { openObjectStore } from "../storage/object-store/open-object-store.ts";
+import { openObjectStore, schemeOf } from "../storage/object-store/open-object-store.ts";
+import { probeObjectStore } from "../storage/object-store/probe.ts";
 import { importImage } from "../storage/volume/image.ts";
 import { limitsOf, type ServeOptions } from "./options.ts";
 import { version } from "./version.ts";
@@ -56,8 +57,9 @@ class Startup {
     this.#log = log;
     this.#places = placesOf(options.data);
     const { dataDirectory } = this.#places;
-    this.#bucket =
-      options.bucket === null ? join(dataDirectory, "bucket") : resolve(options.bucket);
+    const bucket = options.bucket ?? join(dataDirectory, "bucket");
+    // Of a path, for the processes to come, which may work in another directory.
+    this.#bucket = schemeOf(bucket) === null ? resolve(bucket) : bucket;
   }
 
   /**
@@ -124,9 +126,12 @@ class Startup {
 
   /** Says in the bucket that this server lives, until the end: others leave alone what it holds. */
   async #announce(signal: AbortSignal): Promise<string> {
+    const store = await openObjectStore(this.#bucket);
+    // Before anything is written: what two writers rely on must hold in this bucket.
+    await probeObjectStore(store, { signal, isDirectory: schemeOf(this.#bucket) !== "s3" });
     const server = await serverIdentity(this.#places.dataDirectory);
     const lease = await ServerLease.start({
-      store: await openObjectStore(this.#bucket),
+      store,
       server,
       machine: await machineIdentity(),
       clock: systemClock,

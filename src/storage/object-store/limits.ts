@@ -67,3 +67,7 @@ export const putSizeBytesMax = 5 * 1024 ** 3;
 
 /** An error's body is read up to here. */
 export const errorBodySizeBytesMax = 64 * 1024;
+
+/** The probe at start: for each of its some 25 requests, and how many writers race in it. */
+export const probeDeadlineMs = 20_000;
+export const probeRacers = 4;

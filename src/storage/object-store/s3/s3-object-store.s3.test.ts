@@ -8,6 +8,7 @@ import { inspect } from "node:util";
 import { makeTestBucket, type TestBucket } from "../../../testing/radosgw.ts";
 import type { ObjectStore } from "../object-store.ts";
 import { openObjectStore } from "../open-object-store.ts";
+import { probeObjectStore } from "../probe.ts";
 import { testObjectStore } from "../testing/object-store-conformance.ts";
 
 let bucket: TestBucket;
@@ -39,6 +40,14 @@ describe("S3 object store against Ceph radosgw", () => {
       assert.ok(await store.swap("head", Buffer.from("3"), second));
       assert.equal(await store.swap("head", Buffer.from("4"), second), null);
     }
+  });
+
+  it("is found fit, and without its form of tags unfit", async (test) => {
+    await probeObjectStore(await openEmpty(test));
+    await assert.rejects(probeObjectStore(await openEmpty(test, "&etags=quoted")), {
+      code: "bucket_unfit",
+      message: /\?etags=/,
+    });
   });
 
   it("lists more than a page, and deletes all of it", async (test) => {
