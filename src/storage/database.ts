@@ -38,6 +38,13 @@ export interface DatabaseOptions {
   isReplicated?: boolean;
 }
 
+/** SQLite's answer: frames in the log, and how many of them are in the file too. */
+interface CheckpointRow {
+  busy: number;
+  log: number;
+  checkpointed: number;
+}
+
 export class Database {
   readonly path: string;
   readonly #sqlite: SqliteDatabase.Database;
@@ -114,13 +121,16 @@ export class Database {
     return this.#checkpoint("TRUNCATE").busy === 0;
   }
 
-  #checkpoint(mode: "NOOP" | "TRUNCATE"): { busy: number; log: number } {
+  /** Folds what no reader needs into the file, without waiting; true when the file now has all of the log. */
+  foldWal(): boolean {
+    const { log, checkpointed } = this.#checkpoint("PASSIVE");
+    return log === checkpointed;
+  }
+
+  #checkpoint(mode: "NOOP" | "PASSIVE" | "TRUNCATE"): CheckpointRow {
     const text = `wal_checkpoint(${mode})`;
-    const rows = translateErrors(`pragma ${text}`, () => this.#sqlite.pragma(text)) as {
-      busy: number;
-      log: number;
-    }[];
-    return rows[0] as { busy: number; log: number };
+    const rows = translateErrors(`pragma ${text}`, () => this.#sqlite.pragma(text));
+    return (rows as CheckpointRow[])[0] as CheckpointRow;
   }
 
   close(): void {

@@ -68,3 +68,13 @@ export async function withHeaderTimes(
 export function compareFiles(one: ChainFile, other: ChainFile): number {
   return one.level - other.level || one.minTxid - other.minTxid || one.maxTxid - other.maxTxid;
 }
+
+/** Node id of the single transaction's file; null when there is no such file. */
+export async function transactionWriter(
+  options: ListOptions & { store: ObjectStore; prefix: string; txid: number },
+): Promise<bigint | null> {
+  const { store, prefix, txid, signal } = options;
+  const key = ltxKey(prefix, { level: 0, minTxid: txid, maxTxid: txid });
+  const bytes = await store.getRange(key, 0, headerSizeBytes, { signal });
+  return bytes === null ? null : readHeader(bytes).nodeId;
+}

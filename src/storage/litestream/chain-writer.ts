@@ -2,6 +2,7 @@
  * The one writer of a chain. Every transaction is a create-only PUT of the next TXID: of two writers only
  * one can make it, so that there is one history whatever leases and clocks say.
  */
+import { randomBytes } from "node:crypto";
 import { assert } from "../../base/assert.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import { FencedError } from "../lease/fenced-error.ts";
@@ -34,6 +35,11 @@ export interface ChainWriterOptions {
   /** What is known of the chain: a hint or a listing. Maintenance looks no further until it deletes. */
   files: readonly ChainFile[];
   nowMs: () => number;
+}
+
+/** A node id for a writer whose local state begins anew. */
+export function newWriter(): bigint {
+  return randomBytes(8).readBigUInt64BE();
 }
 
 export class ChainWriter implements Chain {

@@ -1,5 +1,5 @@
 /** The pages of an open database as they were at one place of its log: from the log, or else from the file. */
-import { closeSync, fstatSync, openSync } from "node:fs";
+import { closeSync, fstatSync, openSync, type BigIntStats } from "node:fs";
 import { SpriteError } from "../../contract/errors.ts";
 import type { LtxPage } from "../ltx/format.ts";
 import { pageAfter } from "../ltx/format.ts";
@@ -29,13 +29,7 @@ export class DatabaseFile {
   }
 
   fingerprint(): FileFingerprint {
-    const { ino, size, mtimeNs, ctimeNs } = fstatSync(this.#descriptor, { bigint: true });
-    return {
-      inode: String(ino),
-      sizeBytes: Number(size),
-      modifiedAtNs: String(mtimeNs),
-      changedAtNs: String(ctimeNs),
-    };
+    return fingerprintOf(fstatSync(this.#descriptor, { bigint: true }));
   }
 
   /** What a database without a log says of itself; null when the file is empty. @throws SpriteError storage_failure */
@@ -61,6 +55,16 @@ export class DatabaseFile {
   readPage(pgno: number, into: Uint8Array): boolean {
     return readFully(this.#descriptor, into, (pgno - 1) * into.length);
   }
+}
+
+export function fingerprintOf(stat: BigIntStats): FileFingerprint {
+  const { ino, size, mtimeNs, ctimeNs } = stat;
+  return {
+    inode: String(ino),
+    sizeBytes: Number(size),
+    modifiedAtNs: String(mtimeNs),
+    changedAtNs: String(ctimeNs),
+  };
 }
 
 export interface PageSources {

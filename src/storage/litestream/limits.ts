@@ -19,3 +19,14 @@ export const recentFilesSizeBytesMax = 4 * 1024 * 1024;
 export const headersAtOnceMax = 16;
 /** How much of a file one request of a restore asks for. */
 export const restoreReadSizeBytes = 4 * 1024 * 1024;
+/** A file that was changed so recently may be changed again without showing it. */
+export const logSettledMs = 50;
+
+/** How often a database in other hands is looked at: what the machine's loss may cost. */
+export const syncIntervalMs = 1_000;
+export const maintenanceIntervalMs = 5_000;
+/** After a failure; doubled with each further one. */
+export const retryDelayMsMin = 1_000;
+export const retryDelayMsMax = 60_000;
+/** Databases that are shipped at the same time. */
+export const databasesAtOnceMax = 8;

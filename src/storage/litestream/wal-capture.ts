@@ -25,6 +25,8 @@ export interface WalCaptureOptions {
   connection: WalConnection;
   /** As `position` said when all before it was in the bucket; null when nothing is. */
   position: WalPosition | null;
+  /** The database's file, if it is to stay open when the capture is closed: other connections go on. */
+  file?: DatabaseFile;
 }
 
 /** How far the database is captured. */
@@ -55,16 +57,18 @@ export class WalCapture implements Capture {
   readonly #path: string;
   readonly #connection: WalConnection;
   readonly #file: DatabaseFile;
+  readonly #isFileOurs: boolean;
   #log: WalFile | null = null;
   #place: Place | null = null;
   #imagesOpen = 0;
   /** Where a change that was handed out ends. */
   readonly #ends = new WeakMap<CapturedChange, Place>();
 
-  private constructor({ path, connection }: WalCaptureOptions) {
+  private constructor({ path, connection, file }: WalCaptureOptions) {
     this.#path = path;
     this.#connection = connection;
-    this.#file = new DatabaseFile(path);
+    this.#file = file ?? new DatabaseFile(path);
+    this.#isFileOurs = file === undefined;
   }
 
   /** @throws SpriteError storage_failure */
@@ -154,7 +158,7 @@ export class WalCapture implements Capture {
   close(): void {
     this.#log?.close();
     this.#log = null;
-    this.#file.close();
+    if (this.#isFileOurs) this.#file.close();
   }
 
   /**
