@@ -7,10 +7,11 @@ test("an agent that lived is replaced, however often", () => {
   for (let death = 0; death < 100; death++) assert.equal(pace.next(1_500), "take_over");
 });
 
-test("agents that cannot live are replaced twice, start anew twice, and then no more", () => {
+test("agents that cannot live are replaced three times, start anew twice, and then no more", () => {
   const pace = new AgentPace();
-  const ends = [null, 10, null, null, 500].map((livedMs) => pace.next(livedMs));
-  assert.deepEqual(ends, ["take_over", "take_over", "start_anew", "start_anew", "give_up"]);
+  const ends = [null, 10, null, null, 50, null].map((livedMs) => pace.next(livedMs));
+  const takeovers = Array.from({ length: 3 }, () => "take_over");
+  assert.deepEqual(ends, [...takeovers, "start_anew", "start_anew", "give_up"]);
 });
 
 test("a life in between makes up for short ones", () => {

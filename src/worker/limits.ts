@@ -33,8 +33,8 @@ export const imageStopTimeoutMs = 1_000;
 /** What a child may have kept for its successor: a disk, a lifeline, and one for each session's input or terminal. */
 export const keptDescriptorsMax = 1_100;
 /** An agent that ends sooner than this after it was there to serve counts as one that cannot live. */
-export const shortAgentLifeMsMax = 1_000;
+export const shortAgentLifeMsMax = 100;
 /** So many of them in a row are replaced under their running container; then it starts anew. */
-export const takeoversInARowMax = 2;
+export const takeoversInARowMax = 3;
 /** So many of them in a row at all; then the sprite is down until somebody needs it. */
-export const agentStartsInARowMax = 4;
+export const agentStartsInARowMax = 5;

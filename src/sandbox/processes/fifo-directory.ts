@@ -59,12 +59,14 @@ export class FifoDirectory {
    * for `adoptProcess`, everything else is made anew when it is needed.
    */
   adopt(slots: ReadonlySet<number>): void {
-    this.#lastSlot = Math.max(0, ...slots);
+    let highest = Math.max(0, ...slots);
     for (const name of readdirSync(this.#directory)) {
       const slot = Number(/^([0-9]+)\./.exec(name)?.[1] ?? "0");
-      this.#lastSlot = Math.max(this.#lastSlot, slot);
+      highest = Math.max(highest, slot);
       if (slot > 0 && !slots.has(slot)) rmSync(join(this.#directory, name));
     }
+    // A child of the dead agent may still be making its last batch.
+    this.#lastSlot = highest + 2 * fifoBatchSize;
   }
 
   /** The number of a set of FIFOs that nobody else uses. */
