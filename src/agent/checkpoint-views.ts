@@ -7,6 +7,7 @@ import type { Sandbox } from "../sandbox/sandbox.ts";
 import type { Volume } from "../storage/volume/volume.ts";
 import { checkpointViewsMax } from "./limits.ts";
 import type { Remains } from "./remains.ts";
+import { isKeptByRepair } from "./mount-policy.ts";
 import type { ShownCheckpoints } from "./shown-checkpoints.ts";
 
 export interface CheckpointViewsOptions {
@@ -69,7 +70,8 @@ export class CheckpointViews {
   async #update(): Promise<void> {
     if (this.#closed) return;
     const records = await this.#options.volume.listCheckpoints();
-    const wanted = records.slice(0, checkpointViewsMax).map(({ id }) => id);
+    const mountable = records.filter((record) => !isKeptByRepair(record));
+    const wanted = mountable.slice(0, checkpointViewsMax).map(({ id }) => id);
     for (const id of this.#shown.keys()) if (!wanted.includes(id)) await this.#hide(id);
     for (const id of wanted) {
       if (this.#closed) return;

@@ -1,4 +1,4 @@
-import { mkdir } from "node:fs/promises";
+import { mkdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { must } from "../base/assert.ts";
@@ -12,8 +12,8 @@ import type { GivenDescriptor } from "../storage/volume/fuse-front-end.ts";
 import type { CheckpointRecord, PendingCheckpoint, Volume } from "../storage/volume/volume.ts";
 import {
   fileSystemProblem,
-  isReadable,
   repairFileSystem,
+  repairOutlook,
   type Repair,
 } from "./file-system-check.ts";
 import { bucketLookIntervalMs, bucketPatienceMs } from "./limits.ts";
@@ -148,7 +148,10 @@ export class Disk {
     const volume = this.#volume;
     return {
       mount: () => this.#mount(),
-      isReadable: (repair: Repair) => this.#withDevice((device) => isReadable(device, repair)),
+      outlook: async (repair: Repair) => {
+        const { size: sizeBytes } = await stat(this.#liveFile);
+        return await this.#withDevice((path) => repairOutlook({ path, sizeBytes }, repair));
+      },
       repair: (repair: Repair) => this.#withDevice((device) => repairFileSystem(device, repair)),
       keep: (comment) => this.checkpointDetached(comment),
       goBack: (id) => volume.restore(id),

@@ -82,7 +82,7 @@ export type Repair = "safe" | "thorough";
  * @throws HostError: it is not right yet, and may have been changed
  */
 export async function repairFileSystem(device: string, repair: Repair): Promise<void> {
-  const deadlineMs = repair === "safe" ? safeRepairMsMax : thoroughRepairMsMax;
+  const deadlineMs = deadlineOf(repair);
   try {
     // -f: a superblock that calls itself clean is no proof, when the mount has just failed.
     await runE2fsck(["-f", repair === "safe" ? "-p" : "-y", device], deadlineMs);
@@ -93,20 +93,34 @@ export async function repairFileSystem(device: string, repair: Repair): Promise<
   }
 }
 
+/** `hopeless`: this repair would not even begin. `unreadable`: it must not. */
+export type Outlook = "promising" | "hopeless" | "unreadable";
+
 /**
- * Reads what a repair would have to read, and says whether all of it can be read. What cannot be read
- * now may be there in an hour, when the bucket is; e2fsck would take it for lost and write over it.
+ * Reads what a repair would have to read. What cannot be read now may be there in an hour, when the
+ * bucket is; e2fsck would take it for lost and write over it.
  * @throws HostError when there is no e2fsck
  */
-export async function isReadable(device: string, repair: Repair): Promise<boolean> {
-  const deadlineMs = repair === "safe" ? safeRepairMsMax : thoroughRepairMsMax;
+export async function repairOutlook(
+  device: { path: string; sizeBytes: number },
+  repair: Repair,
+): Promise<Outlook> {
+  const superblock = await readSuperblock(device.path);
+  if (superblock === null) return "unreadable";
+  // -p takes no spare superblock, and looking at all of a large disk by one takes long.
+  const problem = superblockProblem(superblock, device.sizeBytes);
+  if (repair === "safe" && problem !== null) return "hopeless";
   try {
-    await runE2fsck(["-f", "-n", device], deadlineMs);
-    return true;
+    await runE2fsck(["-f", "-n", device.path], deadlineOf(repair));
+    return "promising";
   } catch (error) {
     if (!(error instanceof HostError)) throw error;
-    if (error.code === "deadline_exceeded") return false;
+    if (error.code === "deadline_exceeded") return "hopeless";
     if (error.code !== "exit_status" && error.code !== "output_too_large") throw error;
-    return !saysUnreadable(error);
+    return saysUnreadable(error) ? "unreadable" : "promising";
   }
+}
+
+function deadlineOf(repair: Repair): number {
+  return repair === "safe" ? safeRepairMsMax : thoroughRepairMsMax;
 }

@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { pino } from "pino";
 import { SpriteError } from "../contract/errors.ts";
 import type { CheckpointRecord } from "../storage/volume/volume.ts";
+import type { Outlook } from "./file-system-check.ts";
 import { mountOrRepair, repairThoroughly, type MountSteps } from "./mount-policy.ts";
 
 const log = pino({ level: "silent" });
@@ -12,7 +13,7 @@ class FakeDisk implements MountSteps {
   readonly steps: string[] = [];
   readonly records: CheckpointRecord[] = [];
   source: string | null = null;
-  readable = true;
+  outlooks: Outlook = "promising";
   /** The first mounts fail, as if a replay had been cut short. */
   failures = 0;
   repairs = new Set<string>();
@@ -33,8 +34,8 @@ class FakeDisk implements MountSteps {
     this.steps.push("mount");
     if (!this.#isRight || this.failures-- > 0) throw new Error("bad superblock");
   }
-  async isReadable(): Promise<boolean> {
-    return this.readable;
+  async outlook(): Promise<Outlook> {
+    return this.outlooks;
   }
   async repair(repair: "safe" | "thorough"): Promise<void> {
     this.steps.push(repair);
@@ -102,9 +103,17 @@ test("what it does not put right is as before, and the choices are said, newest 
   assert.deepEqual(disk.steps.slice(2), ["keep", "thorough", "mount"]);
 });
 
+test("what a safe repair cannot begin with is offered at once", async () => {
+  const disk = new FakeDisk(false);
+  disk.outlooks = "hopeless";
+  const error = await failureOf(mountOrRepair(disk, log));
+  assert.deepEqual(error.details["choices"], ["repair", "restore"]);
+  assert.deepEqual(disk.steps, ["mount", "mount"]);
+});
+
 test("a disk that cannot be read is not written to", async () => {
   const disk = new FakeDisk(false);
-  disk.readable = false;
+  disk.outlooks = "unreadable";
   disk.repairs.add("safe").add("thorough");
   assert.match((await failureOf(mountOrRepair(disk, log))).message, /cannot be read/);
   assert.match((await failureOf(repairThoroughly(disk, log))).message, /cannot be read/);

@@ -6,14 +6,14 @@
 import type { Log } from "../base/log.ts";
 import { SpriteError } from "../contract/errors.ts";
 import type { CheckpointRecord } from "../storage/volume/volume.ts";
-import type { Repair } from "./file-system-check.ts";
+import type { Outlook, Repair } from "./file-system-check.ts";
 
 /** What the policy needs of the disk, which is attached by the first mount that succeeds. */
 export interface MountSteps {
   /** Replays the journal. */
   mount(): Promise<void>;
-  /** False when a block that a repair would look at cannot be read. */
-  isReadable(repair: Repair): Promise<boolean>;
+  /** Looks whether a repair can be tried, and writes nothing. */
+  outlook(repair: Repair): Promise<Outlook>;
   repair(repair: Repair): Promise<void>;
   /** Keeps the state there is as an automatic checkpoint. */
   keep(comment: string): Promise<CheckpointRecord>;
@@ -27,6 +27,11 @@ export interface MountSteps {
 }
 
 const keptComment = "before repair";
+
+/** A state that does not mount, as a rule. */
+export function isKeptByRepair({ isAuto, comment }: CheckpointRecord): boolean {
+  return isAuto && comment === keptComment;
+}
 
 /** @throws SpriteError start_failed: with the choices there are */
 export async function mountOrRepair(steps: MountSteps, log: Log): Promise<void> {
@@ -62,7 +67,9 @@ async function tryRepair(
   steps: MountSteps,
   { repair, log, cause }: { repair: Repair; log: Log; cause: unknown },
 ): Promise<CheckpointRecord> {
-  if (!(await steps.isReadable(repair))) {
+  const outlook = await steps.outlook(repair);
+  if (outlook === "hopeless") throw await offer(steps, cause);
+  if (outlook === "unreadable") {
     const message = "the sprite's disk cannot be read, and is left as it is: try again later";
     throw new SpriteError("start_failed", message, { cause, details: await choices(steps) });
   }
@@ -84,7 +91,7 @@ async function tryRepair(
 async function wasTried(steps: MountSteps): Promise<boolean> {
   const sourceId = await steps.sourceId();
   const source = (await steps.listCheckpoints()).find(({ id }) => id === sourceId);
-  return source?.health === "mount_failed" && source.isAuto && source.comment === keptComment;
+  return source?.health === "mount_failed" && isKeptByRepair(source);
 }
 
 async function offer(steps: MountSteps, cause: unknown): Promise<SpriteError> {
@@ -103,7 +110,7 @@ async function choices(
   steps: MountSteps,
 ): Promise<{ choices: readonly string[]; checkpoints: string[] }> {
   const checkpoints = (await steps.listCheckpoints())
-    .filter(({ comment, isAuto, health }) => health === "" && !(isAuto && comment === keptComment))
+    .filter((record) => record.health === "" && !isKeptByRepair(record))
     .map(({ id }) => id);
   return { choices: checkpoints.length === 0 ? ["repair"] : ["repair", "restore"], checkpoints };
 }

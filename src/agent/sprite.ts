@@ -77,7 +77,8 @@ export class Sprite implements Launcher {
     try {
       await this.#bringUp();
     } catch (error) {
-      if ((await this.listCheckpoints()).length === 0) throw error;
+      const { choices } = error instanceof SpriteError ? error.details : {};
+      if (choices === undefined && (await this.listCheckpoints()).length === 0) throw error;
     }
   }
 
