@@ -1,7 +1,7 @@
 /** A disk that is looked after: checkpoints that say what they hold, restores undone, damage repaired. */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { readdir, truncate } from "node:fs/promises";
+import { readdir, rm, truncate } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
@@ -113,6 +113,18 @@ test("a disk that does not mount says what can be done, and a repair does it", a
   assert.match(await cli("repair"), /repaired; the state before is kept as auto-/);
   assert.equal(await state(), "two");
   assert.match((await call("GET", "check")).text, /"status":"ok"/);
+});
+
+test("a durable sprite's synced writes outlive the machine's disk", async () => {
+  assert.equal(await cli("durability"), "local\n");
+  assert.equal(await cli("durability", "durable"), "durable\n");
+  await write("three");
+  await Promise.all([server.kill(), killAll(await childrenOf(server.places))]);
+  await rm(join(server.dataDirectory, "cache"), { recursive: true });
+  await server.startProcess();
+  sprite = server.client().sprite("cared");
+  assert.equal(await state(), "three");
+  assert.equal(await cli("durability"), "durable\n");
 });
 
 test("a checkpoint that cannot be read is refused while the sprite runs on", async () => {

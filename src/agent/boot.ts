@@ -6,10 +6,11 @@ import { endCrashed } from "../base/crash.ts";
 import { fuseDescriptorKey, type AgentStartup } from "../contract/agent-startup.ts";
 import { createSandbox } from "../sandbox/container.ts";
 import { createAgentServer, createInsideServer, insideSocketMode } from "./api/agent-server.ts";
-import { CheckpointViews } from "./checkpoint-views.ts";
+import { CheckpointViews, type CheckpointViewsOptions } from "./checkpoint-views.ts";
 import { checkpointRoutes } from "./checkpoint-routes.ts";
 import type { AgentBeginnings } from "./beginnings.ts";
 import { Disk } from "./disk.ts";
+import { durabilityRoutes } from "./durability-routes.ts";
 import { healthRoutes } from "./health.ts";
 import { writeInsideFiles } from "./inside-files.ts";
 import { findRemains } from "./remains.ts";
@@ -24,6 +25,28 @@ export interface Agent {
   stop(options: { discard: boolean }): Promise<void>;
 }
 
+async function makeDirectories(
+  runDirectory: string,
+): Promise<{ privateDirectory: string; dotSpriteDirectory: string }> {
+  // Users of the host pass through the run directory, as the guest's do; the sockets in here are
+  // not for them.
+  const privateDirectory = join(runDirectory, "private");
+  await mkdir(privateDirectory, { recursive: true, mode: 0o700 });
+  const dotSpriteDirectory = join(privateDirectory, "dot-sprite");
+  await mkdir(dotSpriteDirectory, { recursive: true });
+  return { privateDirectory, dotSpriteDirectory };
+}
+
+function diskParts(options: Omit<CheckpointViewsOptions, "shown"> & { fuseDescriptor: number }): {
+  disk: Disk;
+  views: CheckpointViews;
+} {
+  const shown = new ShownCheckpoints(options);
+  const disk = new Disk({ ...options, shown });
+  const views = new CheckpointViews({ ...options, shown });
+  return { disk, views };
+}
+
 /** Brings one sprite up: disk, container, API. What had begun is ended again when a step fails. */
 export async function bootAgent(
   startup: AgentStartup,
@@ -31,52 +54,38 @@ export async function bootAgent(
   log: Log,
 ): Promise<Agent> {
   const { runDirectory } = startup;
-  // Users of the host pass through the run directory, as the guest's do; the sockets in here are
-  // not for them.
-  const privateDirectory = join(runDirectory, "private");
-  await mkdir(privateDirectory, { recursive: true, mode: 0o700 });
-  const dotSpriteDirectory = join(privateDirectory, "dot-sprite");
-  await mkdir(dotSpriteDirectory, { recursive: true });
+  const { privateDirectory, dotSpriteDirectory } = await makeDirectories(runDirectory);
   if (!startup.takesOver) await writeInsideFiles(dotSpriteDirectory, startup.version);
-
   const volume = await opening;
   void volume.died.then((error) => endCrashed(error, log));
-  const shown = new ShownCheckpoints({ volume, runDirectory });
+  const parts = { helper, keeper };
   const fuseDescriptor = must(keeper.take(fuseDescriptorKey), "/dev/fuse is passed");
-  const disk = new Disk({ volume, helper, shown, runDirectory, fuseDescriptor, log });
-  const views = new CheckpointViews({
-    volume,
-    helper,
-    shown,
+  const { disk, views } = diskParts({
+    ...{ volume, helper, runDirectory, dotSpriteDirectory, fuseDescriptor, log },
     sandbox: () => sprite.sandbox,
-    runDirectory,
-    dotSpriteDirectory,
-    log,
   });
   const sprite: Sprite = new Sprite({
     disk,
     volume,
     views,
     makeSandbox: () =>
-      createSandbox({ ...startup, diskDirectory: disk.directory, dotSpriteDirectory }, log, {
-        helper,
-        keeper,
-      }),
+      createSandbox({ ...startup, diskDirectory: disk.directory, dotSpriteDirectory }, log, parts),
     endSessions: (reason) => sessions.endAll(reason),
     log,
   });
   const records = new SessionRecords(join(privateDirectory, "sessions"));
   const sessions = new Sessions({ launcher: sprite, records, log });
-  const health = healthRoutes({ volume, failure: () => sprite.failure, log });
-
   const { version } = startup;
-  const syncState = new SyncState(volume);
-  const routes = checkpointRoutes({ sprite, syncState });
+  const routes = checkpointRoutes({ sprite, syncState: new SyncState(volume) });
+  const forWorker = [
+    ...healthRoutes({ volume, failure: () => sprite.failure, log }),
+    ...durabilityRoutes(volume),
+  ];
   const inside = createInsideServer({ routes, version, log });
   const outside = createAgentServer({
     sessions,
     environment: () => startup.environment,
-    routes: [...routes, ...health],
+    routes: [...routes, ...forWorker],
     version,
     log,
   });

@@ -40,3 +40,5 @@ export const thoroughRepairMsMax = 120_000;
 export const undoAgeMsMax = 24 * 60 * 60 * 1000;
 /** How long a health check waits for what the disk says of itself. */
 export const syncAnswerMsMax = 1_000;
+/** How long a change of durability waits for the bucket; the worker waits for 5 s (worker/limits.ts). */
+export const durabilityStoreMsMax = 1_000;

@@ -174,6 +174,15 @@ const spriteCommands: readonly CommandSpec[] = [
     load: async () => (await import("./commands/sprites.ts")).restart,
   },
   {
+    usage: "durability [setting]",
+    description: "say what an fsync waits for, or change it",
+    details: [
+      "local    the server's disk: fast. Losing the server may lose the last second or two.",
+      "durable  the object store: slower. What was synced is never lost.",
+    ].join("\n"),
+    load: async () => (await import("./commands/durability.ts")).durability,
+  },
+  {
     usage: "url",
     description: "print the sprite's web address",
     load: async () => (await import("./commands/sprites.ts")).url,

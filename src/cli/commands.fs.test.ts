@@ -83,6 +83,14 @@ describe("sprite commands", () => {
     assert.equal((await bench.run(["url", "update", "-s", "box", "--auth", "x"])).exitCode, 1);
   });
 
+  test("durability is shown and changed", async () => {
+    assert.equal((await bench.run(["durability", "-s", "box"])).stdout, "local\n");
+    assert.equal((await bench.run(["durability", "durable", "-s", "box"])).stdout, "durable\n");
+    const shown = { sprite: "box", durability: "durable" };
+    assert.deepEqual(await jsonOf("durability", "-s", "box"), shown);
+    assert.equal((await bench.run(["durability", "often", "-s", "box"])).exitCode, 1);
+  });
+
   test("the sprite comes from -s, SPRITE_URL, SPRITE or .sprite, in this order", async () => {
     const nameBy = async (args: string[], env: Record<string, string>): Promise<string> =>
       (

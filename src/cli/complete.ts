@@ -1,3 +1,4 @@
+import { durabilities } from "../contract/durability.ts";
 import type { Checkpoint, Session } from "./api-types.ts";
 import { spritePath, type Cli } from "./cli.ts";
 import { commandTable, type CommandSpec, type OptionSpec } from "./command-table.ts";
@@ -16,7 +17,7 @@ export interface Candidate {
   description: string;
 }
 
-type Wanted = "sprite" | "session" | "checkpoint" | "shell" | "nothing";
+type Wanted = "sprite" | "session" | "checkpoint" | "shell" | "setting" | "nothing";
 
 export interface Completion {
   /** Words of the command line itself that may stand here. */
@@ -82,7 +83,7 @@ function wantedBy(spec: CommandSpec): Wanted {
   if (argument === "name") return nameOf(spec) === "create" ? "nothing" : "sprite";
   if (argument === "session") return "session";
   if (argument === "id") return "checkpoint";
-  return argument === "shell" ? "shell" : "nothing";
+  return argument === "shell" || argument === "setting" ? argument : "nothing";
 }
 
 async function askServer(cli: Cli, wanted: Wanted): Promise<Candidate[]> {
@@ -93,6 +94,8 @@ async function askServer(cli: Cli, wanted: Wanted): Promise<Candidate[]> {
       return [];
     case "shell":
       return ["bash", "zsh", "fish"].map(plain);
+    case "setting":
+      return durabilities.map(plain);
     case "sprite":
       return (await cli.spriteNames({ timeoutMs })).map(plain);
     case "session": {

@@ -5,6 +5,8 @@
  * for the next one.
  */
 
+import type { Durability } from "./durability.ts";
+
 /** The OCI runtimes that containers can get. */
 export const runtimeNames = ["runc", "crun", "runsc"] as const;
 export type RuntimeName = (typeof runtimeNames)[number];
@@ -23,6 +25,8 @@ export interface AgentStartup {
   name: string;
   /** Default environment of every command, from the create call. */
   environment: Record<string, string>;
+  /** What an fsync of the sprite's waits for; may change while it runs. */
+  durability: Durability;
   /** A directory's path, or its `file://` URL. */
   bucket: string;
   /** Disposable local state of this sprite. */

@@ -27,6 +27,7 @@ test("a create body needs only a name", () => {
     config: {},
     environment: {},
     labels: [],
+    durability: "local",
     urlSettings: {},
     waitForCapacity: false,
   });
@@ -124,8 +125,12 @@ test("labels are a set in order", () => {
 
 test("an update keeps what it does not name", () => {
   const update = (body: unknown) => validate(spriteUpdateSchema, body);
-  assert.deepEqual(update({ labels: [] }), { labels: [], urlSettings: null });
-  assert.deepEqual(update({ clear_labels: true }), { labels: [], urlSettings: null });
+  const unlabelled = { labels: [], urlSettings: null, durability: null };
+  assert.deepEqual(update({ labels: [] }), unlabelled);
+  assert.deepEqual(update({ clear_labels: true }), unlabelled);
+  const durable = { labels: null, urlSettings: null, durability: "durable" };
+  assert.deepEqual(update({ durability: "durable" }), durable);
+  assert.throws(() => update({ durability: "often" }), refused(/^durability: expected local/));
   const { urlSettings } = update({ url_settings: { auth: "public", more: 1 } });
   assert.deepEqual(urlSettings, { auth: "public" });
   assert.deepEqual(

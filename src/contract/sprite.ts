@@ -5,6 +5,8 @@
 
 import { z } from "zod";
 
+import type { SyncObject } from "./checkpoint.ts";
+import { durabilities, type Durability } from "./durability.ts";
 import { SpriteError } from "./errors.ts";
 import {
   continuationTokenLengthMax,
@@ -37,6 +39,8 @@ export interface SpriteObject {
   config: SpriteConfig;
   environment: Record<string, string>;
   labels: string[];
+  /** Beside the contract's fields: what an fsync waits for. */
+  durability: Durability;
   version: string;
   created_at: string;
   updated_at: string;
@@ -78,6 +82,10 @@ export interface SpriteCheckObject {
   checked_at: string;
   /** Seconds. */
   elapsed: number | null;
+  /** Beside the contract's fields: what of a running sprite's disk is in the bucket. */
+  sync?: SyncObject;
+  /** What can be done about a sprite that does not start: `repair`, `restore`. */
+  choices?: string[];
 }
 
 export interface SpriteCreateBody {
@@ -85,11 +93,13 @@ export interface SpriteCreateBody {
   config: SpriteConfig;
   environment: Record<string, string>;
   labels: string[];
+  durability: Durability;
   urlSettings: UrlSettingsChange;
   waitForCapacity: boolean;
 }
 
 const booleanSchema = z.boolean("expected true or false").nullish();
+const durabilitySchema = z.enum(durabilities, "expected local or durable").nullish();
 const bodyMessage = "expected a JSON object";
 
 export const spriteCreateSchema: z.ZodType<SpriteCreateBody> = z
@@ -99,6 +109,7 @@ export const spriteCreateSchema: z.ZodType<SpriteCreateBody> = z
       config: configSchema.nullish(),
       environment: environmentSchema.nullish(),
       labels: labelsSchema.nullish(),
+      durability: durabilitySchema,
       url_settings: urlSettingsSchema.nullish(),
       wait_for_capacity: booleanSchema,
       // Says how the client would like to be treated; every sprite here has the one runtime.
@@ -111,6 +122,7 @@ export const spriteCreateSchema: z.ZodType<SpriteCreateBody> = z
     config: body.config ?? {},
     environment: body.environment ?? {},
     labels: body.labels ?? [],
+    durability: body.durability ?? "local",
     urlSettings: body.url_settings ?? {},
     waitForCapacity: body.wait_for_capacity ?? false,
   }));
@@ -118,6 +130,7 @@ export const spriteCreateSchema: z.ZodType<SpriteCreateBody> = z
 export interface SpriteUpdateBody {
   urlSettings: UrlSettingsChange | null;
   labels: string[] | null;
+  durability: Durability | null;
 }
 
 /** `clear_labels` is how Go says `labels: []`, because it leaves empty arrays out. */
@@ -126,6 +139,7 @@ export const spriteUpdateSchema: z.ZodType<SpriteUpdateBody> = z
     {
       url_settings: urlSettingsSchema.nullish(),
       labels: labelsSchema.nullish(),
+      durability: durabilitySchema,
       clear_labels: booleanSchema,
     },
     bodyMessage,
@@ -133,12 +147,14 @@ export const spriteUpdateSchema: z.ZodType<SpriteUpdateBody> = z
   .transform((body, context) => {
     const labels = body.labels ?? (body.clear_labels === true ? [] : null);
     const urlSettings = body.url_settings ?? null;
-    if (labels === null && (urlSettings === null || Object.keys(urlSettings).length === 0)) {
-      const message = "nothing to change: give url_settings, labels or clear_labels";
+    const durability = body.durability ?? null;
+    const hasUrlSettings = urlSettings !== null && Object.keys(urlSettings).length > 0;
+    if (labels === null && durability === null && !hasUrlSettings) {
+      const message = "nothing to change: give url_settings, labels, clear_labels or durability";
       context.issues.push({ code: "custom", message, input: body });
       return z.NEVER;
     }
-    return { urlSettings, labels };
+    return { urlSettings, labels, durability };
   });
 
 export interface SpriteListQuery {

@@ -2,6 +2,7 @@ import { request as httpRequest, type IncomingMessage } from "node:http";
 
 import { z } from "zod";
 
+import type { SyncObject } from "../contract/checkpoint.ts";
 import { checkBodySizeBytesMax, checkTimeoutMs } from "./limits.ts";
 
 export interface AgentHealth {
@@ -11,11 +12,24 @@ export interface AgentHealth {
   reason: string | null;
   /** What the agent says it runs, from its `Sprite-Version`; null when it does not say. */
   version: string | null;
+  sync?: SyncObject;
+  choices?: string[];
 }
 
 const agentBodySchema = z.object({
   status: z.string().min(1).max(64),
   reason: z.string().max(1024).nullish(),
+  sync: z
+    .object({
+      synced: z.boolean(),
+      synced_at: z.string().nullable(),
+      unsynced_bytes: z.number(),
+      sync_problem: z.string().nullable(),
+      fenced: z.boolean(),
+      orphan: z.string().exactOptional(),
+    })
+    .exactOptional(),
+  choices: z.array(z.string().max(64)).max(16).exactOptional(),
 });
 
 /** Asks the agent's own `check`. Never throws: no answer is an answer too. */
@@ -31,14 +45,14 @@ export async function askAgentHealth(socketPath: string, name: string): Promise<
   }
 }
 
-function readHealth(status: number, text: string): { status: string; reason: string | null } {
+function readHealth(status: number, text: string): Omit<AgentHealth, "version"> {
   // An agent without a check of its own has shown that it answers.
   if (status === 404) return { status: "ok", reason: null };
   if (status !== 200 && status !== 503)
     return { status: "unhealthy", reason: `the agent answers with status ${status}` };
   try {
     const body = agentBodySchema.parse(JSON.parse(text));
-    return { status: body.status, reason: body.reason ?? null };
+    return { ...body, reason: body.reason ?? null };
   } catch {
     return { status: "unhealthy", reason: "the agent's answer makes no sense" };
   }

@@ -49,6 +49,7 @@ test("create, get, update, delete", async () => {
     name: "my-box",
     environment: { FOO: "bar" },
     imageHash: "image-1",
+    durability: "local",
   };
   assert.deepEqual(worker.created, [spec]);
   assert.deepEqual(await call("GET", "/v1/sprites/my-box"), { status: 200, body: created.body });

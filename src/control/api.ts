@@ -87,7 +87,7 @@ async function handleSprite(
   if (method !== "PUT") return ok(sprites.get(organization, name));
   sprites.find(organization, name);
   const body = validate(spriteUpdateSchema, await request.readBody());
-  return ok(sprites.update(organization, name, body));
+  return ok(await sprites.update(organization, name, body));
 }
 
 /** `POST /v1/organizations/{org}/tokens`, once the caller has shown the admin secret. @throws SpriteError */

@@ -50,6 +50,10 @@ const migrations: readonly string[] = [
   CREATE UNIQUE INDEX sprite_name ON sprite (name) WHERE state <> 'destroying';
   CREATE INDEX sprite_unfinished ON sprite (state) WHERE state <> 'ready';
   `,
+  `
+  ALTER TABLE sprite ADD COLUMN durability TEXT NOT NULL DEFAULT 'local'
+    CHECK (durability IN ('local', 'durable'));
+  `,
 ];
 
 /** Opens the file, making it if it is new. `token create` and the server may do so at the same time. */

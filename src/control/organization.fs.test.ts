@@ -30,6 +30,7 @@ function sprite(name: string, changes: Partial<SpriteRecord> = {}): SpriteRecord
     config: { cpus: 2 },
     urlSettings: { auth: "sprite" },
     imageHash: "hash",
+    durability: "local",
     createdAtMs: 1,
     updatedAtMs: 2,
     lastRunningAtMs: null,
@@ -44,7 +45,8 @@ test("a sprite is read as it was written", () => {
   assert.deepEqual(organization.spriteByName("box"), sprite("box"));
   organization.setSpriteRunningAt("id-box", 77);
   organization.setSpriteWarmingAt("id-box", 78);
-  const change = { labels: [], urlSettings: { auth: "public" as const }, updatedAtMs: 9 };
+  const urlSettings = { auth: "public" as const };
+  const change = { labels: [], urlSettings, durability: "durable" as const, updatedAtMs: 9 };
   organization.updateSprite("id-box", change);
   const changed = { ...change, lastRunningAtMs: 77, lastWarmingAtMs: 78 };
   assert.deepEqual(organization.spriteByName("box"), sprite("box", changed));

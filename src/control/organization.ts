@@ -1,5 +1,6 @@
 import type { Buffer } from "node:buffer";
 
+import type { Durability } from "../contract/durability.ts";
 import type { UrlSettings } from "../contract/sprite-config.ts";
 import { openOrganizationDatabase, type Sqlite } from "./database.ts";
 import {
@@ -26,6 +27,7 @@ export interface NewToken {
 export interface SpriteChange {
   labels: string[];
   urlSettings: UrlSettings;
+  durability: Durability;
   updatedAtMs: number;
 }
 
@@ -138,10 +140,11 @@ export class Organization {
   }
 
   updateSprite(id: string, change: SpriteChange): void {
-    const { labels, urlSettings, updatedAtMs } = change;
+    const { labels, urlSettings, durability, updatedAtMs } = change;
     this.#statements.updateSprite.run(
       JSON.stringify(labels),
       JSON.stringify(urlSettings),
+      durability,
       updatedAtMs,
       id,
     );
@@ -181,9 +184,9 @@ function prepareStatements(database: Sqlite) {
     ),
     insertSprite: database.prepare<[SpriteRow]>(
       `INSERT INTO sprite (id, name, state, labels, environment, config, url_settings, image_hash,
-         created_at_ms, updated_at_ms, last_running_at_ms, last_warming_at_ms)
+         durability, created_at_ms, updated_at_ms, last_running_at_ms, last_warming_at_ms)
        VALUES (@id, @name, @state, @labels, @environment, @config, @url_settings, @image_hash,
-         @created_at_ms, @updated_at_ms, @last_running_at_ms, @last_warming_at_ms)
+         @durability, @created_at_ms, @updated_at_ms, @last_running_at_ms, @last_warming_at_ms)
        ON CONFLICT DO NOTHING`,
     ),
     spriteByName: database.prepare<[string], SpriteRow>(
@@ -203,8 +206,9 @@ function prepareStatements(database: Sqlite) {
     setSpriteReady: database.prepare<[string]>(
       "UPDATE sprite SET state = 'ready' WHERE id = ? AND state = 'creating'",
     ),
-    updateSprite: database.prepare<[string, string, number, string]>(
-      "UPDATE sprite SET labels = ?, url_settings = ?, updated_at_ms = ? WHERE id = ?",
+    updateSprite: database.prepare<[string, string, string, number, string]>(
+      `UPDATE sprite SET labels = ?, url_settings = ?, durability = ?, updated_at_ms = ?
+         WHERE id = ?`,
     ),
     setSpriteRunningAt: database.prepare<[number, string]>(
       "UPDATE sprite SET last_running_at_ms = ? WHERE id = ?",

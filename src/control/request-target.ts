@@ -42,6 +42,8 @@ export function parseRoute(rawPath: string): Route {
   const [action] = rest;
   if (action === undefined) return { kind: "sprite", name };
   if (action === "") throw noSuchEndpoint();
+  // A worker tells its agent; users change the sprite, which the registry hears of.
+  if (action === "durability") throw noSuchEndpoint();
   if (rest.length > 1) return { kind: "agent", name, rest };
   if (action === "restart" || action === "upgrade" || action === "check") {
     return { kind: action, name };

@@ -1,3 +1,4 @@
+import type { Durability } from "../contract/durability.ts";
 import type { SpriteObject, SpriteStatus } from "../contract/sprite.ts";
 import type { SpriteConfig, UrlSettings } from "../contract/sprite-config.ts";
 import { spriteUrl } from "../contract/names.ts";
@@ -21,6 +22,7 @@ export interface SpriteRecord {
   config: SpriteConfig;
   urlSettings: UrlSettings;
   imageHash: string;
+  durability: Durability;
   createdAtMs: number;
   updatedAtMs: number;
   lastRunningAtMs: number | null;
@@ -36,6 +38,7 @@ export interface SpriteRow {
   config: string;
   url_settings: string;
   image_hash: string;
+  durability: Durability;
   created_at_ms: number;
   updated_at_ms: number;
   last_running_at_ms: number | null;
@@ -52,6 +55,7 @@ export function serializeSprite(sprite: SpriteRecord): SpriteRow {
     config: JSON.stringify(sprite.config),
     url_settings: JSON.stringify(sprite.urlSettings),
     image_hash: sprite.imageHash,
+    durability: sprite.durability,
     created_at_ms: sprite.createdAtMs,
     updated_at_ms: sprite.updatedAtMs,
     last_running_at_ms: sprite.lastRunningAtMs,
@@ -70,6 +74,7 @@ export function parseSpriteRow(row: SpriteRow): SpriteRecord {
     config: JSON.parse(row.config) as SpriteConfig,
     urlSettings: JSON.parse(row.url_settings) as UrlSettings,
     imageHash: row.image_hash,
+    durability: row.durability,
     createdAtMs: row.created_at_ms,
     updatedAtMs: row.updated_at_ms,
     lastRunningAtMs: row.last_running_at_ms,
@@ -78,8 +83,8 @@ export function parseSpriteRow(row: SpriteRow): SpriteRecord {
 }
 
 export function spriteSpec(sprite: SpriteRecord): SpriteSpec {
-  const { id, name, environment, imageHash } = sprite;
-  return { id, name, environment, imageHash };
+  const { id, name, environment, imageHash, durability } = sprite;
+  return { id, name, environment, imageHash, durability };
 }
 
 export interface SpriteObjectContext {
@@ -106,6 +111,7 @@ export function spriteObject(sprite: SpriteRecord, context: SpriteObjectContext)
     config: sprite.config,
     environment: sprite.environment,
     labels: sprite.labels,
+    durability: sprite.durability,
     version: context.version,
     created_at: formatTimestamp(sprite.createdAtMs),
     updated_at: formatTimestamp(sprite.updatedAtMs),

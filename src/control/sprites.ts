@@ -19,7 +19,7 @@ import type { Log } from "../base/log.ts";
 import { settlesWithin } from "../base/wait.ts";
 import type { OpenSplices, SpliceEnd } from "./splice/open-splices.ts";
 import type { Worker, WorkerStatusEvent } from "../worker/worker.ts";
-import { askAgentHealth } from "./agent-health.ts";
+import { askAgentHealth, type AgentHealth } from "./agent-health.ts";
 import { checkStartTimeoutMs, destroyWaitMsMax } from "./limits.ts";
 import { isDiskFull } from "./database.ts";
 import type { Organization } from "./organization.ts";
@@ -97,6 +97,7 @@ export class Sprites {
       config: body.config,
       urlSettings: mergeUrlSettings(urlSettingsDefault, body.urlSettings),
       imageHash: this.#options.worker.defaultImageHash,
+      durability: body.durability,
       createdAtMs: nowMs,
       updatedAtMs: nowMs,
       lastRunningAtMs: null,
@@ -152,15 +153,46 @@ export class Sprites {
     };
   }
 
-  /** @throws SpriteError not_found */
-  update(organization: Organization, name: string, body: SpriteUpdateBody): SpriteObject {
+  /** @throws SpriteError not_found, storage_failure: the running sprite did not take its durability */
+  async update(
+    organization: Organization,
+    name: string,
+    body: SpriteUpdateBody,
+  ): Promise<SpriteObject> {
+    const { id } = this.find(organization, name);
+    if (body.durability === null) this.#change(organization, name, body);
+    // In turn, so that two changes reach the registry and the agent in the same order.
+    else await this.#exclusively(id, () => this.#changeDurability(organization, name, body));
+    return this.get(organization, name);
+  }
+
+  /** What the sprite does and what the registry says of it must agree: it goes back if the agent refuses. */
+  async #changeDurability(
+    organization: Organization,
+    name: string,
+    body: SpriteUpdateBody,
+  ): Promise<void> {
+    const { durability } = this.find(organization, name);
+    const changed = this.#change(organization, name, body);
+    if (changed.durability === durability) return;
+    try {
+      await this.#options.worker.configure(spriteSpec(changed));
+    } catch (error) {
+      const back = { urlSettings: null, labels: null, durability };
+      this.#change(organization, name, back);
+      throw error;
+    }
+  }
+
+  #change(organization: Organization, name: string, body: SpriteUpdateBody): SpriteRecord {
     const sprite = this.find(organization, name);
     organization.updateSprite(sprite.id, {
       labels: body.labels ?? sprite.labels,
       urlSettings: mergeUrlSettings(sprite.urlSettings, body.urlSettings ?? {}),
+      durability: body.durability ?? sprite.durability,
       updatedAtMs: Math.max(Date.now(), sprite.updatedAtMs),
     });
-    return this.get(organization, name);
+    return this.find(organization, name);
   }
 
   /**
@@ -229,12 +261,14 @@ export class Sprites {
       reason: checked.reason,
       checked_at: formatTimestamp(Date.now()),
       elapsed: checked.asked ? Math.round(performance.now() - startMs) / 1000 : null,
+      ...(checked.sync === undefined ? {} : { sync: checked.sync }),
+      ...(checked.choices === undefined ? {} : { choices: checked.choices }),
     };
   }
 
   async #checkAgent(
     sprite: SpriteRecord,
-  ): Promise<{ status: string; reason: string | null; asked: boolean }> {
+  ): Promise<Omit<AgentHealth, "version"> & { asked: boolean }> {
     if (sprite.state === "creating") {
       return { status: "creating", reason: "the sprite is being created", asked: false };
     }
@@ -244,8 +278,7 @@ export class Sprites {
     }
     try {
       const { socketPath } = await this.start(sprite, AbortSignal.timeout(checkStartTimeoutMs));
-      const { status, reason } = await askAgentHealth(socketPath, sprite.name);
-      return { status, reason, asked: true };
+      return { ...(await askAgentHealth(socketPath, sprite.name)), asked: true };
     } catch (error) {
       const reason = error instanceof SpriteError ? error.message : "the sprite does not start";
       return { status: "unhealthy", reason, asked: true };

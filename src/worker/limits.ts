@@ -38,3 +38,5 @@ export const shortAgentLifeMsMax = 100;
 export const takeoversInARowMax = 3;
 /** So many of them in a row at all; then the sprite is down until somebody needs it. */
 export const agentStartsInARowMax = 5;
+/** An agent changes a setting at once; one that does not answer keeps the old one, and its user is told. */
+export const settingsTimeoutMs = 5_000;

@@ -5,6 +5,7 @@ import type { AgentNetwork, AgentStartup, SpriteLimits } from "../contract/agent
 import { SpriteError } from "../contract/errors.ts";
 import type { SpriteStatus } from "../contract/sprite.ts";
 import type { ObjectStore } from "../storage/object-store/object-store.ts";
+import { tellAgent } from "./agent-settings.ts";
 import type { ImageServers } from "./image-servers.ts";
 import { parallelStopsMax } from "./limits.ts";
 import { spriteCacheDirectory, spriteRunDirectory, type Places } from "./places.ts";
@@ -32,6 +33,8 @@ export interface LocalWorkerOptions {
 }
 
 interface RunningSprite {
+  /** As of the last change: an agent that takes over from a dead one gets what is true now. */
+  spec: SpriteSpec;
   slot: Slot;
   process: SpriteProcess;
   ready: boolean;
@@ -72,6 +75,21 @@ export class LocalWorker implements Worker {
       if (running === undefined) return await this.#start(spec);
       if (!running.process.ending) return await running.process.ready();
       await running.process.ended;
+    }
+  }
+
+  async configure(spec: SpriteSpec): Promise<void> {
+    const running = this.#sprites.get(spec.id);
+    if (running === undefined || running.process.ending) return;
+    const before = running.spec;
+    running.spec = spec;
+    try {
+      // One that is starting may have been told already what was true before.
+      const { socketPath } = await running.process.ready();
+      await tellAgent(socketPath, spec);
+    } catch (error) {
+      running.spec = before;
+      throw error;
     }
   }
 
@@ -117,7 +135,7 @@ export class LocalWorker implements Worker {
       makeStartup: async () => {
         // The image is mounted before the agent is born, since the agent inherits the mounts there are.
         const { mountDirectory } = await this.#options.images.ensure(spec.imageHash);
-        return this.#startupOf(spec, slot, mountDirectory);
+        return this.#startupOf(this.#sprites.get(spec.id)?.spec ?? spec, slot, mountDirectory);
       },
       identityFile: join(
         this.#options.places.runDirectory,
@@ -131,7 +149,7 @@ export class LocalWorker implements Worker {
         this.#tell(spec.id, "cold");
       },
     });
-    const running: RunningSprite = { slot, process, ready: false };
+    const running: RunningSprite = { spec, slot, process, ready: false };
     this.#sprites.set(spec.id, running);
     const ready = await process.ready();
     running.ready = true;
@@ -147,6 +165,7 @@ export class LocalWorker implements Worker {
       serverId: options.serverId,
       name: spec.name,
       environment: spec.environment,
+      durability: spec.durability,
       bucket: options.bucket,
       cacheDirectory: spriteCacheDirectory(options.places, spec.id),
       cacheSizeBytesMax: options.cacheSizeBytesMax,

@@ -3,6 +3,7 @@
  * another machine.
  */
 
+import type { Durability } from "../contract/durability.ts";
 import type { SpriteStatus } from "../contract/sprite.ts";
 
 /** All that a worker needs to open a sprite; control keeps it in the registry. */
@@ -12,6 +13,7 @@ export interface SpriteSpec {
   environment: Record<string, string>;
   /** Content hash of the image that the sprite was made with; it keeps it. */
   imageHash: string;
+  durability: Durability;
 }
 
 export interface WorkerStatusEvent {
@@ -29,6 +31,12 @@ export interface Worker {
    * @throws SpriteError start_failed
    */
   ensureRunning(spec: SpriteSpec, signal?: AbortSignal): Promise<{ socketPath: string }>;
+  /**
+   * Tells a sprite that runs, or is about to, what has changed of its spec while it runs: the
+   * durability. A sleeping one takes it when it starts.
+   * @throws SpriteError storage_failure: it goes on as before
+   */
+  configure(spec: SpriteSpec): Promise<void>;
   status(spriteId: string): SpriteStatus;
   /** Ends the sprite's processes and stores its disk. */
   stop(spriteId: string): Promise<void>;

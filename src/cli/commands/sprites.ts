@@ -1,9 +1,17 @@
 import type { Sprite } from "../api-types.ts";
-import type { Cli } from "../cli.ts";
+import type { SpriteCheckObject } from "../../contract/sprite.ts";
+import { spritePath, type Cli } from "../cli.ts";
 import { CliError } from "../errors.ts";
 import { createTimeoutMsMax } from "../limits.ts";
 import { randomName } from "../random-name.ts";
-import { formatFields, formatTable, printable, relativeTime, shellQuote } from "../text.ts";
+import {
+  formatBytes,
+  formatFields,
+  formatTable,
+  printable,
+  relativeTime,
+  shellQuote,
+} from "../text.ts";
 
 export async function create(cli: Cli, args: readonly string[]): Promise<number> {
   const name = args[0] ?? cli.options.sprite ?? randomName();
@@ -70,6 +78,7 @@ export async function info(cli: Cli, args: readonly string[]): Promise<number> {
     cli.printJson(sprite);
     return 0;
   }
+  const check = await checkQuietly(cli, sprite.name);
   const now = new Date();
   const time = (value: string | null | undefined): string =>
     value ? `${value} (${relativeTime(value, now)})` : "-";
@@ -80,13 +89,34 @@ export async function info(cli: Cli, args: readonly string[]): Promise<number> {
     ["Status", sprite.status ?? "-"],
     ["URL", sprite.url ?? "-"],
     ["URL access", sprite.url_settings?.auth ?? "-"],
+    ["Durability", sprite.durability ?? "-"],
     ["Labels", (sprite.labels ?? []).join(", ") || "-"],
+    ...checkFields(check),
     ["Version", sprite.version ?? "-"],
     ["Created", time(sprite.created_at)],
     ["Last running", time(sprite.last_running_at)],
   ];
   cli.print(formatFields(fields.map(([label, value]) => [label, printable(value)] as const)));
   return 0;
+}
+
+/** A sleeping sprite is not woken for it, and an older server says less. */
+async function checkQuietly(cli: Cli, name: string): Promise<Partial<SpriteCheckObject>> {
+  const path = `${spritePath(name)}/check`;
+  return await cli.client.json<Partial<SpriteCheckObject>>("GET", path).catch(() => ({}));
+}
+
+function checkFields({ status, reason, sync }: Partial<SpriteCheckObject>): [string, string][] {
+  const fields: [string, string][] = [];
+  if (status !== undefined && status !== "ok")
+    fields.push(["Health", `${status}: ${reason ?? "-"}`]);
+  if (sync === undefined) return fields;
+  const rest = sync.unsynced_bytes > 0 ? `, ${formatBytes(sync.unsynced_bytes)} written since` : "";
+  const until = sync.synced_at === null ? "nothing yet" : `until ${sync.synced_at}${rest}`;
+  fields.push(["In the bucket", sync.synced ? "everything" : until]);
+  if (sync.sync_problem !== null) fields.push(["Storing fails", sync.sync_problem]);
+  if (sync.orphan !== undefined) fields.push(["Put aside at", sync.orphan]);
+  return fields;
 }
 
 export async function restart(cli: Cli, args: readonly string[]): Promise<number> {

@@ -24,6 +24,7 @@ interface FakeCheckpoint {
 interface FakeSprite {
   name: string;
   labels: string[];
+  durability: string;
   url_settings: { auth: string };
   checkpoints: FakeCheckpoint[];
   sessions: FakeSessions;
@@ -100,6 +101,7 @@ export class FakeServer {
       name,
       labels: [],
       url_settings: { auth: "sprite" },
+      durability: "local",
       checkpoints: [],
       sessions: new FakeSessions(),
     };
@@ -196,6 +198,8 @@ export class FakeServer {
       case "PUT ": {
         const body = await readJson(request);
         Object.assign(sprite.url_settings, body["url_settings"]);
+        const { durability } = body;
+        if (typeof durability === "string") sprite.durability = durability;
         return sendJson(response, 200, spriteObject(sprite));
       }
       case "DELETE ":
@@ -299,6 +303,7 @@ function spriteObject(sprite: FakeSprite): Record<string, unknown> {
     url_settings: sprite.url_settings,
     status: "running",
     labels: sprite.labels,
+    durability: sprite.durability,
     version: "v1",
     created_at: "2026-01-13T10:30:00Z",
     last_running_at: null,

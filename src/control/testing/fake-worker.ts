@@ -11,11 +11,13 @@ export class FakeWorker implements Worker {
   readonly defaultImageHash = "image-1";
   readonly created: SpriteSpec[] = [];
   readonly destroyed: string[] = [];
+  readonly configured: SpriteSpec[] = [];
   startCount = 0;
   /** Faults to inject: each is thrown as long as it is set. */
   createError: Error | null = null;
   startError: Error | null = null;
   destroyError: Error | null = null;
+  configureError: Error | null = null;
   /** Creates wait for this. */
   createGate: Promise<void> = Promise.resolve();
   /** Starts wait for this. */
@@ -48,6 +50,11 @@ export class FakeWorker implements Worker {
     this.#agents.set(spec.id, agent);
     this.#emit({ spriteId: spec.id, status: "running" });
     return { socketPath: agent.socketPath };
+  }
+
+  async configure(spec: SpriteSpec): Promise<void> {
+    this.configured.push(spec);
+    if (this.configureError !== null) throw this.configureError;
   }
 
   status(spriteId: string): SpriteStatus {

@@ -1,0 +1,24 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { parseDurabilityBody } from "../contract/durability.ts";
+import type { Volume } from "../storage/volume/volume.ts";
+import { readJson, sendNoContent } from "./api/responses.ts";
+import type { Route } from "./api/route.ts";
+import { durabilityStoreMsMax } from "./limits.ts";
+
+/** What a worker tells its agent when the sprite's user has changed what an fsync waits for. */
+export function durabilityRoutes(volume: Pick<Volume, "setDurability">): Route[] {
+  return [
+    {
+      method: "PUT",
+      pattern: ["durability"],
+      handle: async ({ request, response }) => {
+        const durability = parseDurabilityBody(await readJson(request));
+        // It counts at once; that the bucket knows is waited for a little, as it is told at each start.
+        const isStored = volume.setDurability(durability);
+        isStored.catch(() => undefined);
+        await Promise.race([isStored, delay(durabilityStoreMsMax, undefined, { ref: false })]);
+        sendNoContent(response);
+      },
+    },
+  ];
+}
