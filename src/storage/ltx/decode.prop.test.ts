@@ -105,7 +105,7 @@ describe("LTX files", () => {
         assert.equal(parseTail(file.subarray(-tailSizeBytes + 1), file.length).kind, "short");
         const tail = parseTail(file.subarray(-tailSizeBytes), file.length);
         assert.equal(tail.kind, "whole");
-        const { index } = tail as Extract<typeof tail, { kind: "whole" }>;
+        const { index } = tail;
         index.verify(content.header);
         const places = Array.from({ length: index.count }, (_, at) => index.at(at));
         assert.deepEqual(

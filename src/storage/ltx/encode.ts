@@ -41,7 +41,9 @@ export function encodeLtx(
   const parts = [encoder.begin()];
   for (const page of pages) parts.push(encoder.page(page));
   parts.push(encoder.finish(options));
-  return Buffer.concat(parts);
+  // Not as a Buffer: its `slice` shares memory, which nobody expects of a Uint8Array.
+  const { buffer, byteOffset, length } = Buffer.concat(parts);
+  return new Uint8Array(buffer, byteOffset, length);
 }
 
 /**

@@ -9,7 +9,7 @@ import { pageCountMax, pageSizeBytesMax, pageSizeBytesMin } from "./limits.ts";
 export const headerSizeBytes = 100;
 export const pageHeaderSizeBytes = 6;
 /** The field before a page's LZ4 block that says how long the block is. */
-export const blockLengthSizeBytes = 4;
+const blockLengthSizeBytes = 4;
 export const frameHeaderSizeBytes = pageHeaderSizeBytes + blockLengthSizeBytes;
 export const indexLengthSizeBytes = 8;
 export const trailerSizeBytes = 16;

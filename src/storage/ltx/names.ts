@@ -10,8 +10,7 @@ export interface LtxFileName {
   maxTxid: number;
 }
 
-/** Compactions go up to this level; the one above holds snapshots. */
-export const compactionLevelMax = 8;
+/** Where litestream keeps snapshots; compactions are on levels 1 to 8, single transactions on level 0. */
 export const snapshotLevel = 9;
 
 const pattern = /^([0-9a-f]{4})\/([0-9a-f]{16})-([0-9a-f]{16})\.ltx$/;

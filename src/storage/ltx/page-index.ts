@@ -46,6 +46,12 @@ export class PageIndex {
 
   /** Where the page is, or null when the file does not have it. */
   find(pgno: number): PagePlace | null {
+    const position = this.positionOf(pgno);
+    return this.#pgnos[position] === pgno ? this.at(position) : null;
+  }
+
+  /** The position of the page, or of the first one behind where it would be. */
+  positionOf(pgno: number): number {
     let low = 0;
     let high = this.count;
     while (low < high) {
@@ -53,7 +59,7 @@ export class PageIndex {
       if ((this.#pgnos[middle] ?? 0) < pgno) low = middle + 1;
       else high = middle;
     }
-    return this.#pgnos[low] === pgno ? this.at(low) : null;
+    return low;
   }
 
   /**

@@ -148,7 +148,9 @@ describe("B-trees without SQLite", () => {
     await fc.assert(
       fc.asyncProperty(runs, async ({ pageSizeBytes, rows, deleted, others, bounds }) => {
         const database = openDatabase(pageSizeBytes);
-        database.exec("CREATE TABLE t (v ANY, a ANY, b ANY, PRIMARY KEY (a, b)) STRICT, WITHOUT ROWID");
+        database.exec(
+          "CREATE TABLE t (v ANY, a ANY, b ANY, PRIMARY KEY (a, b)) STRICT, WITHOUT ROWID",
+        );
         const insert = database.prepare("INSERT OR REPLACE INTO t (a, b, v) VALUES (?, ?, ?)");
         for (const [[a, b], v] of rows) insert.run(...[a, b, v].map(asInteger));
         for (const at of deleted) {
