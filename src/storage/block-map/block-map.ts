@@ -7,7 +7,7 @@ import { syncDirectoryNow } from "../local-files.ts";
 import type { CheckpointRecord } from "../volume/volume.ts";
 import { Attributes } from "./attributes.ts";
 import { Checkpoints, type NewCheckpoint } from "./checkpoints.ts";
-import { FileTree } from "./file-tree.ts";
+import { FileTree, type Found, type LeafPart } from "./file-tree.ts";
 import { blockSizeBytes, unitSizeBytes } from "./geometry.ts";
 import { makeFork, type ForkOptions } from "./fork.ts";
 import { findProblems } from "./integrity.ts";
@@ -22,7 +22,7 @@ import {
   type SegmentObject,
   type SparseSegment,
 } from "./segments.ts";
-import type { UnitChange, UnitLayout } from "./types.ts";
+import type { LeafRewrite, LeafUnit, LiveUnit, UnitChange, UnitLayout } from "./types.ts";
 
 export interface BlockMapOptions {
   readOnly?: boolean;
@@ -40,6 +40,8 @@ export interface Cut {
   /** The segments that this cut made, each from `allocateSegment`, complete and on the local disk. */
   segments: readonly NewSegment[];
   checkpoint?: NewCheckpoint;
+  /** Units of any file that this cut stores elsewhere, with the same content. */
+  rewrites?: readonly LeafRewrite[];
   /** Stored in the same transaction. */
   attributes?: Readonly<Record<string, string>>;
 }
@@ -196,6 +198,8 @@ export class BlockMap {
       assert(cut === this.lastCut + 1, `cut ${cut} follows the last`);
       this.#segments.insert(segments);
       const references = new ReferenceChanges();
+      // Before the changes, so that a leaf which they copy has it too.
+      this.#tree.rewrite(options.rewrites ?? [], references);
       this.#tree.change(changes, references);
       this.#segments.settle(references, { inserted: segments, cut, nowMs: this.#now() });
       this.#attributes.setCounter("lastCut", cut);
@@ -310,6 +314,16 @@ export class BlockMap {
     return this.#database.read("find sparse segments", () =>
       this.#segments.worthRewriting(options),
     );
+  }
+
+  /** A part of a search through all leaves, of whatever files, for units in some segments. */
+  findUnitsIn(segments: ReadonlySet<number>, part: LeafPart): Found<LeafUnit> {
+    return this.#database.read("find units", () => this.#tree.findUnitsIn(segments, part));
+  }
+
+  /** A part of a search through the live file for units in as many slices or more. */
+  findFragmented(slicesMin: number, part: LeafPart): Found<LiveUnit> {
+    return this.#database.read("find units", () => this.#tree.findFragmented(slicesMin, part));
   }
 
   get formatted(): boolean {

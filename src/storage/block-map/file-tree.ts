@@ -1,13 +1,25 @@
-import { must } from "../../base/assert.ts";
+import { assert, must } from "../../base/assert.ts";
 import type { Database, Statement } from "../database.ts";
 import type { Attributes } from "./attributes.ts";
 import { countBlocks } from "./block-mask.ts";
 import { unitsPerLeaf } from "./geometry.ts";
-import { changeLayout, liveBlocks } from "./layout.ts";
+import { changeLayout, isSameLayout, liveBlocks } from "./layout.ts";
 import { Leaf } from "./leaf.ts";
 import type { ReferenceChanges } from "./references.ts";
 import { liveFileId } from "./schema.ts";
-import type { UnitChange, UnitLayout } from "./types.ts";
+import type { LeafRewrite, LeafUnit, LiveUnit, UnitChange, UnitLayout } from "./types.ts";
+
+/** A part of a search: at most `count` leaves behind `after`. */
+export interface LeafPart {
+  after: number;
+  count: number;
+}
+
+/** What a part of a search found; `last` is what the next part comes after, null when there is none. */
+export interface Found<Unit> {
+  units: Unit[];
+  last: number | null;
+}
 
 interface StoredLeaf {
   id: number;
@@ -42,6 +54,9 @@ export class FileTree {
   readonly #leaf: Statement<[number], { data: Uint8Array }>;
   readonly #insertLeaf: Statement<[number, Uint8Array], never>;
   readonly #updateLeaf: Statement<[number, Uint8Array, number], never>;
+  readonly #leavesAfter: Statement<[number, number], { id: number; data: Uint8Array }>;
+  readonly #liveLeavesAfter: Statement<[number, number], { leaf_index: number; data: Uint8Array }>;
+  readonly #rewriteLeaf: Statement<[Uint8Array, number], never>;
   readonly #deleteLeaf: Statement<[number], never>;
   readonly #addUsedBlocks: Statement<[number, number], never>;
 
@@ -75,6 +90,14 @@ export class FileTree {
     this.#leaf = database.prepare("SELECT data FROM leaf WHERE id = ?");
     this.#insertLeaf = database.prepare("INSERT INTO leaf (generation, data) VALUES (?, ?)");
     this.#updateLeaf = database.prepare("UPDATE leaf SET generation = ?, data = ? WHERE id = ?");
+    this.#leavesAfter = database.prepare(
+      "SELECT id, data FROM leaf WHERE id > ? ORDER BY id LIMIT ?",
+    );
+    this.#liveLeavesAfter = database.prepare(
+      `SELECT leaf_index, data FROM root JOIN leaf ON leaf.id = root.leaf
+       WHERE root.file = ${liveFileId} AND leaf_index > ? ORDER BY leaf_index LIMIT ?`,
+    );
+    this.#rewriteLeaf = database.prepare("UPDATE leaf SET data = ? WHERE id = ?");
     this.#deleteLeaf = database.prepare("DELETE FROM leaf WHERE id = ?");
     this.#addUsedBlocks = database.prepare(
       "UPDATE file SET used_blocks = used_blocks + ? WHERE id = ?",
@@ -183,6 +206,60 @@ export class FileTree {
     }
   }
 
+  /** Units in the segments, in any leaf. */
+  findUnitsIn(segments: ReadonlySet<number>, part: LeafPart): Found<LeafUnit> {
+    const units: LeafUnit[] = [];
+    const rows = this.#leavesAfter.all(part.after, part.count);
+    for (const { id, data } of rows) {
+      const leaf = new Leaf(data);
+      const found = new Set<number>();
+      leaf.forEachSlice((index, segment) => {
+        if (segments.has(segment)) found.add(index);
+      });
+      for (const index of found) units.push({ leaf: id, index, layout: mappedLayout(leaf, index) });
+    }
+    return { units, last: rows.at(-1)?.id ?? null };
+  }
+
+  /** Units of the live file in so many slices or more. */
+  findFragmented(slicesMin: number, part: LeafPart): Found<LiveUnit> {
+    const units: LiveUnit[] = [];
+    const rows = this.#liveLeavesAfter.all(part.after, part.count);
+    for (const { leaf_index, data } of rows) {
+      const leaf = new Leaf(data);
+      const slices = new Uint8Array(unitsPerLeaf);
+      leaf.forEachSlice((index) => {
+        const count = (slices[index] ?? 0) + 1;
+        slices[index] = count;
+        if (count !== slicesMin) return;
+        units.push({ unit: leaf_index * unitsPerLeaf + index, layout: mappedLayout(leaf, index) });
+      });
+    }
+    return { units, last: rows.at(-1)?.leaf_index ?? null };
+  }
+
+  /**
+   * Makes units name the same content elsewhere, in leaves of whatever files: one that several share is
+   * changed once for all. What has changed since it was found stays as it is.
+   */
+  rewrite(rewrites: readonly LeafRewrite[], references: ReferenceChanges): void {
+    const byLeaf = Map.groupBy(rewrites, ({ leaf }) => leaf);
+    for (const [id, ofLeaf] of byLeaf) {
+      const row = this.#leaf.get(id);
+      if (row === undefined) continue;
+      const leaf = new Leaf(row.data);
+      const changes = new Map<number, UnitLayout>();
+      for (const { index, layout, to } of ofLeaf.toSorted((a, b) => a.index - b.index)) {
+        if (!isSameLayout(leaf.layout(index), layout)) continue;
+        assert(liveBlocks(to) === liveBlocks(layout), "a rewrite keeps all blocks");
+        references.addLayout(layout, -1);
+        references.addLayout(to, 1);
+        changes.set(index, to);
+      }
+      if (changes.size > 0) this.#rewriteLeaf.run(leaf.with(changes).data, id);
+    }
+  }
+
   /** Makes an empty file name all leaves of another, which are shared from now on. */
   clone(options: { from: number; to: number }): void {
     this.#cloneRoots.run(options.to, options.from);
@@ -240,6 +317,10 @@ export class FileTree {
   #readLeaf(id: number): Leaf {
     return new Leaf(must(this.#leaf.get(id), `leaf ${id} exists`).data);
   }
+}
+
+function mappedLayout(leaf: Leaf, index: number): UnitLayout {
+  return must(leaf.layout(index), "the unit is mapped");
 }
 
 function unitAt(units: Float64Array, position: number): number {

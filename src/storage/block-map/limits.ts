@@ -12,3 +12,17 @@ export const mapSizeBytesMax = 4 * 1024 * 1024 * 1024;
 export const slicesPerUnitMax = 9;
 /** Dirty blocks from which on the whole unit is stored, if all of it is in the cache: at most twice as much. */
 export const wholeUnitBlocksMin = 8;
+
+/** Segments of which less than this is in use are stored again. */
+export const rewriteLiveShareMax = 0.3;
+/** Of so many at a time. */
+export const rewriteSegmentsMax = 256;
+/** Units in so many slices are stored again in one. */
+export const collapsedSlicesMin = 6;
+/** Pieces read at a time while a rewrite is prepared: each takes a unit's memory meanwhile. */
+export const rewriteBatchPieces = 64;
+/** Leaves looked through before requests of the guest get their turn: some 2 ms. */
+export const leavesScannedAtOnce = 128;
+/** How often that is looked for while the disk changes, and how much is stored again at a time. */
+export const rewriteIntervalMs = 60_000;
+export const rewriteBytesMax = 8 * 1024 * 1024;

@@ -66,17 +66,24 @@ export class SegmentWriter {
 
   /** Appends the blocks of a unit that the mask `stored` names. */
   append(unit: Uint8Array, stored: number): SlicePlace {
+    assert(unit.length === unitSizeBytes, "slice is of a whole unit");
+    return this.#append(stored, (into) => copyBlocks(unit, stored, into));
+  }
+
+  /** Appends blocks that lie next to each other already; `stored` says which of their unit they are. */
+  appendPacked(blocks: Uint8Array, stored: number): SlicePlace {
+    assert(blocks.length === countBlocks(stored) * blockSizeBytes, "the blocks are those named");
+    return this.#append(stored, (into) => into.set(blocks));
+  }
+
+  #append(stored: number, write: (into: Buffer) => void): SlicePlace {
     assert(!this.#isFinished, "segment is being written");
     assert(stored > 0 && stored <= everyBlock, "slice has 1 to 16 blocks");
-    assert(unit.length === unitSizeBytes, "slice is of a whole unit");
     assert(this.hasRoom(countBlocks(stored)), "segment has room");
     const offsetBlocks = this.#usedBlocks;
-    for (let block = 0; block < blocksPerUnit; block++) {
-      if ((stored & (1 << block)) === 0) continue;
-      const at = block * blockSizeBytes;
-      this.#buffer.set(unit.subarray(at, at + blockSizeBytes), this.#usedBlocks++ * blockSizeBytes);
-    }
+    this.#usedBlocks += countBlocks(stored);
     const bytes = this.#buffer.subarray(offsetBlocks * blockSizeBytes, this.sizeBytes);
+    write(bytes);
     return { offsetBlocks, stored, check: crc32(bytes) };
   }
 
@@ -104,6 +111,22 @@ export function nonZeroBlocks(unit: Uint8Array, blocks: number): number {
     if (isAsked && !zeroBlock.equals(unit.subarray(at, at + blockSizeBytes))) found |= 1 << block;
   }
   return found;
+}
+
+/** The blocks that the mask names, one after the other. */
+export function packBlocks(unit: Uint8Array, stored: number): Uint8Array {
+  const packed = Buffer.alloc(countBlocks(stored) * blockSizeBytes);
+  copyBlocks(unit, stored, packed);
+  return packed;
+}
+
+function copyBlocks(unit: Uint8Array, stored: number, into: Uint8Array): void {
+  for (let block = 0, to = 0; block < blocksPerUnit; block++) {
+    if ((stored & (1 << block)) === 0) continue;
+    const at = block * blockSizeBytes;
+    into.set(unit.subarray(at, at + blockSizeBytes), to);
+    to += blockSizeBytes;
+  }
 }
 
 /** Puts what was read of a slice where the unit has it; blocks that are not live are left alone. */

@@ -31,3 +31,22 @@ export interface UnitChange {
   /** Null when all of them become zeros. */
   slice: NewSlice | null;
 }
+
+/** A unit of one leaf, whichever files name it. */
+export interface LeafUnit {
+  leaf: number;
+  /** The unit's index in the leaf. */
+  index: number;
+  layout: UnitLayout;
+}
+
+export interface LiveUnit {
+  unit: number;
+  layout: UnitLayout;
+}
+
+/** The same blocks of a unit, stored elsewhere. */
+export interface LeafRewrite extends LeafUnit {
+  /** What the unit gets if its layout is still the one that was found. */
+  to: UnitLayout;
+}

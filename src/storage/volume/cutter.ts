@@ -6,17 +6,18 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { SpriteError } from "../../contract/errors.ts";
 import type { BlockMap } from "../block-map/block-map.ts";
 import type { NewCheckpoint } from "../block-map/checkpoints.ts";
-import { countBlocks } from "../block-map/block-mask.ts";
 import { everyBlock, unitSizeBytes, unitsPerLeaf } from "../block-map/geometry.ts";
-import { blocksToStore, changeLayout } from "../block-map/layout.ts";
-import { nonZeroBlocks, segmentSizeBytesMax, SegmentWriter } from "../block-map/segment.ts";
+import { blocksToStore, changeLayout, isSameLayout } from "../block-map/layout.ts";
+import { nonZeroBlocks, segmentSizeBytesMax } from "../block-map/segment.ts";
 import type { NewSegment } from "../block-map/segments.ts";
-import type { UnitChange, UnitLayout } from "../block-map/types.ts";
+import type { LeafRewrite, NewSlice, UnitChange, UnitLayout } from "../block-map/types.ts";
 import { abortCut, beginCut, captureUnit, finishCut } from "../chunk-cache/cut.ts";
 import type { Eviction } from "../chunk-cache/eviction.ts";
 import { logReserveRecords } from "../chunk-cache/limits.ts";
 import type { LocalCache } from "../chunk-cache/local-cache.ts";
 import { captureBatchUnits, roomForWriteBytes } from "./limits.ts";
+import { leafRewrites, type Piece, type PreparedRewrite } from "./rewriter.ts";
+import { SegmentPacker } from "./segment-packer.ts";
 import type { Staging } from "./staging.ts";
 import type { CheckpointRecord } from "./volume.ts";
 
@@ -40,9 +41,10 @@ interface CutSegment extends NewSegment {
   isStaged: boolean;
 }
 
-interface OpenSegment {
-  id: number;
-  writer: SegmentWriter;
+interface CapturedCut {
+  changes: Map<number, UnitChange>;
+  /** Units that the map has after the cut. */
+  mapped: Set<number>;
 }
 
 export class Cutter {
@@ -62,21 +64,32 @@ export class Cutter {
     return { cut, units: beginCut(local.cache, cut) };
   }
 
-  /** Captures and commits. When that fails the cut is taken back, and its blocks are dirty again. */
+  /**
+   * Captures and commits, and stores again what `prepared` says. When that fails the cut is taken back, and its
+   * blocks are dirty again.
+   */
   async finish(
     begun: BegunCut,
     checkpoint: NewCheckpoint | null,
+    prepared: PreparedRewrite | null = null,
   ): Promise<CheckpointRecord | null> {
     const { map, local, staging, eviction } = this.#options;
     const segments: CutSegment[] = [];
     let record: CheckpointRecord | null;
     try {
-      const { changes, mapped } = await this.#capture(begun, segments);
+      const packer = new SegmentPacker({
+        buffer: this.#segment,
+        allocate: () => map.allocateSegment(),
+        onSealed: (id, bytes) => this.#seal(id, bytes, segments),
+      });
+      const { changes, mapped } = await this.#capture(begun, packer);
+      const rewrites = await this.#storeAgain(prepared, begun.cut, changes, packer);
+      await packer.finish();
       if (segments.length > 0) await staging.syncNames();
       // What the map will say must also be what this machine has after a reboot (ARCHITECTURE.md section 4).
       await local.flush();
       const made = segments.map(({ id, sizeBytes }) => ({ id, sizeBytes }));
-      const cut = { cut: begun.cut, changes, segments: made };
+      const cut = { cut: begun.cut, changes, segments: made, rewrites };
       record = map.commitCut(checkpoint === null ? cut : { ...cut, checkpoint });
       finishCut(local.cache, begun.cut, begun.units, (unit) => mapped.has(unit));
     } catch (error) {
@@ -100,34 +113,21 @@ export class Cutter {
     return record;
   }
 
-  async #capture(
-    begun: BegunCut,
-    segments: CutSegment[],
-  ): Promise<{ changes: Map<number, UnitChange>; mapped: Set<number> }> {
+  async #capture(begun: BegunCut, packer: SegmentPacker): Promise<CapturedCut> {
     const changes = new Map<number, UnitChange>();
     const mapped = new Set<number>();
-    let open: OpenSegment | null = null;
     const layouts = new LayoutsByLeaf(this.#options.map);
     for (const [index, unit] of begun.units.entries()) {
       const layout = layouts.of(unit);
       const { blocks, stored } = this.#captureUnit(unit, layout);
-      const change: UnitChange = { blocks, slice: null };
-      if (stored !== 0) {
-        if (open !== null && !open.writer.hasRoom(countBlocks(stored))) {
-          await this.#seal(open, segments);
-          open = null;
-        }
-        open ??= {
-          id: this.#options.map.allocateSegment(),
-          writer: new SegmentWriter({ buffer: this.#segment }),
-        };
-        change.slice = { segment: open.id, ...open.writer.append(this.#unit, stored) };
-      }
+      const change: UnitChange = {
+        blocks,
+        slice: stored === 0 ? null : await packer.add(this.#unit, stored),
+      };
       changes.set(unit, change);
       if (changeLayout(layout, change) !== null) mapped.add(unit);
       if (index % captureBatchUnits === captureBatchUnits - 1) await nextTurn();
     }
-    if (open !== null) await this.#seal(open, segments);
     return { changes, mapped };
   }
 
@@ -140,12 +140,33 @@ export class Cutter {
     return { blocks: captured, stored: nonZeroBlocks(this.#unit, captured) };
   }
 
-  async #seal(open: OpenSegment, segments: CutSegment[]): Promise<void> {
-    const bytes = open.writer.finish();
-    const isStaged = await this.#stage(open.id, bytes);
+  /** Stores again what was prepared for this cut; adds the units that it collapses to the changes. */
+  async #storeAgain(
+    prepared: PreparedRewrite | null,
+    cut: number,
+    changes: Map<number, UnitChange>,
+    packer: SegmentPacker,
+  ): Promise<LeafRewrite[]> {
+    const { map } = this.#options;
+    if (prepared?.cut !== cut) return [];
+    const places = new Map<Piece, NewSlice>();
+    for (const piece of prepared.moved.values()) {
+      places.set(piece, await packer.addPacked(piece.bytes, piece.stored));
+    }
+    for (const [{ unit, layout }, { bytes, stored }] of prepared.collapsed) {
+      // A restore may have come between.
+      const isCurrent = isSameLayout(layout, map.lookup(map.liveFileId, unit));
+      if (!isCurrent || changes.has(unit)) continue;
+      changes.set(unit, { blocks: stored, slice: await packer.addPacked(bytes, stored) });
+    }
+    return leafRewrites(prepared, places);
+  }
+
+  async #seal(id: number, bytes: Uint8Array, segments: CutSegment[]): Promise<void> {
+    const isStaged = await this.#stage(id, bytes);
     // A disk that is full of dirty data gets free only by storing it, so this segment takes the direct way.
-    if (!isStaged) await this.#options.putSegment(open.id, bytes);
-    segments.push({ id: open.id, sizeBytes: bytes.length, isStaged });
+    if (!isStaged) await this.#options.putSegment(id, bytes);
+    segments.push({ id, sizeBytes: bytes.length, isStaged });
   }
 
   async #stage(id: number, bytes: Uint8Array): Promise<boolean> {

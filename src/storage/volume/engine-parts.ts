@@ -13,6 +13,7 @@ import { retentionMsDefault } from "./limits.ts";
 import { LiveFile } from "./live-file.ts";
 import { openReadOnly } from "./open-read-only.ts";
 import { openState, stagingName, type OpenedState } from "./open-state.ts";
+import { Rewriter } from "./rewriter.ts";
 import { SegmentReader } from "./segment-reader.ts";
 import { Staging } from "./staging.ts";
 
@@ -24,6 +25,7 @@ export interface EngineParts {
   eviction: Eviction;
   live: LiveFile;
   cutter: Cutter;
+  rewriter: Rewriter;
   /** Null when the volume is read-only. */
   bucket: BucketSide | null;
   punchHole: PunchHole;
@@ -119,6 +121,7 @@ function assemble(
       : new BucketSide({ ...options, clock, server, staging, retentionMs }, opened);
   return {
     ...{ map, staging, local, reader, eviction, live, cutter, bucket, punchHole },
+    rewriter: new Rewriter({ map, reader }),
     distrust: opened?.distrust ?? local.distrust,
     isAhead: opened?.isAhead ?? false,
   };

@@ -20,6 +20,7 @@ import type { ObjectStore } from "../object-store/object-store.ts";
 import type { BucketSide } from "./bucket-side.ts";
 import { CheckpointFile } from "./checkpoint-file.ts";
 import type { BegunCut, Cutter } from "./cutter.ts";
+import type { PreparedRewrite, Rewriter } from "./rewriter.ts";
 import { durabilityOf, durabilityAttribute } from "./durability.ts";
 import { openParts, type EngineParts } from "./engine-parts.ts";
 import { cleanTriesMax, closeTimeoutMs, restoreStoreTimeoutMs, retryMsMin } from "./limits.ts";
@@ -56,6 +57,7 @@ export class VolumeEngine {
   /** Null when the volume is read-only. */
   readonly #bucket: BucketSide | null;
   readonly #cutter: Cutter;
+  readonly #rewriter: Rewriter;
   readonly #eviction: Eviction;
   readonly #loop: StoreLoop;
   readonly #punchHole: PunchHole;
@@ -79,9 +81,11 @@ export class VolumeEngine {
     this.#eviction = parts.eviction;
     this.live = parts.live;
     this.#cutter = parts.cutter;
+    this.#rewriter = parts.rewriter;
     this.#bucket = parts.bucket;
     this.#isMapChanged = parts.isAhead;
     this.#durability = durabilityOf(this.#map);
+    this.live.flushMode = this.#durability;
     this.#loop = this.#makeLoop(parts.distrust !== null);
     if (parts.distrust !== null) {
       const message = `local state was set aside: ${parts.distrust}`;
@@ -134,6 +138,7 @@ export class VolumeEngine {
   #setDurability(durability: Durability): void {
     if (this.#options.readOnly || durability === this.#durability) return;
     this.#durability = durability;
+    this.live.flushMode = durability;
     this.#map.setAttribute(durabilityAttribute, durability);
     this.#isMapChanged = true;
   }
@@ -403,7 +408,7 @@ export class VolumeEngine {
     });
   }
 
-  async #makeCut(): Promise<void> {
+  async #makeCut(prepared: PreparedRewrite | null = null): Promise<void> {
     const release = await this.#acquireCut();
     try {
       const begun = this.#cutter.begin();
@@ -413,7 +418,7 @@ export class VolumeEngine {
       // setting this again.
       this.#isMapChanged = false;
       try {
-        await this.#cutter.finish(begun, null);
+        await this.#cutter.finish(begun, null, prepared);
       } catch (error) {
         this.#isMapChanged ||= wasMapChanged;
         throw error;
@@ -432,6 +437,8 @@ export class VolumeEngine {
     }
     const { isMapChanged } = await this.#bucket.tidy(signal);
     this.#isMapChanged ||= isMapChanged;
+    const prepared = await this.#rewriter.prepareIfDue(this.#clock.nowMs());
+    if (prepared !== null) await this.#makeCut(prepared);
   }
 
   #isDirty(): boolean {
