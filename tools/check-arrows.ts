@@ -23,7 +23,11 @@ export const arrows: Readonly<Record<string, readonly string[]>> = {
   worker: [
     ...["contract", "base", "host"],
     // It deletes a destroyed sprite's objects, and its image server opens an image's volume.
-    ...["storage/object-store/object-store", "storage/volume/open-volume"],
+    ...[
+      "storage/object-store/object-store",
+      "storage/volume/open-volume",
+      "storage/volume/destroy",
+    ],
     // The name by which it finds the container that a dead agent left.
     "sandbox/container-id",
   ],
@@ -38,6 +42,7 @@ export const arrows: Readonly<Record<string, readonly string[]>> = {
     ...["contract", "base", "host", "worker", "control"],
     ...[
       "storage/object-store",
+      "storage/litestream",
       "storage/volume/image",
       "storage/lease",
       "sandbox/gateway",

@@ -4,7 +4,7 @@ import { dirname } from "node:path";
 import Database from "better-sqlite3";
 
 import { SpriteError } from "../contract/errors.ts";
-import { databaseBusyTimeoutMs } from "./limits.ts";
+import { databaseBusyTimeoutMs, databaseLogSizeBytesMax } from "./limits.ts";
 
 export type Sqlite = Database.Database;
 
@@ -64,6 +64,9 @@ export function openOrganizationDatabase(path: string): Sqlite {
     database.pragma("journal_mode = WAL");
     database.pragma("synchronous = FULL");
     database.pragma("foreign_keys = ON");
+    // The server's replicator folds the log, when the bucket has it; a process that ends folds it too.
+    database.pragma("wal_autocheckpoint = 0");
+    database.pragma(`journal_size_limit = ${databaseLogSizeBytesMax}`);
     migrate(database, path);
     return database;
   } catch (cause) {

@@ -36,3 +36,5 @@ export const tokenUseFlushMs = 60_000;
 export const requestIdLengthMax = 64;
 export const logPathLengthMax = 512;
 export const databaseBusyTimeoutMs = 5_000;
+/** A database's log that was folded is cut to this size when it begins anew. */
+export const databaseLogSizeBytesMax = 1024 * 1024;

@@ -10,6 +10,7 @@ import { createGateway, removeGatewayLeftovers, type Gateway } from "../sandbox/
 import { systemClock } from "../storage/lease/clock.ts";
 import { machineIdentity, serverIdentity } from "../storage/lease/server-identity.ts";
 import { ServerLease } from "../storage/lease/server-lease.ts";
+import { ReplicatorClient } from "../storage/litestream/replicator-client.ts";
 import { lockDirectory } from "../storage/object-store/directory-lock.ts";
 import { openObjectStore, schemeOf } from "../storage/object-store/open-object-store.ts";
 import { probeObjectStore } from "../storage/object-store/probe.ts";
@@ -70,11 +71,14 @@ class Startup {
     const runtime = await this.#takeOver();
     signal.throwIfAborted();
     const serverId = await this.#announce(signal);
-    const image = await this.#provideImage();
+    const registry = this.#replicateRegistry(serverId);
+    const image = await this.#provideImage(serverId);
     signal.throwIfAborted();
     const gateway = await this.#openGateway();
     signal.throwIfAborted();
     const worker = await this.#makeWorker({ serverId, runtime, gateway, ...image });
+    // Before the registry is opened: on a new machine it comes from the bucket.
+    await unlessAborted(registry.ready, signal);
     const { listen, urlDomain } = this.#options;
     const { dataDirectory } = this.#places;
     const control = createControl({
@@ -145,15 +149,39 @@ class Startup {
     return server;
   }
 
+  /** Keeps the organizations' databases in the bucket too, and gets from there what this machine lacks. */
+  #replicateRegistry(server: string): ReplicatorClient {
+    const log = this.#log;
+    const registry = new ReplicatorClient({
+      bucket: this.#bucket,
+      directory: join(this.#places.dataDirectory, "orgs"),
+      prefix: "orgs",
+      server,
+      onProblem: (name, problem) => {
+        if (problem === null) log.info({ name }, "the registry is replicated again");
+        else log.error({ name, err: problem }, "the registry is not replicated to the bucket");
+      },
+      onSkipped: (name, reason) => log.warn({ name, reason: reason.message }, "not restored"),
+      onCrash: (error) => log.error({ err: error }, "the registry is no longer replicated"),
+    });
+    registry.ready.then(
+      (restored) => restored.length > 0 && log.info({ restored }, "restored from the bucket"),
+      () => undefined,
+    );
+    this.#undoSteps.push(() => registry.drain());
+    return registry;
+  }
+
   /**
    * Builds the image if this machine never did, puts it into the bucket if it is not there, and
    * mounts it.
    */
-  async #provideImage(): Promise<{ images: ImageServers; imageHash: string }> {
+  async #provideImage(server: string): Promise<{ images: ImageServers; imageHash: string }> {
     const { path } = await ensureImage(this.#options.image, { log: this.#log });
     const imageHash = await importImage({
       bucket: this.#bucket,
       file: path,
+      server,
       cacheDirectory: (hash) => imageCacheDirectory(this.#places, hash),
     });
     const images = new ImageServers(this.#common());
@@ -209,4 +237,14 @@ class Startup {
     const [places, bucket, log] = [this.#places, this.#bucket, this.#log];
     return { places, bucket, cacheSizeBytesMax, logLevel, log };
   }
+}
+
+/** @throws the signal's reason as soon as it is aborted, whatever becomes of the work */
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  return await new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(signal.reason as Error);
+    signal.addEventListener("abort", onAbort, { once: true });
+    work.finally(() => signal.removeEventListener("abort", onAbort)).then(resolve, reject);
+  });
 }

@@ -30,3 +30,7 @@ export const retryDelayMsMin = 1_000;
 export const retryDelayMsMax = 60_000;
 /** Databases that are shipped at the same time. */
 export const databasesAtOnceMax = 8;
+/** In which the last changes are shipped when the server stops, which it does within 10 s. */
+export const drainTimeoutMs = 3_000;
+/** For the thread to end after that. */
+export const drainGraceMs = 1_000;

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs"
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
-import { SpriteError } from "../../contract/errors.ts";
+import type { SpriteError } from "../../contract/errors.ts";
 import { Database } from "../database.ts";
 import { MemoryObjectStore } from "../object-store/testing/memory-object-store.ts";
 import { databasePolicy } from "./policies.ts";

@@ -89,6 +89,7 @@ export class Replicator {
   /** Ships what was committed last, and ends. Whoever writes the databases has stopped before. */
   async drain(signal: AbortSignal): Promise<void> {
     await this.#end();
+    this.#findDatabases();
     for (const entry of this.#entries.values()) {
       if (entry.isLost || signal.aborted) continue;
       await this.#try(entry, async () => {
