@@ -6,6 +6,7 @@ import { SpriteError } from "../contract/errors.ts";
 import type { SpriteStatus } from "../contract/sprite.ts";
 import type { ObjectStore } from "../storage/object-store/object-store.ts";
 import { tellAgent } from "./agent-settings.ts";
+import { destroyVolume } from "../storage/volume/destroy.ts";
 import type { ImageServers } from "./image-servers.ts";
 import { parallelStopsMax } from "./limits.ts";
 import { spriteCacheDirectory, spriteRunDirectory, type Places } from "./places.ts";
@@ -106,7 +107,7 @@ export class LocalWorker implements Worker {
     await this.#sprites.get(spriteId)?.process.stop({ discard: true });
     // The bucket first: what a crash leaves then is disposable, and the registry still names the
     // sprite for another try.
-    await this.#options.store.deletePrefix(`sprites/${spriteId}/`);
+    await destroyVolume({ store: this.#options.store, prefix: `sprites/${spriteId}` });
     const cacheDirectory = spriteCacheDirectory(this.#options.places, spriteId);
     await rm(cacheDirectory, { recursive: true, force: true });
   }

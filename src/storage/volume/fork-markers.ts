@@ -49,7 +49,10 @@ export async function putMarker(
   await store.put(markerKey(owner, forkId), encode(marker));
 }
 
-export async function deleteMarkers(store: ObjectStore, origin: Origin): Promise<void> {
+export async function deleteMarkers(
+  store: ObjectStore,
+  origin: Pick<Origin, "forkId" | "owners">,
+): Promise<void> {
   await store.deleteMany(origin.owners.map((owner) => markerKey(owner, origin.forkId)));
 }
 
@@ -76,6 +79,7 @@ export async function getOrigin(
   return { formatVersion: 1, forkId, owners };
 }
 
+/** A destroyed volume of which forks still read something. */
 export function tombstoneKey(prefix: string): string {
   return `${prefix}/tombstone.json`;
 }

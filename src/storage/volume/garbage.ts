@@ -2,7 +2,7 @@
 import type { BlockMap } from "../block-map/block-map.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
 import { pinnedByForks } from "./fork-markers.ts";
-import { syncTimesMax } from "./limits.ts";
+import { collectIntervalMs, syncTimesMax } from "./limits.ts";
 
 export interface GarbageOptions {
   store: ObjectStore;
@@ -22,6 +22,7 @@ export class Garbage {
   #syncs: { cut: number; atMs: number }[] = [];
   /** The newest cut that has been in the bucket for the grace time. */
   #oldCut = -1;
+  #collectedAtMs = -Infinity;
 
   constructor(options: GarbageOptions) {
     this.#options = options;
@@ -40,7 +41,11 @@ export class Garbage {
   async collect(signal: AbortSignal): Promise<number> {
     const { store, prefix, map, graceMs, nowMs } = this.#options;
     if (map.statistics().garbageBytes === 0) return 0;
-    const syncedBeforeMs = nowMs() - graceMs;
+    const now = nowMs();
+    const isEarly = now - this.#collectedAtMs < Math.min(graceMs, collectIntervalMs);
+    if (isEarly && now >= this.#collectedAtMs) return 0;
+    this.#collectedAtMs = now;
+    const syncedBeforeMs = now - graceMs;
     while ((this.#syncs[0]?.atMs ?? Infinity) <= syncedBeforeMs) {
       this.#oldCut = this.#syncs.shift()?.cut ?? this.#oldCut;
     }

@@ -2,13 +2,15 @@
 import { createHash } from "node:crypto";
 import { open, stat } from "node:fs/promises";
 import { createReadStream } from "node:fs";
+import { setTimeout as delay } from "node:timers/promises";
 import { SpriteError } from "../../contract/errors.ts";
 import { blockSizeBytes, unitSizeBytes } from "../block-map/geometry.ts";
 import { readUpTo } from "../local-files.ts";
+import type { ObjectStore } from "../object-store/object-store.ts";
 import { openObjectStore } from "../object-store/open-object-store.ts";
 import { VolumeEngine } from "./engine.ts";
 import { decodeHead, headKey } from "../lease/head.ts";
-import { importPieceBytes } from "./limits.ts";
+import { importLookMs, importPieceBytes, importWaitMsMax } from "./limits.ts";
 
 /** Set when all of an image is in its volume; until then an import is begun anew. */
 const completeAttribute = "image.complete";
@@ -28,16 +30,45 @@ export async function importImage(options: {
    * may be.
    */
   cacheDirectory: string | ((hash: string) => string);
+  /** As in `VolumeOptions`: another server may be importing the same image. */
+  server?: string;
 }): Promise<string> {
   const hash = await hashFile(options.file);
   const prefix = `images/${hash}`;
   const store = await openObjectStore(options.bucket);
+  for (let waitedMs = 0; ; waitedMs += importLookMs) {
+    if (await isImported(store, prefix)) return hash;
+    try {
+      await importInto(store, { ...options, prefix, hash });
+      return hash;
+    } catch (error) {
+      const isHeld = error instanceof SpriteError && error.code === "conflict";
+      if (!isHeld || waitedMs >= importWaitMsMax) throw error;
+      // Another server is at it: its import is as good as ours.
+      await delay(importLookMs);
+    }
+  }
+}
+
+async function isImported(store: ObjectStore, prefix: string): Promise<boolean> {
   const seal = await store.get(`${prefix}/${sealName}`);
   const head = await store.get(headKey(prefix));
-  if (seal !== null && head !== null) {
-    decodeHead(head);
-    return hash;
-  }
+  if (seal === null || head === null) return false;
+  decodeHead(head);
+  return true;
+}
+
+async function importInto(
+  store: ObjectStore,
+  options: {
+    file: string;
+    cacheDirectory: string | ((hash: string) => string);
+    server?: string;
+    prefix: string;
+    hash: string;
+  },
+): Promise<void> {
+  const { prefix, hash } = options;
   const { cacheDirectory } = options;
   const { size } = await stat(options.file);
   const engine = await VolumeEngine.open({
@@ -45,6 +76,7 @@ export async function importImage(options: {
     prefix,
     cacheDirectory: typeof cacheDirectory === "string" ? cacheDirectory : cacheDirectory(hash),
     cacheSizeBytesMax: Number.MAX_SAFE_INTEGER,
+    ...(options.server === undefined ? {} : { server: options.server }),
     sizeBytes: Math.max(1, Math.ceil(size / unitSizeBytes)) * unitSizeBytes,
     readOnly: false,
     syncIntervalMs: 1_000,
@@ -60,7 +92,6 @@ export async function importImage(options: {
   }
   await engine.close({ discard: false });
   await store.put(`${prefix}/${sealName}`, Buffer.from(`${JSON.stringify({ sizeBytes: size })}\n`));
-  return hash;
 }
 
 async function writeFile(engine: VolumeEngine, path: string): Promise<void> {

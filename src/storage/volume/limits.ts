@@ -7,7 +7,9 @@
 export const retentionMsDefault = 15 * 60_000;
 /** How long the state before a restore is kept. */
 export const preRestoreAgeMsMax = 24 * 60 * 60_000;
-/** How often the bucket is cleaned. */
+/** How often garbage is looked for: it asks the bucket for forks. */
+export const collectIntervalMs = 60_000;
+/** How often the bucket is tidied up. */
 export const garbageIntervalMs = 10_000;
 export const uploadsAtOnceMax = 4;
 /** A reader at random with 32 requests under way gets them all at once; those who read ahead keep to fewer. */
@@ -45,6 +47,9 @@ export const readAttemptsMax = 100;
 export const roomForWriteBytes = 64 * 1024 * 1024;
 /** An import writes this much at a time. */
 export const importPieceBytes = 1024 * 1024;
+/** How often and how long an import looks whether another server has finished the same one. */
+export const importLookMs = 2_000;
+export const importWaitMsMax = 10 * 60_000;
 /** How long a restore waits for the bucket to have it; the sprite is down meanwhile. */
 export const restoreStoreTimeoutMs = 3_000;
 
@@ -60,5 +65,7 @@ export const writersMax = 16;
 export const fenceTriesMax = 5;
 /** Files of the chain that a head names; of a longer chain it names none. */
 export const headFilesMax = 400;
+/** How often a fork reads its source's map anew, which is being merged meanwhile. */
+export const forkTriesMax = 5;
 /** Cuts of which the time is remembered at which they reached the bucket. */
 export const syncTimesMax = 2_000;

@@ -24,7 +24,7 @@ export interface ChainPlace {
   clock: Pick<LeaseClock, "nowMs">;
 }
 
-function chainPrefix(prefix: string): string {
+export function chainPrefix(prefix: string): string {
   return `${prefix}/meta`;
 }
 
