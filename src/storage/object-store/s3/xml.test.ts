@@ -9,10 +9,12 @@ describe("the XML of S3", () => {
   it("reads a page of a list", () => {
     const page = parseListPage(
       list(
-        `<Name>b</Name><Prefix>a%2F</Prefix><EncodingType>url</EncodingType><IsTruncated>true</IsTruncated>
+        `<Name>b</Name><Prefix>a%2F</Prefix><EncodingType>url</EncodingType>
+        <IsTruncated>true</IsTruncated>
         <Contents><Key>a%2Fone%2Btwo</Key><LastModified>2026-01-02T03:04:05.678Z</LastModified>
           <ETag>&quot;x&quot;</ETag><Size>12</Size><Owner><ID>o</ID></Owner></Contents>
-        <Contents><Key>a%2Fthree</Key><LastModified>2026-01-02T03:04:05.000Z</LastModified><Size>0</Size></Contents>
+        <Contents><Key>a%2Fthree</Key><LastModified>2026-01-02T03:04:05.000Z</LastModified>
+          <Size>0</Size></Contents>
         <NextContinuationToken>t&amp;k=&#x3D;&#61;</NextContinuationToken>`,
       ),
     );
