@@ -4,21 +4,12 @@
  */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import {
-  chmod,
-  mkdtemp,
-  readdir,
-  readFile,
-  rename,
-  rm,
-  stat,
-  truncate,
-  writeFile,
-} from "node:fs/promises";
+import { chmod, mkdtemp, readdir, rm, stat, truncate } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
+import { openVolume } from "../src/storage/volume/open-volume.ts";
 import { childrenOf } from "./support/processes.ts";
 import { TestServer } from "./support/server.ts";
 
@@ -122,17 +113,25 @@ test("a restore from a damaged checkpoint says so and goes back", async () => {
   await sprite.destroy();
 });
 
+/** Opens a sprite's disk from elsewhere, as a server does that thinks this one is dead, and lets it go again. */
+async function takeOver(prefix: string): Promise<void> {
+  const bucket = join(server.dataDirectory, "bucket");
+  await rm(join(bucket, "servers"), { recursive: true });
+  const cacheDirectory = await mkdtemp(join(tmpdir(), "opensprites-elsewhere-"));
+  const volume = await openVolume({
+    ...{ bucket, prefix, cacheDirectory, server: "elsewhere", readOnly: false },
+    ...{ cacheSizeBytesMax: 2 ** 30, sizeBytes: 2 ** 30, syncIntervalMs: 1_000 },
+  });
+  await volume.close({ discard: false });
+  await rm(cacheDirectory, { recursive: true });
+}
+
 test("a sprite whose disk another server has taken over stops and says why", async () => {
   const sprite = await server.client().createSprite("fenced");
   const { id } = JSON.parse((await call("GET", "fenced")).text) as { id: string };
   await sprite.execFile("sh", ["-c", "echo stored > ~/state; sync"]);
   assert.match((await call("POST", "fenced/checkpoint")).text, /"type":"complete"/);
-  const file = join(server.dataDirectory, "bucket/sprites", id, "head.json");
-  const head = JSON.parse(await readFile(file, "utf8")) as { nonce: string; writer: string };
-  const nonce = head.nonce.replaceAll(/[0-7]/g, (digit) => String((Number(digit) + 1) % 8));
-  const writer = "0123456789abcdef";
-  await writeFile(`${file}.new`, JSON.stringify({ ...head, nonce, writer }));
-  await rename(`${file}.new`, file);
+  await takeOver(`sprites/${id}`);
 
   const spinning = sprite.execFile("sh", ["-c", "while date > ~/lost; do sync; sleep 0.1; done"]);
   await assert.rejects(spinning, "the guest is stopped");
@@ -141,6 +140,13 @@ test("a sprite whose disk another server has taken over stops and says why", asy
   assert.equal((await call("POST", "fenced/restart")).status, 200);
   const { stdout } = await sprite.execFile("sh", ["-c", "cat ~/state; ls ~/lost || true"]);
   assert.equal(stdout, "stored\n");
+  const check = JSON.parse((await call("GET", "fenced/check")).text) as {
+    sync: { orphan: string };
+  };
+  assert.ok(
+    (await readdir(check.sync.orphan)).includes("orphan.json"),
+    "what was lost can be seen",
+  );
   await sprite.destroy();
 });
 

@@ -75,10 +75,11 @@ export async function bootAgent(
   });
   const records = new SessionRecords(join(privateDirectory, "sessions"));
   const sessions = new Sessions({ launcher: sprite, records, log });
-  const { version } = startup;
-  const routes = checkpointRoutes({ sprite, syncState: new SyncState(volume) });
+  const { version, cacheDirectory } = startup;
+  const syncState = new SyncState({ volume, cacheDirectory });
+  const routes = checkpointRoutes({ sprite, syncState });
   const forWorker = [
-    ...healthRoutes({ volume, failure: () => sprite.failure, log }),
+    ...healthRoutes({ volume, syncState, failure: () => sprite.failure, log }),
     ...durabilityRoutes(volume),
   ];
   const inside = createInsideServer({ routes, version, log });

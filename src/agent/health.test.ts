@@ -6,6 +6,7 @@ import { SpriteError } from "../contract/errors.ts";
 import type { Volume } from "../storage/volume/volume.ts";
 import type { RequestContext } from "./api/route.ts";
 import { healthRoutes } from "./health.ts";
+import { SyncState } from "./sync-state.ts";
 
 const log = pino({ level: "silent" });
 const statistics = { dirtyBytes: 4096, lastCut: 2, syncedCut: 2, syncedAtMs: 0 };
@@ -16,7 +17,9 @@ interface Answer {
 }
 
 async function check(volume: object, failure: SpriteError | null = null): Promise<Answer> {
-  const [route] = healthRoutes({ volume: volume as Volume, failure: () => failure, log });
+  const parts = { volume: volume as Volume, cacheDirectory: "/nowhere" };
+  const syncState = new SyncState(parts);
+  const [route] = healthRoutes({ ...parts, syncState, failure: () => failure, log });
   const answer: Answer = { status: 0, body: {} };
   const response = {
     writeHead: (status: number) => (answer.status = status),

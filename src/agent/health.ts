@@ -6,7 +6,7 @@ import type { Volume } from "../storage/volume/volume.ts";
 import { sendJson } from "./api/responses.ts";
 import type { Route } from "./api/route.ts";
 import { syncAnswerMsMax } from "./limits.ts";
-import { SyncState } from "./sync-state.ts";
+import type { SyncState } from "./sync-state.ts";
 
 /**
  * What a worker asks an agent about itself: 200 when all is well, else 503 with what is wrong and
@@ -14,12 +14,12 @@ import { SyncState } from "./sync-state.ts";
  */
 export function healthRoutes(parts: {
   volume: Volume;
+  syncState: SyncState;
   /** Why there is no container; null when there is. */
   failure: () => SpriteError | null;
   log: Log;
 }): Route[] {
-  const { volume, failure, log } = parts;
-  const syncState = new SyncState(volume);
+  const { volume, syncState, failure, log } = parts;
   let reason: string | null = null;
   volume.onProblem((problem) => {
     reason = problem === null ? null : `the disk cannot be stored: ${problem.message}`;
