@@ -2,6 +2,7 @@
  * Brings committed cuts to the bucket: segments first, then what changed in the map as the next transaction
  * of the chain, which only one writer can create. At every instant the chain names only what is there.
  */
+import { mkdir } from "node:fs/promises";
 import type { BlockMap } from "../block-map/block-map.ts";
 import { isFenced } from "../lease/fenced-error.ts";
 import type { HeadFile } from "../lease/head.ts";
@@ -119,6 +120,8 @@ export class Publisher {
    */
   async maintain(signal: AbortSignal): Promise<void> {
     const { capture, policy, scratchDirectory, lease } = this.#options;
+    // It goes with the rest when somebody deletes the cache.
+    await mkdir(scratchDirectory, { recursive: true, mode: 0o700 });
     const image = (): ReturnType<Capture["image"]> => capture.image();
     const { snapshotTxid } = await this.#chain.maintain(policy, {
       image,
