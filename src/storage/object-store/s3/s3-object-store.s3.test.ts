@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { randomBytes } from "node:crypto";
+import { hash, randomBytes } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,6 +10,9 @@ import type { ObjectStore } from "../object-store.ts";
 import { openObjectStore } from "../open-object-store.ts";
 import { probeObjectStore } from "../probe.ts";
 import { testObjectStore } from "../testing/object-store-conformance.ts";
+import { CredentialSource } from "./credentials.ts";
+import { parseS3Url } from "./location.ts";
+import { S3Client } from "./s3-client.ts";
 
 let bucket: TestBucket;
 let prefixCount = 0;
@@ -80,6 +83,28 @@ describe("S3 object store against Ceph radosgw", () => {
     assert.ok(bytes.equals((await store.get("data/3f/x")) ?? Buffer.alloc(0)));
     const part = (await store.getRange("data/3f/x", 5_000_001, 70_000)) ?? Buffer.alloc(0);
     assert.ok(bytes.subarray(5_000_001, 5_070_001).equals(part));
+  });
+
+  it("has a body refused that is not the one whose hash was signed", async () => {
+    const client = new S3Client({
+      location: parseS3Url(bucket.url, {}),
+      credentials: new CredentialSource(bucket.environment),
+      now: Date.now,
+    });
+    const request = { kind: "put", method: "PUT", key: "damaged" } as const;
+    const bodySha256 = hash("sha256", "as it was sent");
+    const put = client.send(
+      { ...request, body: Buffer.from("as it arrived?"), bodySha256 },
+      undefined,
+    );
+    await assert.rejects(put, {
+      name: "AttemptError",
+      isRetryable: true,
+      message: /SHA256Mismatch/,
+    });
+    client.close();
+    const store = await openObjectStore(bucket.url, bucket.environment);
+    assert.equal(await store.get("damaged"), null);
   });
 
   it("says what is wrong with a key or a bucket, and never the secret", async () => {
