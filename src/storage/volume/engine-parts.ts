@@ -7,6 +7,7 @@ import { LocalCache } from "../chunk-cache/local-cache.ts";
 import type { PunchHole } from "../chunk-cache/punch-hole.ts";
 import type { LeaseClock } from "../lease/clock.ts";
 import { BucketSide } from "./bucket-side.ts";
+import { hydrate } from "./bucket-state.ts";
 import { Cutter } from "./cutter.ts";
 import type { EngineOptions } from "./engine.ts";
 import { retentionMsDefault } from "./limits.ts";
@@ -55,7 +56,9 @@ export async function openParts(
     );
   }
   const server = options.server ?? localServer;
-  const opened = await openState({ ...options, clock, server });
+  const stateOptions = { ...options, clock, server };
+  const found = await openState(stateOptions);
+  const opened = found.kind === "open" ? found : await hydrate(stateOptions, found);
   const { map, capture, record } = opened;
   return await closingOnFailure([map, capture], async () => {
     const { cacheId } = record.state;

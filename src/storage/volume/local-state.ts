@@ -32,10 +32,12 @@ export interface LocalState {
   wal: WalPosition | null;
   /** After an orderly close: `txid` and `syncedCut` are exact, and a crash left nothing in the bucket to sweep. */
   isClean: boolean;
+  /** The map is not all here yet: what the guest has written meanwhile lies in the cache, and there was no cut. */
+  isHydrating: boolean;
 }
 
 /** What changes with every transaction that reaches the bucket. */
-export type LocalProgress = Pick<LocalState, "txid" | "syncedCut" | "wal">;
+type LocalProgress = Pick<LocalState, "txid" | "syncedCut" | "wal">;
 
 const stateName = "local.json";
 const progressName = "progress.json";
@@ -55,7 +57,8 @@ export class LocalRecord {
     const state = readJson(join(directory, stateName));
     if (!isLocalState(state) || state.prefix !== prefix) return null;
     const progress = readJson(join(directory, progressName));
-    const isNewer = isProgress(progress) && progress.txid > state.txid;
+    const isOfThis = isProgress(progress) && progress.cacheId === state.cacheId;
+    const isNewer = isOfThis && progress.txid > state.txid;
     return new LocalRecord(directory, isNewer ? { ...state, ...progress } : state);
   }
 
@@ -74,7 +77,8 @@ export class LocalRecord {
   async saveProgress({ txid, syncedCut, wal }: LocalProgress): Promise<void> {
     this.#state = { ...this.#state, txid, syncedCut, wal };
     const path = join(this.#directory, progressName);
-    await writeFile(`${path}.new`, `${JSON.stringify({ txid, syncedCut, wal })}\n`);
+    const { cacheId } = this.#state;
+    await writeFile(`${path}.new`, `${JSON.stringify({ cacheId, txid, syncedCut, wal })}\n`);
     await rename(`${path}.new`, path);
   }
 }
@@ -87,9 +91,10 @@ function readJson(path: string): unknown {
   }
 }
 
-function isProgress(value: unknown): value is LocalProgress {
+function isProgress(value: unknown): value is LocalProgress & Pick<LocalState, "cacheId"> {
   return (
     isObject(value) &&
+    /^[0-9a-f]{32}$/.test(String(value["cacheId"])) &&
     Number.isSafeInteger(value["txid"]) &&
     Number.isSafeInteger(value["syncedCut"]) &&
     isObjectOrNull(value["wal"])
@@ -105,11 +110,11 @@ function isLocalState(value: unknown): value is LocalState {
   return (
     fields["formatVersion"] === 1 &&
     typeof fields["prefix"] === "string" &&
-    /^[0-9a-f]{32}$/.test(String(fields["cacheId"])) &&
     Array.isArray(writers) &&
     writers.every((writer) => typeof writer === "string") &&
     isHeadSound &&
-    typeof fields["isClean"] === "boolean"
+    typeof fields["isClean"] === "boolean" &&
+    typeof fields["isHydrating"] === "boolean"
   );
 }
 

@@ -14,9 +14,11 @@ import { WalCapture } from "../litestream/wal-capture.ts";
 import { headerSizeBytes } from "../ltx/format.ts";
 import { readHeader } from "../ltx/header.ts";
 import { ltxKey } from "../ltx/names.ts";
+import { planRestore } from "../ltx/restore-plan.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
+import { Hydration } from "../remote-database/hydration.ts";
+import { PageSource } from "../remote-database/page-source.ts";
 import { headFilesMax } from "./limits.ts";
-import { restoreFiles } from "./map-restore.ts";
 
 export interface ChainPlace {
   store: ObjectStore;
@@ -76,13 +78,29 @@ export async function writerOf(
   return readHeader(bytes).nodeId.toString(16).padStart(16, "0");
 }
 
+/** The newest state of the chain, page by page. @throws SpriteError storage_failure */
+export async function openSource(
+  { store, prefix }: Omit<ChainPlace, "clock">,
+  files: readonly ChainFile[],
+): Promise<PageSource> {
+  const plan = planRestore(files);
+  if (plan.kind !== "plan") {
+    throw new SpriteError("storage_failure", `the chain of ${prefix} has a gap`);
+  }
+  const planned = plan.files.map((file) => ({ ...file, key: ltxKey(chainPrefix(prefix), file) }));
+  return await PageSource.open({ store, files: planned });
+}
+
 /** Writes the newest state of the chain to `path`, whole or not at all. @throws SpriteError storage_failure */
 export async function restoreMap(
   { store, prefix }: ChainPlace,
   chain: Chain,
   path: string,
 ): Promise<void> {
-  await restoreFiles({ store, prefix: chainPrefix(prefix), files: chain.files(), path });
+  const source = await openSource({ store, prefix }, chain.files());
+  const hydration = new Hydration({ source, path });
+  await hydration.run();
+  await hydration.close();
 }
 
 /** What format 1 stored. @throws SpriteError storage_failure */

@@ -59,7 +59,15 @@ async function fetchReadOnly(
   const map = BlockMap.open(path, { now: clock.nowMs });
   const cacheId = randomBytes(16).toString("hex");
   await new LocalRecord(cacheDirectory, {
-    ...{ formatVersion: 1, prefix, cacheId, writers: [], wal: null, isClean: true },
+    ...{
+      formatVersion: 1,
+      prefix,
+      cacheId,
+      writers: [],
+      wal: null,
+      isClean: true,
+      isHydrating: false,
+    },
     head: value.formatVersion === 2 ? ({ value, etag: head.etag } satisfies TaggedHead) : null,
     ...{ txid: value.formatVersion === 2 ? value.txid : 0, syncedCut: map.lastCut },
   }).save({});

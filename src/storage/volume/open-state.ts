@@ -10,30 +10,19 @@ import { SpriteError } from "../../contract/errors.ts";
 import { BlockMap } from "../block-map/block-map.ts";
 import { unitSizeBytes } from "../block-map/geometry.ts";
 import type { LeaseClock } from "../lease/clock.ts";
-import { isFenced } from "../lease/fenced-error.ts";
 import { headKey } from "../lease/head.ts";
 import { VolumeLease } from "../lease/volume-lease.ts";
 import type { WalCapture } from "../litestream/wal-capture.ts";
-import type { Chain, ChainFile, Position } from "../litestream/database-replica.ts";
+import type { Chain } from "../litestream/database-replica.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
-import { fenceTriesMax } from "./limits.ts";
+import { chainOf, hydrate, newRecord, openBucketState, type ColdState } from "./bucket-state.ts";
 import { LocalRecord } from "./local-state.ts";
-import {
-  filesOf,
-  listChainOf,
-  openCapture,
-  openChain,
-  restoredPosition,
-  restoreLegacyMap,
-  restoreMap,
-} from "./map-chain.ts";
+import { openCapture, openChain, restoreLegacyMap, restoreMap } from "./map-chain.ts";
 import { legacyCacheId } from "./legacy-state.ts";
 import { localNames, setAsideAll } from "./orphan.ts";
 
 /** Attributes that the volume keeps in the map for itself. */
 export const ownAttributePrefix = "volume.";
-/** The lease's generation under which somebody took over from a holder that had not let go. */
-const fenceAttribute = `${ownAttributePrefix}fence`;
 
 export interface OpenStateOptions {
   store: ObjectStore;
@@ -46,6 +35,7 @@ export interface OpenStateOptions {
 }
 
 export interface OpenedState {
+  kind: "open";
   map: BlockMap;
   lease: VolumeLease;
   chain: Chain;
@@ -69,60 +59,54 @@ export const stagingName = "staging";
 export const scratchName = "scratch";
 
 /** @throws SpriteError conflict (a live server holds it), storage_failure, invalid_request (size) */
-export async function openState(options: OpenStateOptions): Promise<OpenedState> {
+export async function openState(options: OpenStateOptions): Promise<OpenedState | ColdState> {
   const { prefix, cacheDirectory } = options;
   mkdirSync(cacheDirectory, { recursive: true, mode: 0o700 });
-  const record = existsSync(join(cacheDirectory, mapName))
-    ? LocalRecord.read(cacheDirectory, prefix)
-    : null;
+  const record = LocalRecord.read(cacheDirectory, prefix);
   const writer = randomBytes(8).toString("hex");
   const known = record?.state.writers ?? [];
   // Before the head can name this writer: a crash in between leaves a head that is known to be ours.
   await record?.save({ writers: [...known, writer] });
   const lease = await acquire(options, record, writer);
   const { previous } = lease;
-  if (previous !== null && previous.formatVersion === 2 && record !== null) {
-    const opened = await openLocal(options, { lease, record, known });
-    if (typeof opened !== "string") return opened;
-    await setAsideAll(options, { reason: opened, state: record.state });
-    return await openFromBucket(options, lease, opened);
-  }
-  return await openWithoutRecord(options, lease);
+  if (previous === null) return await createNew(options, lease);
+  if (record === null) return await openWithoutRecord(options, lease);
+  const opened = await openLocal(options, { lease, record, known });
+  if (typeof opened !== "string") return opened;
+  await setAsideAll(options, { reason: opened, state: record.state });
+  return await openCold(options, lease, opened);
 }
 
 async function openWithoutRecord(
   options: OpenStateOptions,
   lease: VolumeLease,
-): Promise<OpenedState> {
-  const { cacheDirectory } = options;
-  const { previous } = lease;
-  if (previous === null) return await createNew(options, lease);
-  let distrust: string | null = null;
-  if (existsSync(join(cacheDirectory, mapName))) {
-    const map = openMapFile(options);
-    if (map instanceof BlockMap) {
-      const cacheId = legacyCacheId(map, previous);
-      if (cacheId !== null) return await adoptLegacy(options, { lease, map, cacheId });
-      map.close();
-    }
-    distrust = "there is no record of what it was stored from";
-    await setAsideAll(options, { reason: distrust, state: null });
+): Promise<OpenedState | ColdState> {
+  const previous = must(lease.previous, "the volume was there");
+  if (!existsSync(join(options.cacheDirectory, mapName))) {
+    return await openCold(options, lease, null);
   }
-  return await openFromBucket(options, lease, distrust);
+  const map = openMapFile(options);
+  if (map instanceof BlockMap) {
+    // Local state of format 1 that the bucket's head of format 1 was written from goes on as it is.
+    const cacheId = legacyCacheId(map, previous);
+    if (cacheId !== null) {
+      const record = await newRecord(options, lease, null, cacheId);
+      return { ...(await beginChain(options, { lease, map, record })), isAhead: true };
+    }
+    map.close();
+  }
+  const distrust = "there is no record of what it was stored from";
+  await setAsideAll(options, { reason: distrust, state: null });
+  return await openCold(options, lease, distrust);
 }
 
-/** Local state of format 1 that the bucket's head of format 1 was written from goes on as it is. */
-async function adoptLegacy(
+async function openCold(
   options: OpenStateOptions,
-  found: { lease: VolumeLease; map: BlockMap; cacheId: string },
-): Promise<OpenedState> {
-  const { lease, map, cacheId } = found;
-  const chain = openChain(options, { writer: lease.head.value.writer, files: [] });
-  const record = await newRecord(options, lease, { position: null, cacheId });
-  const capture = openCapture(map, null);
-  const parts = { map, lease, chain, capture, record };
-  const news = { isNew: true, distrust: null, wasClean: false, isAhead: true, syncedCut: -1 };
-  return { ...parts, ...news };
+  lease: VolumeLease,
+  distrust: string | null,
+): Promise<OpenedState | ColdState> {
+  const cold = await openBucketState(options, lease, { distrust, record: null });
+  return cold ?? (await openWithoutChain(options, lease, distrust));
 }
 
 async function acquire(
@@ -162,10 +146,16 @@ async function openLocal(
 ): Promise<OpenedState | string> {
   const { lease, record, known } = found;
   const previous = must(lease.previous, "the volume was there");
+  const { state } = record;
   if (previous.formatVersion !== 2 || !known.includes(previous.writer)) {
     return "the bucket was written by another since";
   }
-  const { state } = record;
+  if (!existsSync(join(options.cacheDirectory, mapName))) {
+    // The guest may have written before the map was here. There was no cut yet, so the bucket's is still the map of it.
+    if (!state.isHydrating) return "the map is missing";
+    const cold = await openBucketState(options, lease, { distrust: null, record });
+    return cold === null ? "the bucket has no map" : await hydrate(options, cold);
+  }
   const wasClean = state.isClean && state.head?.value.writer === previous.writer;
   const map = openMapFile(options);
   if (!(map instanceof BlockMap)) return `the local map cannot be opened: ${map.message}`;
@@ -181,7 +171,8 @@ async function openLocal(
     const isNew = chain.position === null;
     const { syncedCut } = state;
     const parts = { map, lease, chain, capture, record };
-    return { ...parts, isNew, distrust: null, wasClean, isAhead: !wasClean, syncedCut };
+    const news = { isNew, distrust: null, wasClean, isAhead: !wasClean, syncedCut };
+    return { kind: "open", ...parts, ...news };
   } catch (error) {
     map.close();
     throw error;
@@ -197,19 +188,6 @@ function openMapFile(options: OpenStateOptions): BlockMap | Error {
   } catch (error) {
     return error instanceof Error ? error : new Error(String(error));
   }
-}
-
-/** With a known TXID the head's files are the chain's; else a crash may have left more, and the chain is listed. */
-async function chainOf(
-  options: OpenStateOptions,
-  lease: VolumeLease,
-  txid: number | null,
-): Promise<Chain> {
-  const { previous, head } = lease;
-  const hint = previous?.formatVersion === 2 && previous.files.length > 0 ? previous : null;
-  const isHintExact = hint !== null && txid !== null && hint.txid === txid && hint.holder === null;
-  const files: ChainFile[] = isHintExact ? filesOf(hint) : await listChainOf(options);
-  return openChain(options, { writer: head.value.writer, files });
 }
 
 /**
@@ -238,95 +216,33 @@ async function createNew(options: OpenStateOptions, lease: VolumeLease): Promise
     now: clock.nowMs,
     isReplicated: true,
   });
-  const { writer } = lease.head.value;
-  const chain = openChain(options, { writer, files: [] });
-  const record = await newRecord(options, lease, { position: chain.position });
-  const capture = openCapture(map, null);
-  const parts = { map, lease, chain, capture, record };
-  const news = { isNew: true, distrust: null, wasClean: true, isAhead: false, syncedCut: -1 };
-  return { ...parts, ...news };
+  const record = await newRecord(options, lease, null);
+  return { ...(await beginChain(options, { lease, map, record })), wasClean: true };
 }
 
-/** Fetches the map. From a holder that had not let go, it goes on until the next transaction is ours. */
-async function openFromBucket(
+/** A volume of format 1, or one that was never finished. */
+async function openWithoutChain(
   options: OpenStateOptions,
   lease: VolumeLease,
   distrust: string | null,
 ): Promise<OpenedState> {
-  const previous = must(lease.previous, "the volume was there");
-  const wasReleased = previous.formatVersion === 2 && previous.holder === null;
-  for (let tries = 0; tries < fenceTriesMax; tries++) {
-    const opened = await fetchState(options, lease, wasReleased && tries === 0);
-    opened.distrust = distrust;
-    if (opened.isNew || wasReleased) return opened;
-    try {
-      await fence(opened);
-      return opened;
-    } catch (error) {
-      opened.map.close();
-      opened.capture.close();
-      // The former holder was faster once more; what it stored belongs to the volume.
-      if (!isFenced(error)) throw error;
-    }
-  }
-  throw new SpriteError("conflict", `${options.prefix} is still being written by another`);
+  const { legacyMap } = lease.head.value;
+  if (legacyMap === null) return { ...(await createNew(options, lease)), distrust };
+  const path = join(options.cacheDirectory, mapName);
+  await restoreLegacyMap(options, legacyMap, path);
+  const map = BlockMap.open(path, { now: options.clock.nowMs, isReplicated: true });
+  const record = await newRecord(options, lease, null);
+  return { ...(await beginChain(options, { lease, map, record })), distrust };
 }
 
-async function fetchState(
+/** A map of which the chain has nothing yet. */
+async function beginChain(
   options: OpenStateOptions,
-  lease: VolumeLease,
-  isHintExact: boolean,
+  parts: { lease: VolumeLease; map: BlockMap; record: LocalRecord },
 ): Promise<OpenedState> {
-  const { cacheDirectory, clock } = options;
-  const { value } = lease.head;
-  const txid = isHintExact ? value.txid : null;
-  const chain = await chainOf(options, lease, txid);
-  const path = join(cacheDirectory, mapName);
-  rmSync(join(cacheDirectory, stagingName), { recursive: true, force: true });
-  if (chain.position !== null) {
-    await restoreMap(options, chain, path);
-  } else if (value.legacyMap !== null) {
-    await restoreLegacyMap(options, value.legacyMap, path);
-  } else {
-    return await createNew(options, lease);
-  }
-  const record = await newRecord(options, lease, { position: chain.position });
-  const wal = chain.position === null ? null : restoredPosition(path, chain.position.txid);
-  const map = BlockMap.open(path, { now: clock.nowMs, isReplicated: true });
-  const capture = openCapture(map, wal);
-  const isNew = chain.position === null;
-  const parts = { map, lease, chain, capture, record };
-  const syncedCut = isNew ? -1 : map.lastCut;
-  const news = { isNew, distrust: null, wasClean: isHintExact, isAhead: false, syncedCut };
-  return { ...parts, ...news };
-}
-
-/** Creates the next transaction, so that the former holder cannot. @throws FencedError: it was faster */
-async function fence(opened: OpenedState): Promise<void> {
-  const { map, lease, chain, capture } = opened;
-  map.setAttribute(fenceAttribute, String(lease.head.value.generation));
-  const change = must(capture.capture(), "the fence is a change");
-  const { txid } = await chain.ship(change);
-  capture.advance(change, txid);
-}
-
-async function newRecord(
-  options: OpenStateOptions,
-  lease: VolumeLease,
-  { position, cacheId }: { position: Position | null; cacheId?: string },
-): Promise<LocalRecord> {
-  const { cacheDirectory, prefix } = options;
-  const record = new LocalRecord(cacheDirectory, {
-    formatVersion: 1,
-    prefix,
-    cacheId: cacheId ?? randomBytes(16).toString("hex"),
-    writers: [lease.head.value.writer],
-    head: lease.head,
-    txid: position?.txid ?? 0,
-    syncedCut: -1,
-    wal: null,
-    isClean: false,
-  });
-  await record.save({});
-  return record;
+  const { writer } = parts.lease.head.value;
+  const chain = openChain(options, { writer, files: [] });
+  const capture = openCapture(parts.map, null);
+  const news = { isNew: true, distrust: null, wasClean: false, isAhead: false, syncedCut: -1 };
+  return { kind: "open", ...parts, chain, capture, ...news };
 }

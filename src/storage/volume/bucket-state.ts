@@ -1,0 +1,159 @@
+/**
+ * A volume's state as the bucket has it: found and fenced at once, so that it can be read in place; fetched
+ * whole by `hydrate`.
+ */
+import { randomBytes } from "node:crypto";
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import { must } from "../../base/assert.ts";
+import { SpriteError } from "../../contract/errors.ts";
+import { BlockMap } from "../block-map/block-map.ts";
+import { isFenced } from "../lease/fenced-error.ts";
+import type { VolumeLease } from "../lease/volume-lease.ts";
+import type { Chain, ChainFile, Position } from "../litestream/database-replica.ts";
+import { Hydration } from "../remote-database/hydration.ts";
+import type { PageSource } from "../remote-database/page-source.ts";
+import type { PageReader } from "../remote-database/pages.ts";
+import { fenceTriesMax } from "./limits.ts";
+import { LocalRecord } from "./local-state.ts";
+import {
+  filesOf,
+  listChainOf,
+  openCapture,
+  openChain,
+  openSource,
+  restoredPosition,
+  type ChainPlace,
+} from "./map-chain.ts";
+import { mapName, stagingName, type OpenedState, type OpenStateOptions } from "./open-state.ts";
+
+/** The map is in the bucket; it can be read page by page. */
+export interface ColdState {
+  kind: "cold";
+  lease: VolumeLease;
+  chain: Chain;
+  record: LocalRecord;
+  source: PageSource;
+  /** Reads what is here from here, and the rest from the bucket. */
+  pages: PageReader & { hydration: Hydration };
+  /** Why local state was set aside; null when none was. */
+  distrust: string | null;
+  /** Nothing of a crash is left in the bucket, as far as this opening can know. */
+  wasClean: boolean;
+}
+
+/**
+ * Null when the chain is empty. From a holder that had not let go, it goes on until the next transaction is ours.
+ * @throws SpriteError conflict, storage_failure
+ */
+export async function openBucketState(
+  options: OpenStateOptions,
+  lease: VolumeLease,
+  found: { distrust: string | null; record: LocalRecord | null },
+): Promise<ColdState | null> {
+  const previous = must(lease.previous, "the volume was there");
+  const wasClean = previous.formatVersion === 2 && previous.holder === null;
+  for (let tries = 1; ; tries++) {
+    const chain = await chainOf(options, lease, wasClean ? lease.head.value.txid : null);
+    if (chain.position === null) return null;
+    try {
+      const source = await openSource(options, chain.files());
+      if (!wasClean) await fence(chain, source);
+      rmSync(join(options.cacheDirectory, stagingName), { recursive: true, force: true });
+      const record = found.record ?? (await newRecord(options, lease, chain.position));
+      await record.save({ head: lease.head, isClean: false, isHydrating: true });
+      const pages = pagesOf(source, join(options.cacheDirectory, mapName));
+      const { distrust } = found;
+      return { kind: "cold", lease, chain, record, source, pages, distrust, wasClean };
+    } catch (error) {
+      // The former holder was faster once more, or has merged files that were listed: what it stored belongs
+      // to the volume.
+      if (wasClean || tries >= fenceTriesMax) throw error;
+      if (!isFenced(error) && !(error instanceof SpriteError)) throw error;
+    }
+  }
+}
+
+/** With a known TXID the head's files are the chain's; else a crash may have left more, and the chain is listed. */
+export async function chainOf(
+  options: ChainPlace,
+  lease: VolumeLease,
+  txid: number | null,
+): Promise<Chain> {
+  const { previous, head } = lease;
+  const hint = previous?.formatVersion === 2 && previous.files.length > 0 ? previous : null;
+  const isHintExact = hint !== null && txid !== null && hint.txid === txid && hint.holder === null;
+  const files: ChainFile[] = isHintExact ? filesOf(hint) : await listChainOf(options);
+  return openChain(options, { writer: head.value.writer, files });
+}
+
+/**
+ * Creates the next transaction, so that the former holder cannot: it writes the first page again, as it is.
+ * @throws FencedError: the former holder was faster
+ */
+async function fence(chain: Chain, source: PageSource): Promise<void> {
+  const bytes = await source.readPage(1);
+  await chain.ship({
+    pageSizeBytes: source.pageSizeBytes,
+    commitPages: source.pageCount,
+    isImage: false,
+    pageCount: 1,
+    pages: () => [{ pgno: 1, bytes }],
+  });
+}
+
+function pagesOf(source: PageSource, path: string): ColdState["pages"] {
+  return {
+    hydration: new Hydration({ source, path }),
+    pageSizeBytes: source.pageSizeBytes,
+    pageCount: source.pageCount,
+    readPage(pgno) {
+      return this.hydration.readPage(pgno);
+    },
+  };
+}
+
+/** Fetches the whole map. May be called again after a failure. @throws SpriteError storage_failure, disk_full */
+export async function hydrate(options: OpenStateOptions, cold: ColdState): Promise<OpenedState> {
+  const { cacheDirectory, clock } = options;
+  const { lease, chain, record, source, pages, distrust, wasClean } = cold;
+  const path = join(cacheDirectory, mapName);
+  try {
+    await pages.hydration.run();
+  } catch (error) {
+    pages.hydration = new Hydration({ source, path });
+    throw error;
+  }
+  await pages.hydration.close();
+  const { txid } = must(chain.position, "the chain has transactions");
+  const wal = restoredPosition(path, txid);
+  const map = BlockMap.open(path, { now: clock.nowMs, isReplicated: true });
+  const { lastCut: syncedCut } = map;
+  await record.save({ txid, syncedCut, wal, isHydrating: false });
+  const capture = openCapture(map, wal);
+  const parts = { map, lease, chain, capture, record };
+  return { kind: "open", ...parts, isNew: false, distrust, wasClean, isAhead: false, syncedCut };
+}
+
+export async function newRecord(
+  options: OpenStateOptions,
+  lease: VolumeLease,
+  position: Position | null,
+  cacheId = randomBytes(16).toString("hex"),
+): Promise<LocalRecord> {
+  const { cacheDirectory, prefix } = options;
+  const record = new LocalRecord(cacheDirectory, {
+    formatVersion: 1,
+    prefix,
+    cacheId,
+    writers: [lease.head.value.writer],
+    head: lease.head,
+    txid: position?.txid ?? 0,
+    syncedCut: -1,
+    wal: null,
+    isClean: false,
+    isHydrating: false,
+  });
+  await record.save({});
+  return record;
+}
