@@ -5,6 +5,7 @@ import { watchForCrash } from "./base/crash.ts";
 import { createLog } from "./base/log.ts";
 import { keepCompiledCode } from "./base/node-process.ts";
 import { createToken } from "./control/tokens.ts";
+import { addDatabaseCommands } from "./spritesd/database-commands.ts";
 import { startServer } from "./spritesd/server.ts";
 import { addServeOptions, dataDirectoryDefault, serveOptionsOf } from "./spritesd/options.ts";
 import { version } from "./spritesd/version.ts";
@@ -63,7 +64,14 @@ program
     }
   });
 
-await program.parseAsync();
+addDatabaseCommands(program, (text) => process.stdout.write(text));
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.stderr.write(`spritesd: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 1;
+}
 
 /**
  * Aborted by the first signal that asks for a stop, also while the server starts. The process then

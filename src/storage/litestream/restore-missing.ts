@@ -67,10 +67,10 @@ async function restoreOne(
 }
 
 /** Which databases the bucket has. Each is found by its first key; a listing goes on behind its last one. */
-async function databaseNames(
+export async function databaseNames(
   store: ObjectStore,
   prefix: string,
-  signal: AbortSignal | undefined,
+  signal?: AbortSignal,
 ): Promise<string[]> {
   const names: string[] = [];
   for (let startAfter = ""; ;) {
