@@ -7,7 +7,6 @@
  * log the valid bits. So a kill at any instant leaves at worst a block that is called dirty without
  * having changed, never one that is called valid without its bytes.
  */
-import { fdatasyncSync } from "node:fs";
 import { crc32 } from "node:zlib";
 import { assert } from "../../base/assert.ts";
 import { blockSizeBytes, blocksPerUnit, unitSizeBytes } from "../block-map/geometry.ts";
@@ -27,12 +26,6 @@ export interface CacheFiles {
    * outlive the cut.
    */
   aside: number;
-}
-
-export interface SyncPoint {
-  /** Records in the log. */
-  records: number;
-  gains: number;
 }
 
 export class BlockCache {
@@ -131,72 +124,6 @@ export class BlockCache {
     }
   }
 
-  /** Takes the right to sync. False while the other lane has it. */
-  beginSync(): boolean {
-    const words = this.state.control;
-    return this.locked(() => {
-      if (words[control.syncRunning] !== 0) return false;
-      words[control.syncRunning] = 1;
-      return true;
-    });
-  }
-
-  endSync(): void {
-    this.state.control[control.syncRunning] = 0;
-  }
-
-  /** What a sync that begins now has to cover. */
-  syncPoint(): SyncPoint {
-    const words = this.state.control;
-    return this.locked(() => ({
-      records: words[control.logRecords] as number,
-      gains: words[control.validGains] as number,
-    }));
-  }
-
-  /**
-   * Makes everything durable that was written before the call, waiting for the disk. False, with
-   * nothing promised, while the other lane syncs, after a failure that it has to report, and on a
-   * full disk.
-   * @throws the file system's error; then no later sync counts either
-   */
-  trySync(): boolean {
-    const words = this.state.control;
-    if (words[control.syncFailed] !== 0 || !this.beginSync()) return false;
-    try {
-      const point = this.syncPoint();
-      fdatasyncSync(this.files.blocks);
-      if (point.records !== words[control.flushedRecords]) {
-        const isLast = this.markFlushed(point);
-        fdatasyncSync(words[control.logDescriptor] as number);
-        this.endFlush(point, isLast);
-      }
-      return true;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ENOSPC") return false;
-      words[control.syncFailed] = 1;
-      throw error;
-    } finally {
-      this.endSync();
-    }
-  }
-
-  /** Writes the marker that ends what a sync covers. True when no record came after it. */
-  markFlushed(point: SyncPoint): boolean {
-    return this.locked(() => {
-      const isLast = this.log.recordCount === point.records;
-      this.log.mark(recordType.flushed, point.records);
-      return isLast;
-    });
-  }
-
-  /** The marker is on the disk. */
-  endFlush(point: SyncPoint, isLast: boolean): void {
-    const words = this.state.control;
-    words[control.flushedRecords] = isLast ? point.records + 1 : point.records;
-    words[control.flushedGains] = point.gains;
-  }
-
   /** Makes whole blocks zeros and gives their space back. The lock is let go between leaves. */
   punch(offsetBytes: number, lengthBytes: number, punchHole: PunchHole): void {
     this.#verifyBlocks(offsetBytes, lengthBytes);
@@ -237,6 +164,33 @@ export class BlockCache {
       if (check !== null) setCheck(this.state, unit, check);
       // Eviction takes what was read before what is about to be.
       this.state.cuts[unit] = (this.state.cuts[unit] as number) | unitFlag.referenced;
+    });
+  }
+
+  /** Puts what is here of a unit over its stored content. */
+  overlay(unit: number, content: Uint8Array): void {
+    this.locked(() => {
+      this.#verify(unit);
+      readFully(this.files.blocks, this.#unitBuffer, 0, unitSizeBytes, unit * unitSizeBytes);
+      const missing = this.missingBlocks(unit);
+      for (let block = 0; block < blocksPerUnit; block++) {
+        if ((missing & (1 << block)) !== 0) continue;
+        const [start, end] = [block * blockSizeBytes, (block + 1) * blockSizeBytes];
+        content.set(this.#unitBuffer.subarray(start, end), start);
+      }
+    });
+  }
+
+  /** Whether a write of whole blocks takes no space: all of it overwrites what has some. */
+  isOverwrite(offsetBytes: number, lengthBytes: number): boolean {
+    const end = offsetBytes + lengthBytes;
+    return this.locked(() => {
+      const last = Math.floor((end - 1) / unitSizeBytes);
+      for (let unit = Math.floor(offsetBytes / unitSizeBytes); unit <= last; unit++) {
+        this.#verify(unit);
+        if (!this.#hasSpace(unit, rangeMask(unit, offsetBytes, end))) return false;
+      }
+      return true;
     });
   }
 
@@ -302,9 +256,10 @@ export class BlockCache {
     const isFull = state.control[control.diskFull] !== 0;
     for (let unit = first; unit <= last; unit++) {
       const mask = rangeMask(unit, offset, end);
-      // What is free is kept for the cut that will make the rest free.
-      if (isFull && (state.dirty(unit) & mask) !== mask) throw diskFullError();
       this.#verify(unit);
+      // What is free is kept for the cut that will make the rest free: only what has its space stays
+      // writable, a guest's journal for one.
+      if (isFull && !this.#hasSpace(unit, mask)) throw diskFullError();
       this.#preserve(unit);
       const valid = this.#validBeforeWrite(unit);
       const dirty = state.dirty(unit) | mask;
@@ -324,6 +279,13 @@ export class BlockCache {
     }
     writeRange(this.files.blocks, from, fromOffset, length, offset);
     if (gains) this.#gainValid(offset, end);
+  }
+
+  /** Whether the blocks can be written without taking space, in the cache file or aside. */
+  #hasSpace(unit: number, mask: number): boolean {
+    const { state } = this;
+    const held = state.dirty(unit) | (state.isMapped(unit) ? state.valid(unit) : 0);
+    return (held & mask) === mask && !this.#needsPreserving(unit);
   }
 
   /**
@@ -378,13 +340,17 @@ export class BlockCache {
 
   /** Copies a unit that a running cut has not read yet out of a writer's way. */
   #preserve(unit: number): void {
-    const word = this.state.cuts[unit] as number;
-    if ((word & allBlocks) === 0 || (word & cutFlags) !== 0) return;
+    if (!this.#needsPreserving(unit)) return;
     const at = unit * unitSizeBytes;
     readFully(this.files.blocks, this.#unitBuffer, 0, unitSizeBytes, at);
     writeFully(this.files.aside, this.#unitBuffer, unitSizeBytes, at);
     this.state.asideValid[unit] = this.#validBeforeWrite(unit);
     this.state.cuts[unit] = (this.state.cuts[unit] as number) | unitFlag.preserved;
+  }
+
+  #needsPreserving(unit: number): boolean {
+    const word = this.state.cuts[unit] as number;
+    return (word & allBlocks) !== 0 && (word & cutFlags) === 0;
   }
 
   #punchLocked(offset: number, end: number, punchHole: PunchHole): void {
@@ -448,6 +414,6 @@ export class BlockCache {
 /** A unit with all of them needs nothing done before it is read. */
 const touched = unitFlag.referenced | unitFlag.verified | unitFlag.read;
 
-function diskFullError(): Error {
+export function diskFullError(): Error {
   return Object.assign(new Error("the cache's disk is full"), { code: "ENOSPC", errno: -28 });
 }

@@ -1,12 +1,22 @@
 /**
- * Keeps the cache file under its limit: the hand of a clock passes over the units and drops those
- * that were not read since it last came by. What is dirty or in a running cut stays, whatever the
- * limit says.
+ * Keeps the cache file under its limit, and the disk it is on from filling up: the hand of a clock passes
+ * over the units and drops those that were not read since it last came by. What is dirty or in a running
+ * cut stays, whatever the limit says.
+ *
+ * Every volume of a machine has its own limit and its own process; what they share is the disk, and each
+ * of them gives back a part of what it has for as long as the disk has too little left.
  */
 import { fstatSync } from "node:fs";
 import { unitSizeBytes } from "../block-map/geometry.ts";
 import type { BlockCache } from "./block-cache.ts";
-import { allBlocks, evictionBatchUnits, evictionScanUnits, evictionTargetRatio } from "./limits.ts";
+import { noteSpace, spaceOf, usualFreeBytesMin, type DiskSpace } from "./disk-space.ts";
+import {
+  allBlocks,
+  evictionBatchUnits,
+  evictionScanUnits,
+  evictionTargetRatio,
+  freeShareRatio,
+} from "./limits.ts";
 import type { PunchHole } from "./punch-hole.ts";
 import { recordType } from "./residency-log.ts";
 import { unitFlag } from "./shared-state.ts";
@@ -17,25 +27,54 @@ export function allocatedBytes(cache: BlockCache): number {
   return fstatSync(cache.files.blocks).blocks * 512;
 }
 
+export interface EvictionOptions {
+  punchHole: PunchHole;
+  sizeBytesMax: number;
+  /** Space that stays free on the disk; absent: a share of it. */
+  freeBytesMin?: number;
+  /** Absent: asks the kernel. */
+  diskSpace?: () => DiskSpace;
+}
+
 export class Eviction {
+  readonly sizeBytesMax: number;
   readonly #cache: BlockCache;
   readonly #punchHole: PunchHole;
-  readonly sizeBytesMax: number;
+  readonly #freeBytesMin: number | null;
+  readonly #diskSpace: () => DiskSpace;
   #hand = 0;
 
-  constructor(cache: BlockCache, options: { punchHole: PunchHole; sizeBytesMax: number }) {
+  constructor(cache: BlockCache, options: EvictionOptions) {
     this.#cache = cache;
     this.#punchHole = options.punchHole;
     this.sizeBytesMax = options.sizeBytesMax;
+    this.#freeBytesMin = options.freeBytesMin ?? null;
+    this.#diskSpace = options.diskSpace ?? (() => spaceOf(cache.files.blocks));
   }
 
   /**
-   * Drops units until the file is well under the limit, or nothing more can be dropped. Returns the
-   * units dropped.
+   * Drops units until the file is well under its limit and the disk has space again, or nothing more can
+   * be dropped; and says how much writers are slowed. Returns the units dropped.
    */
   run(): number {
-    if (allocatedBytes(this.#cache) <= this.sizeBytesMax) return 0;
-    return this.#dropUntil(this.sizeBytesMax * evictionTargetRatio);
+    const { freeBytes, freeBytesMin } = this.measure();
+    const allocated = allocatedBytes(this.#cache);
+    let target = allocated;
+    if (allocated > this.sizeBytesMax) target = this.sizeBytesMax * evictionTargetRatio;
+    if (freeBytes < freeBytesMin) {
+      // The other volumes give their part too; what is still missing then, the next runs give.
+      const part = Math.min(freeBytesMin - freeBytes, allocated * freeShareRatio);
+      target = Math.min(target, allocated - part);
+    }
+    return target < allocated ? this.#dropUntil(target) : 0;
+  }
+
+  /** Tells writers how much space is left. */
+  measure(): DiskSpace & { freeBytesMin: number } {
+    const space = this.#diskSpace();
+    const freeBytesMin = this.#freeBytesMin ?? usualFreeBytesMin(space.sizeBytes);
+    noteSpace(this.#cache.state, space, freeBytesMin);
+    return { ...space, freeBytesMin };
   }
 
   /** Drops clean units, whatever the limit, because the disk is full. */

@@ -18,6 +18,26 @@ export const logReadRecords = 16_384;
 
 /** Eviction goes on until the cache is this part of its limit. */
 export const evictionTargetRatio = 0.9;
+/** The share of the disk that caches leave free, and the most that this comes to (20 GiB). */
+export const freeRatioMin = 0.1;
+export const freeBytesMinMax = 20 * 2 ** 30;
+/** A volume gives back at most this share of its cache at a time when the disk has too little left. */
+export const freeShareRatio = 0.25;
+/** Below this share of what should stay free, writers are slowed: each write by so much at most. */
+export const slowWriteBelowRatio = 0.25;
+export const slowWriteMsMax = 100;
+/** So much passes at full speed between two cuts. */
+export const slowWriteDirtyBytesMin = 16 * 1024 * 1024;
+/**
+ * What of the disk is kept for small writes when it fills up, a share of it and at most so much: a guest's
+ * file system whose journal fails turns read-only.
+ */
+export const headroomRatio = 1 / 16;
+export const headroomBytesMax = 32 * 1024 * 1024;
+/** Writes of this size are the file system's own, or do little harm. */
+export const smallWriteBytesMax = 48 * 1024;
+/** The fast lane looks how full the disk is after it has written so much. */
+export const measureEveryBytes = 1024 * 1024;
 /**
  * Units that eviction drops in one hold of the image lock: guests wait for no longer than these
  * punches take.

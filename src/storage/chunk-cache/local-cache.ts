@@ -35,6 +35,8 @@ import {
   orphansMax,
   reserveSizeBytes,
 } from "./limits.ts";
+import { CacheSync } from "./cache-sync.ts";
+import { diskLow } from "./disk-space.ts";
 import type { PunchHole } from "./punch-hole.ts";
 import { replayLog } from "./replay.ts";
 import {
@@ -74,6 +76,7 @@ const reserveName = "reserve";
 export class LocalCache {
   readonly cache: BlockCache;
   readonly scrub: Scrub;
+  readonly #sync: CacheSync;
   /** Why the files that were found were set aside; null when they were not. */
   readonly distrust: string | null;
   readonly #directory: string;
@@ -93,6 +96,7 @@ export class LocalCache {
     this.#header = headerFor(options, opened.blocks);
     this.cache = new BlockCache(opened.state, this.#files, "slow");
     this.scrub = new Scrub(this.cache);
+    this.#sync = new CacheSync(this.cache);
     this.#logDescriptor = -1;
     this.#verifyDirty();
     fdatasyncSync(opened.blocks);
@@ -146,8 +150,10 @@ export class LocalCache {
     this.#isSettled = true;
   }
 
+  /** What space there is has a better use than staged segments. */
   get isFull(): boolean {
-    return this.cache.state.control[control.diskFull] !== 0;
+    const words = this.cache.state.control;
+    return words[control.diskFull] !== 0 || words[control.diskLow] === diskLow.now;
   }
 
   /** The disk is full: gives the reserve to the cut that must be made, and holds the guest off from it. */
@@ -182,14 +188,14 @@ export class LocalCache {
   async compact(): Promise<void> {
     await this.flush();
     while (this.#running !== null) await this.#running;
-    while (!this.cache.beginSync()) await nextTurn();
+    while (!this.#sync.begin()) await nextTurn();
     try {
       this.cache.locked(() => {
         fdatasyncSync(this.#files.blocks);
         this.#replaceLog();
       });
     } finally {
-      this.cache.endSync();
+      this.#sync.end();
     }
   }
 
@@ -234,12 +240,12 @@ export class LocalCache {
   async #flushNow(): Promise<void> {
     // After a failed sync the kernel forgets what was not written: trying again would lie.
     if (this.#failure !== null) throw this.#failure;
-    const { cache } = this;
-    const words = cache.state.control;
-    while (!cache.beginSync()) await nextTurn();
+    const sync = this.#sync;
+    const words = this.cache.state.control;
+    while (!sync.begin()) await nextTurn();
     try {
       if (words[control.syncFailed] !== 0) throw new Error("a sync in the fast lane failed");
-      const point = cache.syncPoint();
+      const point = sync.point();
       if (point.records === words[control.flushedRecords]) {
         await syncData(this.#files.blocks);
         return;
@@ -248,11 +254,11 @@ export class LocalCache {
       // before, so a crash leaves them old or new. One that calls blocks valid may not.
       const isOrderFree = point.gains === words[control.flushedGains];
       if (!isOrderFree) await syncData(this.#files.blocks);
-      const isLast = cache.markFlushed(point);
+      const isLast = sync.markFlushed(point);
       const syncs = [syncData(this.#logDescriptor)];
       if (isOrderFree) syncs.push(syncData(this.#files.blocks));
       await Promise.all(syncs);
-      cache.endFlush(point, isLast);
+      sync.endFlush(point, isLast);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "ENOSPC") {
         this.#failure = error as Error;
@@ -260,7 +266,7 @@ export class LocalCache {
       }
       throw error;
     } finally {
-      cache.endSync();
+      sync.end();
     }
   }
 

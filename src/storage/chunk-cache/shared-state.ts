@@ -58,6 +58,10 @@ export const control = {
   durableSync: 15,
   /** Entries of `bootUnits`. */
   bootUnits: 16,
+  /** How long a write waits: not 0 while the disk fills up faster than the bucket takes it. */
+  writeDelayMs: 17,
+  /** How near the disk is to being full (disk-space.ts). */
+  diskLow: 18,
   wordCount: 20,
 } as const;
 

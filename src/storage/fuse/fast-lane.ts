@@ -9,8 +9,12 @@ import { parentPort, workerData, type MessagePort } from "node:worker_threads";
 import { must } from "../../base/assert.ts";
 import { keepCompiledCode } from "../../base/node-process.ts";
 import { BlockCache, type CacheFiles } from "../chunk-cache/block-cache.ts";
+import { CacheSync } from "../chunk-cache/cache-sync.ts";
+import { diskLow, noteSpace, spaceOf, usualFreeBytesMin } from "../chunk-cache/disk-space.ts";
+import { measureEveryBytes } from "../chunk-cache/limits.ts";
 import { control, SharedState, type SharedBuffers } from "../chunk-cache/shared-state.ts";
 import { blockSizeBytes } from "../block-map/geometry.ts";
+import { becomeIoFlusher } from "../io-flusher.ts";
 import {
   dataSizeBytesMax,
   inlineSyncMsMax,
@@ -40,7 +44,9 @@ class FastLane {
   readonly #cache: BlockCache;
   readonly #readOnly: boolean;
   readonly #slowLane: MessagePort;
-  readonly #syncs = new SyncTimes();
+  readonly #sync: CacheSync;
+  #unmeasuredBytes = 0;
+  readonly #syncTimes = new SyncTimes();
   readonly #request = new Uint8Array(requestSizeBytesMax);
   readonly #requestWords = new Uint32Array(this.#request.buffer);
   readonly #reply = new Uint8Array(outHeaderSizeBytes + dataSizeBytesMax);
@@ -49,6 +55,7 @@ class FastLane {
   constructor(data: FastLaneData) {
     this.#fuse = data.fuseDescriptor;
     this.#cache = new BlockCache(new SharedState(data.buffers), data.files, "fast");
+    this.#sync = new CacheSync(this.#cache);
     this.#readOnly = data.readOnly;
     this.#slowLane = data.slowLane;
   }
@@ -63,7 +70,7 @@ class FastLane {
       if (this.#requestWords[4] === liveNode && this.#requestWords[5] === 0) {
         if (operation === opcode.read && this.#read()) continue;
         if (operation === opcode.write && this.#write()) continue;
-        if (operation === opcode.fsync && this.#sync()) continue;
+        if (operation === opcode.fsync && this.#trySync()) continue;
       }
       this.#forward(lengthBytes);
     }
@@ -112,6 +119,8 @@ class FastLane {
     const offset = this.#offset();
     const size = this.#requestWords[ioField.size / 4] as number;
     if (this.#readOnly || size === 0 || size > dataSizeBytesMax) return false;
+    // The slow lane makes writers wait; here everybody would.
+    if (this.#isSlowed(size)) return false;
     if (offset % blockSizeBytes !== 0 || size % blockSizeBytes !== 0) return false;
     if (offset + size > this.#cache.sizeBytes) return false;
     try {
@@ -129,18 +138,30 @@ class FastLane {
     return true;
   }
 
+  #isSlowed(sizeBytes: number): boolean {
+    const { state, files } = this.#cache;
+    this.#unmeasuredBytes += sizeBytes;
+    if (this.#unmeasuredBytes >= measureEveryBytes) {
+      this.#unmeasuredBytes = 0;
+      const space = spaceOf(files.blocks);
+      noteSpace(state, space, usualFreeBytesMin(space.sizeBytes));
+    }
+    const words = state.control;
+    return words[control.writeDelayMs] !== 0 || words[control.diskLow] !== diskLow.no;
+  }
+
   /** On a disk that syncs fast, handing the request over would cost more than the sync. */
-  #sync(): boolean {
+  #trySync(): boolean {
     if (this.#cache.state.control[control.durableSync] !== 0) return false;
-    if (this.#readOnly || !this.#syncs.isWorthTrying()) return false;
+    if (this.#readOnly || !this.#syncTimes.isWorthTrying()) return false;
     const startMs = performance.now();
     try {
-      if (!this.#cache.trySync()) return false;
+      if (!this.#sync.trySync()) return false;
     } catch (error) {
       this.#respond(0, errorNumber(error));
       return true;
     }
-    this.#syncs.add(performance.now() - startMs);
+    this.#syncTimes.add(performance.now() - startMs);
     this.#respond(0, 0);
     return true;
   }
@@ -190,6 +211,7 @@ function errorNumber(error: unknown): number {
 
 const data = workerData as FastLaneData;
 keepCompiledCode();
+await becomeIoFlusher();
 new FastLane(data).run();
 // An explicit word, since a thread also ends when it crashes.
 must(parentPort, "the fast lane is a worker thread").postMessage("unmounted");

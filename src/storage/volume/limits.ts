@@ -45,6 +45,11 @@ export const captureBatchUnits = 16;
 export const readAttemptsMax = 100;
 /** Space that eviction makes for a write when the local disk is full. */
 export const roomForWriteBytes = 64 * 1024 * 1024;
+/** How long a write waits for a full disk to be emptied by a cut before the guest gets ENOSPC. */
+export const roomWaitMsMax = 2_000;
+/** A small one waits longer: it may be the journal's. */
+export const smallRoomWaitMsMax = 30_000;
+export const roomPollMs = 20;
 /** An import writes this much at a time. */
 export const importPieceBytes = 1024 * 1024;
 /** How often and how long an import looks whether another server has finished the same one. */

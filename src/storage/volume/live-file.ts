@@ -1,5 +1,6 @@
 /** The live disk on the slow lane: reads that must fetch, writes of odd shape, trims, flushes. */
-import { assert } from "../../base/assert.ts";
+import { setTimeout as delay } from "node:timers/promises";
+import { assert, must } from "../../base/assert.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import type { BlockMap } from "../block-map/block-map.ts";
 import { blockSizeBytes, unitSizeBytes } from "../block-map/geometry.ts";
@@ -8,9 +9,19 @@ import type { BlockCache } from "../chunk-cache/block-cache.ts";
 import type { Eviction } from "../chunk-cache/eviction.ts";
 import type { LocalCache } from "../chunk-cache/local-cache.ts";
 import type { PunchHole } from "../chunk-cache/punch-hole.ts";
+import { diskFullError } from "../chunk-cache/block-cache.ts";
+import { diskLow } from "../chunk-cache/disk-space.ts";
+import { smallWriteBytesMax } from "../chunk-cache/limits.ts";
 import { control } from "../chunk-cache/shared-state.ts";
 import type { BlockFile } from "../fuse/fuse-server.ts";
-import { fetchUnitsMax, readAttemptsMax, roomForWriteBytes } from "./limits.ts";
+import {
+  fetchUnitsMax,
+  readAttemptsMax,
+  roomForWriteBytes,
+  roomPollMs,
+  roomWaitMsMax,
+  smallRoomWaitMsMax,
+} from "./limits.ts";
 import { ReadAhead } from "./read-ahead.ts";
 import type { SegmentReader } from "./segment-reader.ts";
 import { placesOf, type UnitPlaces } from "./unit-places.ts";
@@ -92,18 +103,48 @@ export class LiveFile implements BlockFile {
     }
     for (let attempt = 0; attempt < readAttemptsMax; attempt++) {
       if (this.#cache.tryRead(offsetBytes, lengthBytes, bytes, 0)) return bytes;
-      await this.#fetchFor(offsetBytes, lengthBytes);
+      try {
+        await this.#fetchFor(offsetBytes, lengthBytes);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== "ENOSPC") throw error;
+        if (await this.#readPastCache(offsetBytes, bytes)) return bytes;
+      }
     }
     throw new SpriteError("storage_failure", "the cache is too small for one read");
   }
 
+  /** Reads what a full disk cannot keep. False when the map has changed meanwhile. */
+  async #readPastCache(offsetBytes: number, into: Uint8Array): Promise<boolean> {
+    const first = Math.floor(offsetBytes / unitSizeBytes);
+    const end = Math.ceil((offsetBytes + into.length) / unitSizeBytes);
+    const units = range(first, end);
+    const layouts = await this.#places.locate(units);
+    const stored = await this.#options.reader.readUnits(layouts.filter((each) => each !== null));
+    const whole = new Uint8Array(units.length * unitSizeBytes);
+    for (const [index, unit] of units.entries()) {
+      const layout = layouts[index] ?? null;
+      if (!this.#places.isCurrent(unit, layout)) return false;
+      const content = whole.subarray(index * unitSizeBytes, (index + 1) * unitSizeBytes);
+      if (layout !== null) content.set(must(stored.get(layout), "every unit was read"));
+      this.#cache.overlay(unit, content);
+    }
+    const start = offsetBytes - first * unitSizeBytes;
+    into.set(whole.subarray(start, start + into.length));
+    return true;
+  }
+
   async write(offsetBytes: number, bytes: Uint8Array): Promise<void> {
+    await this.#slowWriter();
     if (offsetBytes % blockSizeBytes === 0 && bytes.length % blockSizeBytes === 0) {
-      this.#makingRoom(() => this.#cache.write(offsetBytes, bytes, 0, bytes.length));
+      await this.#awaitingRoom(bytes.length, () => {
+        this.#refuseLarge(offsetBytes, bytes.length);
+        this.#cache.write(offsetBytes, bytes, 0, bytes.length);
+      });
       return;
     }
+    const write = (): boolean => this.#cache.tryWriteUnaligned(offsetBytes, bytes);
     for (let attempt = 0; attempt < readAttemptsMax; attempt++) {
-      if (this.#makingRoom(() => this.#cache.tryWriteUnaligned(offsetBytes, bytes))) return;
+      if (await this.#awaitingRoom(bytes.length, write)) return;
       await this.#fetchFor(offsetBytes, bytes.length);
     }
     throw new SpriteError("storage_failure", "the cache is too small for one write");
@@ -120,7 +161,9 @@ export class LiveFile implements BlockFile {
     }
     if (offsetBytes < first) await this.write(offsetBytes, new Uint8Array(first - offsetBytes));
     if (last < end) await this.write(last, new Uint8Array(end - last));
-    this.#cache.punch(first, last - first, this.#options.punchHole);
+    await this.#awaitingRoom(0, () => {
+      this.#cache.punch(first, last - first, this.#options.punchHole);
+    });
   }
 
   async flush(): Promise<void> {
@@ -190,6 +233,38 @@ export class LiveFile implements BlockFile {
     const fetched = this.fetchUnits(range(first, end));
     this.#ahead.onRead(first, end);
     await fetched;
+  }
+
+  /** While the disk fills up, one write after the other waits a little, and looks how it stands. */
+  async #slowWriter(): Promise<void> {
+    const words = this.#cache.state.control;
+    const delayMs = words[control.writeDelayMs] as number;
+    if (delayMs > 0) await delay(delayMs);
+    if (delayMs > 0 || words[control.diskLow] !== diskLow.no) this.#options.eviction.run();
+  }
+
+  /** Keeps the last of the space for small writes. */
+  #refuseLarge(offsetBytes: number, lengthBytes: number): void {
+    const words = this.#cache.state.control;
+    if (lengthBytes <= smallWriteBytesMax || words[control.diskLow] !== diskLow.now) return;
+    if (this.#cache.isOverwrite(offsetBytes, lengthBytes)) return;
+    this.#options.eviction.measure();
+    if (words[control.diskLow] === diskLow.now) throw diskFullError();
+  }
+
+  /** When the local disk stays full, waits for the cut that empties it; the guest hears of it if none does. */
+  async #awaitingRoom<T>(sizeBytes: number, work: () => T): Promise<T> {
+    const isSmall = sizeBytes <= smallWriteBytesMax;
+    const deadlineMs = performance.now() + (isSmall ? smallRoomWaitMsMax : roomWaitMsMax);
+    for (;;) {
+      try {
+        return this.#makingRoom(work);
+      } catch (error) {
+        const isFull = (error as NodeJS.ErrnoException).code === "ENOSPC";
+        if (!isFull || performance.now() > deadlineMs) throw error;
+      }
+      await delay(roomPollMs);
+    }
   }
 
   /** When the local disk is full, clean units make place once. */
