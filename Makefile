@@ -10,7 +10,7 @@ up: deps ## starts the server in the foreground; installs and builds what is mis
 	@exec tools/up.sh
 
 test: deps check ## checks, then all tests under a watchdog (T=pattern: only files whose path has it)
-	@tools/deps.sh --tests
+	-@tools/deps.sh --tests
 	@exec $(node) tools/run-tests.ts $(if $(T),--only '$(T)')
 
 deps: ## installs what is missing: Debian packages, Node 24, libraries

@@ -10,7 +10,7 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 
-import { radosgwVariable, startRadosgw } from "../src/testing/radosgw.ts";
+import { radosgwVariable, startRadosgw, type Radosgw } from "../src/testing/radosgw.ts";
 import { findLeaks, readMachineState, type Leak, type MachineState } from "./machine-state.ts";
 import { readProcesses } from "./process-tree.ts";
 import { repositoryDirectory } from "./source-files.ts";
@@ -79,6 +79,14 @@ async function isRadosgwWanted(phases: readonly Phase[]): Promise<boolean> {
   return false;
 }
 
+/** Null when that fails, which the tests that need it find out and report by themselves. */
+async function startSharedRadosgw(): Promise<Radosgw | null> {
+  return startRadosgw().catch((error: unknown) => {
+    process.stdout.write(`${error instanceof Error ? error.message : String(error)}\n`);
+    return null;
+  });
+}
+
 /** Waits until what the last test is still ending has ended, then reports what stays. */
 async function findLeftovers(before: MachineState): Promise<Leak[]> {
   const deadlineMs = performance.now() + settleTimeoutMs;
@@ -116,7 +124,7 @@ async function main(): Promise<void> {
   if (phases.length === 0) throw new Error(`no test file has "${values.only}" in its path`);
   const before = await readMachineState();
   let counts = noTests;
-  const radosgw = (await isRadosgwWanted(phases)) ? await startRadosgw() : null;
+  const radosgw = (await isRadosgwWanted(phases)) ? await startSharedRadosgw() : null;
   if (radosgw !== null) process.env[radosgwVariable] = radosgw.endpoint;
   for (const phase of phases) counts = addCounts(counts, await runPhase(phase, values.temporary));
   await radosgw?.stop();

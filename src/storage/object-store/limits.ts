@@ -33,6 +33,9 @@ export const metadataBodySizeBytesMax = 64 * 1024;
 export const connectionIdleMsMax = 15_000;
 export const connectionsMax = 32;
 
+/** A reply that announces more is collected as it comes: nobody's word is enough to set aside that much. */
+export const preparedSizeBytesMax = 64 * 1024 * 1024;
+
 /** For a call whose caller sets no deadline; what retries is a store that fails, and its callers retry for as long as they like. */
 export const callDeadlineMsDefault = 60_000;
 export const attemptsMax = 8;

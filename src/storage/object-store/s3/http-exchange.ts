@@ -1,7 +1,7 @@
 import { Agent as PlainAgent, request as plainRequest, type IncomingMessage } from "node:http";
 import { Agent as TlsAgent, request as tlsRequest } from "node:https";
 import type { Readable } from "node:stream";
-import { connectionIdleMsMax, connectionsMax } from "../limits.ts";
+import { connectionIdleMsMax, connectionsMax, preparedSizeBytesMax } from "../limits.ts";
 
 export type Body = Uint8Array | { sizeBytes: number; open: () => Readable };
 
@@ -125,22 +125,24 @@ function replyOf(reply: IncomingMessage, signal: AbortSignal | undefined): Reply
 
 /** As long as `content-length` says: a proxy may close a connection in the middle and call it the end. */
 async function bodyOf(reply: IncomingMessage, sizeBytesMax: number): Promise<Buffer> {
+  const declared = Number(reply.headers["content-length"] ?? Number.NaN);
+  // Filled as it comes, which takes half the memory of pieces that are joined at the end.
+  const whole = declared <= preparedSizeBytesMax ? Buffer.allocUnsafeSlow(declared) : null;
   const pieces: Buffer[] = [];
   let sizeBytes = 0;
   for await (const piece of reply as AsyncIterable<Buffer>) {
-    pieces.push(piece);
-    sizeBytes += piece.length;
-    if (sizeBytes > sizeBytesMax) {
+    if (sizeBytes + piece.length > sizeBytesMax) {
       throw new ExchangeError(`the reply is longer than ${sizeBytesMax} bytes`, {
         isUnsent: false,
       });
     }
+    if (whole === null) pieces.push(piece);
+    else piece.copy(whole, sizeBytes);
+    sizeBytes += piece.length;
   }
-  const declared = reply.headers["content-length"];
-  if (declared !== undefined && Number(declared) !== sizeBytes) {
+  if (!Number.isNaN(declared) && declared !== sizeBytes) {
     const message = `the reply has ${sizeBytes} bytes and was said to have ${declared}`;
     throw new ExchangeError(message, { isUnsent: false });
   }
-  const [first] = pieces;
-  return pieces.length === 1 && first !== undefined ? first : Buffer.concat(pieces, sizeBytes);
+  return whole ?? Buffer.concat(pieces, sizeBytes);
 }
