@@ -6,7 +6,9 @@ import { test, type TestContext } from "node:test";
 import type { SpriteError } from "../../contract/errors.ts";
 import { Database } from "../database.ts";
 import { MemoryObjectStore } from "../object-store/testing/memory-object-store.ts";
+import { DatabaseFile } from "./database-pages.ts";
 import { databasePolicy } from "./policies.ts";
+import { ReplicatedDatabase } from "./replicated-database.ts";
 import { Replicator } from "./replicator.ts";
 import { restoreDatabase } from "./restore.ts";
 import { restoreMissing } from "./restore-missing.ts";
@@ -135,6 +137,48 @@ test("a new machine goes on from the bucket, and the old one can store nothing a
   await old.replicator.round();
   assert.match(old.problems.join(), /acme.db: another writer has taken over/);
   assert.deepEqual(await bed.restored("acme.db"), restored.serialize());
+});
+
+test("the old machine is shut out before the new one changes anything", async (t) => {
+  const bed = new Bed(t);
+  const old = bed.server("one");
+  const database = old.create("acme.db");
+  await old.replicator.round();
+  bed.dead.add("one");
+  const next = bed.server("two");
+  await next.restoreMissing();
+  const restored = next.open("acme.db");
+  await next.replicator.prepare();
+  database.execute("INSERT INTO t VALUES ('too late')");
+  await old.replicator.round();
+  assert.match(old.problems.join(), /another writer has taken over/);
+  assert.deepEqual(await bed.restored("acme.db"), restored.serialize());
+});
+
+test("a log with something that is not in the bucket is not folded", async (t) => {
+  const bed = new Bed(t);
+  const server = bed.server("one");
+  const database = server.create("acme.db");
+  database.execute("INSERT INTO t VALUES (randomblob(200000))");
+  const { replica, file } = await server.replicate("acme.db");
+  await replica.sync();
+  const imageSizeBytes = bed.store.statistics().writtenBytes;
+  database.execute("INSERT INTO t VALUES (1)");
+  assert.equal(await replica.fold(), false);
+  const other = server.open("acme.db");
+  // Nor does anybody else get it folded whole, so that the writer would begin it anew.
+  other.foldWal();
+  database.execute("INSERT INTO t VALUES (1)");
+  other.foldWal();
+  database.execute("INSERT INTO t VALUES (2)");
+  await replica.sync();
+  assert.deepEqual(await bed.restored("acme.db"), database.serialize());
+  assert.equal(await replica.fold(), true);
+  const writtenBytes = bed.store.statistics().writtenBytes - imageSizeBytes;
+  assert.ok(writtenBytes < 4_000, `${writtenBytes} bytes: no second image was needed`);
+  replica.close();
+  server.closeDatabases();
+  file.close();
 });
 
 test("a database whose server lives is left to it", async (t) => {
@@ -299,6 +343,18 @@ class Server {
       this.problems.push(`${name}: ${holder.message}`);
     };
     return await restoreMissing({ ...this.#common(), onSkipped });
+  }
+
+  /** Without the replicator around it. */
+  async replicate(name: string): Promise<{ replica: ReplicatedDatabase; file: DatabaseFile }> {
+    const file = new DatabaseFile(this.path(name));
+    const replica = await ReplicatedDatabase.open({
+      ...this.#common(),
+      ...{ file, path: this.path(name), prefix: `orgs/${name}` },
+      policy: databasePolicy,
+      nowMs: () => this.#bed.nowMs,
+    });
+    return { replica, file };
   }
 
   /** Time passes, and a round follows. */
