@@ -24,8 +24,8 @@ async function openEmpty(_test: TestContext, settings = ""): Promise<ObjectStore
 }
 
 before(
-  async (test) => {
-    bucket = await makeTestBucket(test as TestContext);
+  async () => {
+    bucket = await makeTestBucket();
   },
   { timeout: 120_000 },
 );
