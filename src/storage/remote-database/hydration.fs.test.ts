@@ -8,6 +8,8 @@ import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { after, describe, it } from "node:test";
 import { Database } from "../database.ts";
+import { decodeLtx } from "../ltx/decode.ts";
+import { encodeLtx } from "../ltx/encode.ts";
 import { Hydration } from "./hydration.ts";
 import { hydrationRequestsCountBusy, hydrationRequestsCountMax } from "./limits.ts";
 import { PageSource } from "./page-source.ts";
@@ -121,7 +123,7 @@ describe("hydration", () => {
     );
   });
 
-  it("keeps eight requests going, and two while somebody waits for a page", async () => {
+  it("keeps eight requests going, and four while somebody waits for a page", async () => {
     const { chain } = recordLarge(8_000);
     const { hydration, store, source } = await openHydration(chain);
     store.hold();
@@ -130,15 +132,11 @@ describe("hydration", () => {
     const read = hydration.readPage(4_000);
     assert.equal(store.waitingCount, hydrationRequestsCountMax + 1);
     assert.equal(source.waitingCount, 1);
-    // Six are answered, and none takes their place, since the page that somebody waits for is still on its way.
-    for (let count = 0; count < hydrationRequestsCountMax - hydrationRequestsCountBusy; count++) {
-      store.releaseOne();
-      await setImmediate();
-    }
+    // Six are answered, and only two take their place, since somebody waits for a page.
+    for (let count = 0; count < 6; count++) store.releaseOne();
+    for (let turn = 0; turn < 100_000 && hydration.localCount < 2_000; turn++) await setImmediate();
+    assert.ok(hydration.localCount >= 2_000, "six parts were written");
     await untilWaiting(store, hydrationRequestsCountBusy + 1);
-    const requestCount = store.requests.length;
-    for (let turn = 0; turn < 50; turn++) await setImmediate();
-    assert.equal(store.requests.length, requestCount);
     store.release();
     const page = Uint8Array.from(chain.database.subarray(3_999 * 4_096, 4_000 * 4_096));
     assert.deepEqual(await read, page);
@@ -149,7 +147,7 @@ describe("hydration", () => {
 
   it("reads a page that is local from the file", async () => {
     const { chain } = recordLarge(2_000);
-    const { hydration, store } = await openHydration(chain);
+    const { hydration, store, source } = await openHydration(chain);
     store.hold();
     const running = hydration.run();
     await untilWaiting(store, 6);
@@ -160,6 +158,11 @@ describe("hydration", () => {
     const requestCount = store.requests.length;
     const page = Uint8Array.from(chain.database.subarray(99 * 4_096, 100 * 4_096));
     assert.deepEqual(await hydration.readPage(100), page);
+    // A page that a later file changed is not the one of this part: what is read is the newer one.
+    const changed = source.files[1]?.index.at(0).pgno ?? 0;
+    assert.ok(changed > 0 && changed < 200);
+    const newer = chain.database.subarray((changed - 1) * 4_096, changed * 4_096);
+    assert.deepEqual(await hydration.readPage(changed), Uint8Array.from(newer));
     assert.equal(store.requests.length, requestCount);
     store.release();
     await running;
@@ -192,14 +195,18 @@ describe("hydration", () => {
   });
 
   it("notices a file that is another than the one its index came from", async () => {
-    const { chain } = recordLarge(500);
-    const [snapshot] = chain.files;
-    assert.ok(snapshot !== undefined);
+    const { chain, database } = recordLarge(500);
+    database.prepare("UPDATE t SET v = ? WHERE id BETWEEN 200 AND 300").run(randomBytes(3_000));
+    chain.commit();
+    const large = chain.files.at(-1);
+    assert.ok(large !== undefined && large.sizeBytes > 256 * 1_024);
     const { hydration, store, path } = await openHydration(chain);
-    const other = recordLarge(400).chain.files[0];
-    assert.ok(other !== undefined);
-    store.replace(snapshot.key, other.bytes);
-    await assert.rejects(hydration.run(), { code: "storage_failure" });
+    const { header, pages } = decodeLtx(large.bytes);
+    const moved = [...pages()].map(({ pgno, bytes }) => ({ pgno: pgno + 1, bytes }));
+    const other = encodeLtx(header, moved);
+    assert.equal(other.length, large.sizeBytes);
+    store.replace(large.key, other);
+    await assert.rejects(hydration.run(), { code: "storage_failure", message: /their indexes/ });
     assert.equal(existsSync(path), false);
   });
 

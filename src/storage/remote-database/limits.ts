@@ -21,7 +21,7 @@ export const pageCacheSizeBytesMax = 8 * 1024 * 1024;
 export const hydrationPartSizeBytes = 1024 * 1024;
 export const hydrationRequestsCountMax = 8;
 /** The same while somebody waits for a page, who is to have the connection. */
-export const hydrationRequestsCountBusy = 2;
+export const hydrationRequestsCountBusy = 4;
 
 /** Hydrated pages that lie side by side are written together, up to this size. */
 export const hydrationWriteSizeBytes = 512 * 1024;

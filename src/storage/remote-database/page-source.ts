@@ -74,6 +74,13 @@ export class PageSource implements PageReader {
     return this.#waitingCount;
   }
 
+  /** How many pages there are to fetch: all but the lock page, which is never stored. */
+  get storedCount(): number {
+    return this.pageCount < lockPageNumber(this.pageSizeBytes)
+      ? this.pageCount
+      : this.pageCount - 1;
+  }
+
   /** Which of `files` has the page as it is now. */
   newestFileOf(pgno: number): number {
     return this.#newest[pgno] ?? noFile;
