@@ -5,11 +5,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { before, describe, it, type TestContext } from "node:test";
 import { inspect } from "node:util";
+import * as fc from "fast-check";
 import { makeTestBucket, type TestBucket } from "../../../testing/radosgw.ts";
 import type { ObjectStore } from "../object-store.ts";
 import { openObjectStore } from "../open-object-store.ts";
 import { probeObjectStore } from "../probe.ts";
 import { testObjectStore } from "../testing/object-store-conformance.ts";
+import { runAgainstModel, storeCalls } from "../testing/object-store-model.ts";
 import { CredentialSource } from "./credentials.ts";
 import { parseS3Url } from "./location.ts";
 import { S3Client } from "./s3-client.ts";
@@ -83,6 +85,13 @@ describe("S3 object store against Ceph radosgw", () => {
     assert.ok(bytes.equals((await store.get("data/3f/x")) ?? Buffer.alloc(0)));
     const part = (await store.getRange("data/3f/x", 5_000_001, 70_000)) ?? Buffer.alloc(0);
     assert.ok(bytes.subarray(5_000_001, 5_070_001).equals(part));
+  });
+
+  it("answers random calls as a map would", { timeout: 60_000 }, async (test) => {
+    const property = fc.asyncProperty(storeCalls, async (calls) =>
+      runAgainstModel(await openEmpty(test), calls),
+    );
+    await fc.assert(property, { numRuns: 60, interruptAfterTimeLimit: 10_000 });
   });
 
   it("has a body refused that is not the one whose hash was signed", async () => {
