@@ -366,6 +366,8 @@ describe("block map: file", () => {
       ["INSERT INTO root VALUES (1, 3, 1)", /leaf 1 is named at two places/],
       ["INSERT INTO garbage VALUES (1, 0, 0)", /wrongly/],
       ["UPDATE attribute SET value = 5 WHERE name = 'namedBytes'", /namedBytes is 1000/],
+      ["UPDATE segment SET owner = 'sprites/a'", /foreignBytes is 1000/],
+      ["UPDATE attribute SET value = 1 WHERE name = 'nextSegment'", /will be given out again/],
     ] as const) {
       const map = makeMap(test);
       write(map, [1]);

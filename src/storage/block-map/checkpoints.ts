@@ -113,7 +113,6 @@ export class Checkpoints {
       cut,
       options.isPreRestore === true ? 1 : 0,
     );
-    this.#uniqueBlocks.clear();
     const fileId = Number(lastInsertRowid);
     this.#tree.clone({ from: liveFileId, to: fileId });
     this.#setLive.run(fileId, live.used_blocks);
@@ -125,7 +124,8 @@ export class Checkpoints {
     const checkpoint = this.#mustFind(id);
     const changedUnits = this.#tree.replaceLive(checkpoint.id, references);
     this.#setLive.run(checkpoint.id, checkpoint.used_blocks);
-    this.#uniqueBlocks.clear();
+    this.liveChanged();
+    this.#forgetUnique([checkpoint.id]);
     return changedUnits;
   }
 
@@ -138,10 +138,10 @@ export class Checkpoints {
         `checkpoint ${id} is in use: the sprite's disk descends directly from it`,
       );
     }
+    this.#forgetUnique([checkpoint.id, checkpoint.source]);
     this.#tree.drop(checkpoint.id, references);
     this.#reparent.run(checkpoint.source, checkpoint.id);
     this.#delete.run(checkpoint.id);
-    this.#uniqueBlocks.clear();
   }
 
   /** Automatic checkpoints of restores that are older and that the live file does not descend from directly. */
@@ -164,6 +164,13 @@ export class Checkpoints {
       this.#delete.run(id);
     }
     this.#uniqueBlocks.clear();
+  }
+
+  /** Forgets what is known of these files and of those that descend from them. */
+  #forgetUnique(fileIds: readonly (number | null)[]): void {
+    for (const { id, source } of this.#rows.all()) {
+      if (fileIds.includes(id) || fileIds.includes(source)) this.#uniqueBlocks.delete(id);
+    }
   }
 
   /** The live file has changed: what is known of its neighbours may not be true any more. */

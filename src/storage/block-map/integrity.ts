@@ -106,7 +106,9 @@ function checkSegments(
   let namedBytes = 0;
   let garbageBytes = 0;
   let foreignBytes = 0;
+  let lastId = 0;
   for (const row of segments.iterate()) {
+    lastId = Math.max(lastId, row.id);
     const counted = bySegment.get(row.id) ?? { refs: 0, blocks: 0 };
     bySegment.delete(row.id);
     if (counted.refs !== row.refs || counted.blocks !== row.blocks) {
@@ -126,11 +128,17 @@ function checkSegments(
   checkCounter(database, "namedBytes", namedBytes, problems);
   checkCounter(database, "garbageBytes", garbageBytes, problems);
   checkCounter(database, "foreignBytes", foreignBytes, problems);
+  const next = counterOf(database, "nextSegment") ?? 0;
+  if (lastId >= next) problems.push(`segment ${lastId} has a number that will be given out again`);
 }
 
 function checkCounter(database: Database, name: string, actual: number, problems: string[]): void {
-  const row = database
+  const value = counterOf(database, name);
+  if (value !== actual) problems.push(`${name} is ${actual}, its counter says ${value}`);
+}
+
+function counterOf(database: Database, name: string): number | undefined {
+  return database
     .prepare<[string], { value: number }>("SELECT value FROM attribute WHERE name = ?")
-    .get(name);
-  if (row?.value !== actual) problems.push(`${name} is ${actual}, its counter says ${row?.value}`);
+    .get(name)?.value;
 }

@@ -273,7 +273,8 @@ function toSegmentObject(row: SegmentRow): SegmentObject {
   return { id: row.id, key: segmentKey(row.id, row.suffix), sizeBytes: row.size_bytes };
 }
 
-function segmentKey(id: number, suffix: Uint8Array): string {
+/** The object's key, below the prefix of its owner. */
+export function segmentKey(id: number, suffix: Uint8Array): string {
   const number = id.toString(16).padStart(8, "0");
   return `data/${number.slice(-2)}/${number}-${Buffer.from(suffix).toString("hex")}`;
 }

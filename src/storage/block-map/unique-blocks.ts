@@ -1,3 +1,4 @@
+import { must } from "../../base/assert.ts";
 import type { Database, Statement } from "../database.ts";
 import { countBlocks } from "./block-mask.ts";
 import { unitsPerLeaf } from "./geometry.ts";
@@ -13,35 +14,41 @@ import type { UnitLayout } from "./types.ts";
  * two of them is deleted, its descendants move to its own ancestor, and become neighbours there.
  */
 export class UniqueBlocks {
-  readonly #unsharedLeaves: Statement<[number, string], { leaf_index: number; data: Uint8Array }>;
-  readonly #neighbourLeaves: Statement<[string, number], { data: Uint8Array }>;
+  readonly #roots: Statement<[number], { leaf_index: number; leaf: number }>;
+  readonly #leaf: Statement<[number, number], { data: Uint8Array }>;
 
   constructor(database: Database) {
-    this.#unsharedLeaves = database.prepare(
-      `SELECT mine.leaf_index, leaf.data FROM root AS mine JOIN leaf ON leaf.id = mine.leaf
-       WHERE mine.file = ? AND NOT EXISTS (
-         SELECT 1 FROM json_each(?) AS neighbour CROSS JOIN root
-         WHERE root.file = neighbour.value AND root.leaf_index = mine.leaf_index
-           AND root.leaf = mine.leaf)`,
-    );
-    this.#neighbourLeaves = database.prepare(
-      `SELECT leaf.data FROM json_each(?) AS neighbour CROSS JOIN root JOIN leaf
-       ON leaf.id = root.leaf WHERE root.file = neighbour.value AND root.leaf_index = ?`,
+    this.#roots = database.prepare("SELECT leaf_index, leaf FROM root WHERE file = ?");
+    this.#leaf = database.prepare(
+      `SELECT data FROM root JOIN leaf ON leaf.id = root.leaf
+       WHERE root.file = ? AND root.leaf_index = ?`,
     );
   }
 
   /** Leaves that the file shares with a neighbour are not even read. */
   of(fileId: number, neighbourIds: readonly number[]): number {
-    const neighbours = JSON.stringify(neighbourIds);
+    const unshared = new Map<number, number>();
+    for (const { leaf_index, leaf } of this.#roots.iterate(fileId)) unshared.set(leaf_index, leaf);
+    for (const neighbour of neighbourIds) {
+      for (const { leaf_index, leaf } of this.#roots.iterate(neighbour)) {
+        if (unshared.get(leaf_index) === leaf) unshared.delete(leaf_index);
+      }
+    }
     let blocks = 0;
-    for (const { leaf_index, data } of this.#unsharedLeaves.all(fileId, neighbours)) {
-      const others = this.#neighbourLeaves.all(neighbours, leaf_index);
+    for (const leafIndex of unshared.keys()) {
+      const mine = must(this.#read(fileId, leafIndex), "the file has the leaf");
+      const others = neighbourIds.map((neighbour) => this.#read(neighbour, leafIndex));
       blocks += countUnique(
-        new Leaf(data),
-        others.map((other) => new Leaf(other.data)),
+        mine,
+        others.filter((other) => other !== null),
       );
     }
     return blocks;
+  }
+
+  #read(fileId: number, leafIndex: number): Leaf | null {
+    const row = this.#leaf.get(fileId, leafIndex);
+    return row === undefined ? null : new Leaf(row.data);
   }
 }
 

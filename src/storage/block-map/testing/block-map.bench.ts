@@ -1,8 +1,14 @@
-import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { copyFileSync, mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { BlockMap } from "../block-map.ts";
-import { blockSizeBytes, blocksPerUnit, everyBlock, unitSizeBytes } from "../geometry.ts";
+import {
+  blockSizeBytes,
+  blocksPerUnit,
+  everyBlock,
+  unitsPerLeaf,
+  unitSizeBytes,
+} from "../geometry.ts";
 import type { UnitChange } from "../types.ts";
 
 /** Run it by hand: `bin/node24 src/storage/block-map/testing/block-map.bench.ts`. One JSON object a line. */
@@ -89,14 +95,48 @@ async function measureFull(directory: string): Promise<void> {
   report("map.cut_1000_units_shared_leaves", "ms", copied ?? []);
   report("map.cut_1000_units_own_leaves", "ms", inPlace ?? []);
   report("map.cut_10_units", "ms", small ?? []);
+  const [records, known]: number[][] = [[], []];
+  map.close();
+  const again = BlockMap.open(path);
+  const oneOfEachLeaf = Array.from(
+    { length: unitCount / unitsPerLeaf },
+    (_, leaf) => leaf * unitsPerLeaf,
+  );
+  for (let round = 0; round < 2; round++) {
+    commitUnits(again, oneOfEachLeaf);
+    commitUnits(again, [], true);
+  }
+  commitUnits(again, oneOfEachLeaf);
+  await time(known ?? [], () => again.getCheckpoint("v11"));
+  report("map.unique_bytes_50GB_all_leaves_differ", "ms", known ?? []);
+  commitUnits(again, scattered(10, unitCount, 99));
+  commitUnits(again, [], true);
+  commitUnits(again, scattered(10, unitCount, 98));
+  await time(records ?? [], () => again.getCheckpoint("v12"));
+  report("map.unique_bytes_50GB_10_leaves_differ", "ms", records ?? []);
+  again.listCheckpoints();
+  const lists: number[] = [];
+  for (let round = 0; round < 10; round++) await time(lists, () => again.listCheckpoints());
+  report("map.list_13_checkpoints_50GB", "ms", lists);
   const [restores, deletes]: number[][] = [[], []];
-  await time(restores ?? [], () => map.restore("v0"));
+  await time(restores ?? [], () => again.restore("v0"));
   for (let round = 1; round < 10; round++) {
-    await time(deletes ?? [], () => map.deleteCheckpoint(`v${round}`));
+    await time(deletes ?? [], () => again.deleteCheckpoint(`v${round}`));
   }
   report("map.restore_50GB_all_leaves_differ", "ms", restores ?? []);
   report("map.delete_checkpoint_50GB", "ms", deletes ?? []);
-  map.close();
+  again.close();
+  await measureFork(path);
+}
+
+async function measureFork(path: string): Promise<void> {
+  const copy = `${path}.fork`;
+  copyFileSync(path, copy);
+  const forks: number[] = [];
+  await time(forks, () => {
+    BlockMap.makeFork(copy, { fromCheckpoint: "v0", owner: "sprites/source" });
+  });
+  report("map.make_fork_50GB", "ms", forks);
 }
 
 async function measureSize(directory: string): Promise<void> {
