@@ -28,7 +28,7 @@ const page = (pgno: number): Frame => ({ pgno, literals: new Uint8Array(512).fil
 /** A block of literals only: token, length in excess of 15 by bytes of 255, the literals. */
 function blockOf(literals: Uint8Array): Uint8Array {
   const rest = literals.length - 15;
-  const lengths = [...new Array<number>(Math.floor(rest / 255)).fill(255), rest % 255];
+  const lengths = [...Array.from({ length: Math.floor(rest / 255) }, () => 255), rest % 255];
   return Uint8Array.from([0xf0, ...lengths, ...literals]);
 }
 
