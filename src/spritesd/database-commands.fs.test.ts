@@ -4,10 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { Command } from "commander";
-import { Database } from "../storage/database.ts";
-import { ChainWriter } from "../storage/litestream/chain-writer.ts";
-import { WalCapture } from "../storage/litestream/wal-capture.ts";
-import { openObjectStore } from "../storage/object-store/open-object-store.ts";
+import { sampleChain } from "../storage/litestream/testing/sample-chain.ts";
 import { addDatabaseCommands } from "./database-commands.ts";
 
 const beganAtMs = Date.parse("2026-11-24T09:00:00Z");
@@ -90,26 +87,7 @@ async function bucketWithThreeTransactions(t: TestContext) {
   const root = mkdtempSync(join(tmpdir(), "database-commands-"));
   t.after(() => rmSync(root, { recursive: true, force: true }));
   const bucket = join(root, "bucket");
-  const path = join(root, "acme.db");
-  const store = await openObjectStore(bucket);
-  const database = Database.open(path, { create: true, isReplicated: true });
-  const capture = WalCapture.open({ path, connection: database, position: null });
-  let minutes = 0;
-  const chain = new ChainWriter({
-    ...{ store, prefix: "orgs/acme.db", writer: 7n, position: null, files: [] },
-    nowMs: () => beganAtMs + minutes * 60_000,
-  });
-  const states: Uint8Array[] = [];
-  database.execute("CREATE TABLE t (body)");
-  for (minutes = 1; minutes <= 3; minutes += 1) {
-    database.execute("INSERT INTO t VALUES (randomblob(5000))");
-    const change = capture.capture();
-    assert.ok(change !== null);
-    capture.advance(change, (await chain.ship(change)).txid);
-    states.push(new Uint8Array(database.serialize()));
-  }
-  database.close();
-  capture.close();
+  const states = await sampleChain({ bucket, path: join(root, "acme.db"), beganAtMs });
   const run = async (command: string, ...options: string[]): Promise<string> => {
     let output = "";
     const program = new Command("spritesd");

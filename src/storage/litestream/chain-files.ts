@@ -26,23 +26,6 @@ export async function listChain(
   return files.toSorted(compareFiles);
 }
 
-/** The single transactions after the one given: what a stale hint does not know. */
-export async function listTransactionsAfter(
-  store: ObjectStore,
-  prefix: string,
-  { afterTxid, signal }: ListOptions & { afterTxid: number },
-): Promise<ChainFile[]> {
-  const files: ChainFile[] = [];
-  const last = { level: 0, minTxid: afterTxid, maxTxid: afterTxid };
-  const startAfter = afterTxid === 0 ? {} : { startAfter: ltxKey(prefix, last) };
-  for await (const object of store.list(`${prefix}/0000/`, { signal, ...startAfter })) {
-    const name = parseLtxKey(prefix, object.key);
-    if (name === null || name.minTxid <= afterTxid) continue;
-    files.push({ ...name, sizeBytes: object.sizeBytes, createdAtMs: object.modifiedAtMs });
-  }
-  return files.toSorted(compareFiles);
-}
-
 /**
  * The same files with the times that are in their headers: a listing knows only when they were uploaded, and
  * a merged file is uploaded long after its transactions.

@@ -81,13 +81,13 @@ export function planDeletion(
 }
 
 /** The newest base that does not go past the transaction; of several the one of the highest level. */
-export function newestBase(files: readonly ChainFile[], untilTxid: number): ChainFile | null {
+function newestBase(files: readonly ChainFile[], untilTxid: number): ChainFile | null {
   const bases = files.filter((file) => file.minTxid === 1 && file.maxTxid <= untilTxid);
   return bases.toSorted((a, b) => b.maxTxid - a.maxTxid || b.level - a.level)[0] ?? null;
 }
 
 /** The fewest files that lead on from the transaction, as far as they go. */
-export function coverAfter(files: readonly ChainFile[], afterTxid: number): ChainFile[] {
+function coverAfter(files: readonly ChainFile[], afterTxid: number): ChainFile[] {
   const cover: ChainFile[] = [];
   for (let txid = afterTxid; ;) {
     const next = newestOf(files.filter((file) => file.minTxid <= txid + 1 && file.maxTxid > txid));

@@ -19,7 +19,7 @@ export interface ReplicaState {
 
 const formatVersion = 1;
 
-export function replicaStatePath(databasePath: string): string {
+function replicaStatePath(databasePath: string): string {
   return `${databasePath}-replica`;
 }
 

@@ -195,6 +195,7 @@ async function continued(
 function otherHistory(prefix: string): SpriteError {
   return new SpriteError(
     "conflict",
-    `${prefix} in the bucket has another history than the local database: move the local file away to go on from the bucket's, or use another bucket`,
+    `${prefix} in the bucket has another history than the local database: ` +
+      "move the local file away to go on from the bucket's, or use another bucket",
   );
 }

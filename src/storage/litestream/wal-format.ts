@@ -78,7 +78,7 @@ export function verifyFrame(
 }
 
 /** The checksum of section 4.2 over whole pairs of words; the bytes begin at a multiple of 4 of their buffer. */
-export function continueChecksum(
+function continueChecksum(
   before: RunningChecksum,
   bytes: Uint8Array,
   isBigEndian: boolean,
