@@ -29,6 +29,7 @@ import {
   outHeaderSizeBytes,
   writeDataOffsetBytes,
 } from "./protocol.ts";
+import { makeRequestBuffer } from "./request-buffer.ts";
 
 export interface FastLaneData {
   fuseDescriptor: number;
@@ -47,12 +48,18 @@ class FastLane {
   readonly #sync: CacheSync;
   #unmeasuredBytes = 0;
   readonly #syncTimes = new SyncTimes();
-  readonly #request = new Uint8Array(requestSizeBytesMax);
-  readonly #requestWords = new Uint32Array(this.#request.buffer);
+  readonly #request: Uint8Array;
+  readonly #requestWords: Uint32Array;
   readonly #reply = new Uint8Array(outHeaderSizeBytes + dataSizeBytesMax);
   readonly #replyWords = new Int32Array(this.#reply.buffer, 0, outHeaderSizeBytes / 4 + 2);
 
-  constructor(data: FastLaneData) {
+  constructor(data: FastLaneData, request: Uint8Array) {
+    this.#request = request;
+    this.#requestWords = new Uint32Array(
+      request.buffer,
+      request.byteOffset,
+      requestSizeBytesMax / 4,
+    );
     this.#fuse = data.fuseDescriptor;
     this.#cache = new BlockCache(new SharedState(data.buffers), data.files, "fast");
     this.#sync = new CacheSync(this.#cache);
@@ -212,7 +219,7 @@ function errorNumber(error: unknown): number {
 const data = workerData as FastLaneData;
 keepCompiledCode();
 await becomeIoFlusher();
-new FastLane(data).run();
+new FastLane(data, await makeRequestBuffer(requestSizeBytesMax)).run();
 // An explicit word, since a thread also ends when it crashes.
 must(parentPort, "the fast lane is a worker thread").postMessage("unmounted");
 data.slowLane.close();
