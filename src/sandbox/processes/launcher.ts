@@ -12,6 +12,7 @@ import type {
   TerminalProcess,
   TerminalSize,
 } from "../process.ts";
+import { endAbandonedEntries } from "./abandoned-entries.ts";
 import { FifoDirectory } from "./fifo-directory.ts";
 import { launchAttemptsMax, zygoteDelayMs, zygoteRefillDelayMs } from "./limits.ts";
 import { adoptPipeProcess, launchPipeProcess } from "./pipe-process.ts";
@@ -92,7 +93,9 @@ class ProcessLauncher implements ContainerLauncher {
 
   adopt(initPid: number, records: readonly ProcessRecord[]): void {
     this.#groups.connect(initPid);
-    this.#fifos.adopt(new Set(records.map(({ slot }) => slot)));
+    const slots = new Set(records.map(({ slot }) => slot));
+    endAbandonedEntries(this.#runDirectory, slots);
+    this.#fifos.adopt(slots);
     // A guest that leaves no room for a spawner now is no reason to end the container.
     void this.#currentSpawner().catch((error: unknown) => {
       this.#log.warn({ err: error }, "commands cannot be started yet");
