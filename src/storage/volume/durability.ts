@@ -6,5 +6,9 @@ import type { Durability } from "./volume.ts";
 export const durabilityAttribute = `${ownAttributePrefix}durability`;
 
 export function durabilityOf(map: BlockMap): Durability {
-  return map.getAttribute(durabilityAttribute) === "durable" ? "durable" : "local";
+  return toDurability(map.getAttribute(durabilityAttribute));
+}
+
+export function toDurability(attribute: string | null): Durability {
+  return attribute === "durable" ? "durable" : "local";
 }

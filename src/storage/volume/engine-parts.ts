@@ -7,13 +7,15 @@ import { LocalCache } from "../chunk-cache/local-cache.ts";
 import type { PunchHole } from "../chunk-cache/punch-hole.ts";
 import type { LeaseClock } from "../lease/clock.ts";
 import { BucketSide } from "./bucket-side.ts";
-import { hydrate } from "./bucket-state.ts";
+import { hydrate, type ColdState } from "./bucket-state.ts";
 import { Cutter } from "./cutter.ts";
 import type { EngineOptions } from "./engine.ts";
 import { retentionMsDefault } from "./limits.ts";
 import { LiveFile } from "./live-file.ts";
+import { MapView } from "./map-view.ts";
 import { openReadOnly } from "./open-read-only.ts";
 import { openState, stagingName, type OpenedState } from "./open-state.ts";
+import type { RemoteMap } from "./remote-map.ts";
 import { Rewriter } from "./rewriter.ts";
 import { SegmentReader } from "./segment-reader.ts";
 import { Staging } from "./staging.ts";
@@ -36,17 +38,31 @@ export interface EngineParts {
   isAhead: boolean;
 }
 
-interface Environment {
+/** What serves the disk; the map may still be in the bucket. */
+export interface Front {
+  staging: Staging;
+  local: LocalCache;
+  reader: SegmentReader;
+  eviction: Eviction;
+  live: LiveFile;
+  view: MapView;
+}
+
+export interface Environment {
   clock: LeaseClock;
   punchHole: PunchHole;
   /** Makes what the guest wrote durable. */
   flush: () => Promise<void>;
 }
 
+/** Whoever gives no id has its bucket for itself: what is held there is held by a process before this one. */
+export const localServer = "local";
+
 /** @throws SpriteError as `VolumeEngine.open` */
 export async function openParts(
   options: EngineOptions,
   environment: Environment,
+  found?: OpenedState | ColdState,
 ): Promise<EngineParts> {
   const { clock } = environment;
   if (options.readOnly) {
@@ -55,10 +71,9 @@ export async function openParts(
       assemble(options, environment, { map, cacheId, opened: null }),
     );
   }
-  const server = options.server ?? localServer;
-  const stateOptions = { ...options, clock, server };
-  const found = await openState(stateOptions);
-  const opened = found.kind === "open" ? found : await hydrate(stateOptions, found);
+  const stateOptions = { ...options, clock, server: options.server ?? localServer };
+  const state = found ?? (await openState(stateOptions));
+  const opened = state.kind === "open" ? state : await hydrate(stateOptions, state);
   const { map, capture, record } = opened;
   return await closingOnFailure([map, capture], async () => {
     const { cacheId } = record.state;
@@ -68,9 +83,6 @@ export async function openParts(
     return parts;
   });
 }
-
-/** Whoever gives no id has its bucket for itself: what is held there is held by a process before this one. */
-const localServer = "local";
 
 async function closingOnFailure<T>(
   closables: readonly { close: () => void }[],
@@ -86,34 +98,57 @@ async function closingOnFailure<T>(
 
 function assemble(
   options: EngineOptions,
-  { clock, punchHole, flush }: Environment,
+  environment: Environment,
   state: { map: BlockMap; cacheId: string; opened: OpenedState | null },
 ): EngineParts {
-  const { store, prefix, cacheDirectory, readOnly } = options;
   const { map, cacheId, opened } = state;
+  const { sizeBytes } = map;
+  const front = makeFront(options, environment, { cacheId, sizeBytes, from: { map } });
+  return makeParts(options, environment, { front, map, opened });
+}
+
+export function makeFront(
+  options: EngineOptions,
+  { clock, punchHole, flush }: Environment,
+  state: { cacheId: string; sizeBytes: number; from: { map: BlockMap } | { remote: RemoteMap } },
+): Front {
+  const { store, prefix, cacheDirectory, readOnly } = options;
+  const { cacheId, sizeBytes, from } = state;
+  const map = "map" in from ? from.map : null;
   const staging = new Staging(join(cacheDirectory, stagingName));
-  staging.recover(map);
+  if (map !== null) staging.recover(map);
   const local = LocalCache.open({
     directory: cacheDirectory,
-    sizeBytes: map.sizeBytes,
+    sizeBytes,
     volumeId: cacheId,
     bootId: options.bootId ?? readFileSync("/proc/sys/kernel/random/boot_id", "latin1").trim(),
     readOnly,
-    lastCut: map.lastCut,
-    forEachMapped: (visit) => map.forEachLiveUnit(visit),
+    lastCut: map?.lastCut ?? 0,
+    forEachMapped: map === null ? null : (visit) => map.forEachLiveUnit(visit),
     punchHole,
     nowMs: clock.nowMs,
   });
-  const reader = new SegmentReader({ store, prefix, map, staging });
+  const view = new MapView(prefix, from);
+  const reader = new SegmentReader({ store, staging, keyOf: (segment) => view.keyOf(segment) });
   const eviction = new Eviction(local.cache, {
     punchHole,
     sizeBytesMax: options.cacheSizeBytesMax,
   });
-  const shared = { map, local, reader, eviction };
-  const live = new LiveFile({ ...shared, punchHole, readOnly, flush });
+  const live = new LiveFile({ local, reader, eviction, places: view, punchHole, readOnly, flush });
+  return { staging, local, reader, eviction, live, view };
+}
+
+/** What changes the map and the bucket. */
+export function makeParts(
+  options: EngineOptions,
+  { clock, punchHole }: Environment,
+  state: { front: Front; map: BlockMap; opened: OpenedState | null },
+): EngineParts {
+  const { store, prefix } = options;
+  const { front, map, opened } = state;
+  const { staging, local, reader, eviction, live } = front;
   const cutter = new Cutter({
-    ...shared,
-    staging,
+    ...{ map, local, reader, staging, eviction },
     putSegment: (id, bytes) => store.put(`${prefix}/${map.segmentKey(id)}`, bytes),
   });
   const retentionMs = options.retentionMs ?? retentionMsDefault;

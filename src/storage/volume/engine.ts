@@ -18,6 +18,7 @@ import { systemClock, type LeaseClock } from "../lease/clock.ts";
 import { isFenced } from "../lease/fenced-error.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
 import type { BucketSide } from "./bucket-side.ts";
+import type { ColdState } from "./bucket-state.ts";
 import { CheckpointFile } from "./checkpoint-file.ts";
 import type { BegunCut, Cutter } from "./cutter.ts";
 import type { PreparedRewrite, Rewriter } from "./rewriter.ts";
@@ -25,7 +26,7 @@ import { durabilityOf, durabilityAttribute } from "./durability.ts";
 import { openParts, type EngineParts } from "./engine-parts.ts";
 import { cleanTriesMax, closeTimeoutMs, restoreStoreTimeoutMs, retryMsMin } from "./limits.ts";
 import type { LiveFile } from "./live-file.ts";
-import { ownAttributePrefix } from "./open-state.ts";
+import { ownAttributePrefix, type OpenedState } from "./open-state.ts";
 import { setAsideAll } from "./orphan.ts";
 import type { SegmentReader } from "./segment-reader.ts";
 import type { Staging } from "./staging.ts";
@@ -40,6 +41,8 @@ export interface EngineOptions extends Omit<VolumeOptions, "bucket"> {
   bootId?: string;
   retentionMs?: number;
   closeTimeoutMs?: number;
+  /** Maps in the bucket from this size on are read in place, by whoever opens an `OpeningVolume`. */
+  inPlaceSizeBytesMin?: number;
   retryMsMin?: number;
 }
 
@@ -84,8 +87,10 @@ export class VolumeEngine {
     this.#rewriter = parts.rewriter;
     this.#bucket = parts.bucket;
     this.#isMapChanged = parts.isAhead;
-    this.#durability = durabilityOf(this.#map);
+    const kept = durabilityOf(this.#map);
+    this.#durability = (options.readOnly ? null : options.durability) ?? kept;
     this.live.flushMode = this.#durability;
+    if (this.#durability !== kept) this.#keepDurability();
     this.#loop = this.#makeLoop(parts.distrust !== null);
     if (parts.distrust !== null) {
       const message = `local state was set aside: ${parts.distrust}`;
@@ -97,14 +102,21 @@ export class VolumeEngine {
    * @throws SpriteError storage_failure, not_found, invalid_request, disk_full, conflict (another server has it:
    * `holder` in the details)
    */
-  static async open(options: EngineOptions): Promise<VolumeEngine> {
-    const parts = await openParts(options, {
+  static async open(
+    options: EngineOptions,
+    found?: OpenedState | ColdState,
+  ): Promise<VolumeEngine> {
+    const environment = {
       clock: options.clock ?? systemClock,
       punchHole: loadPunchHole(),
       flush: () => engine.flush(),
-    });
+    };
+    const engine = VolumeEngine.begin(options, await openParts(options, environment, found));
+    return engine;
+  }
+
+  static begin(options: EngineOptions, parts: EngineParts): VolumeEngine {
     const engine = new VolumeEngine(options, parts);
-    if (options.durability !== undefined) engine.#setDurability(options.durability);
     engine.#loop.start();
     return engine;
   }
@@ -131,15 +143,15 @@ export class VolumeEngine {
   /** From the next flush on; settles when the bucket knows it too. */
   async setDurability(durability: Durability): Promise<void> {
     this.#refuseReadOnly();
-    this.#setDurability(durability);
+    if (durability === this.#durability) return;
+    this.#durability = durability;
+    this.live.flushMode = durability;
+    this.#keepDurability();
     await this.sync();
   }
 
-  #setDurability(durability: Durability): void {
-    if (this.#options.readOnly || durability === this.#durability) return;
-    this.#durability = durability;
-    this.live.flushMode = durability;
-    this.#map.setAttribute(durabilityAttribute, durability);
+  #keepDurability(): void {
+    this.#map.setAttribute(durabilityAttribute, this.#durability);
     this.#isMapChanged = true;
   }
 
@@ -458,6 +470,6 @@ export class VolumeEngine {
   }
 }
 
-function lateError(timeoutMs: number): SpriteError {
+export function lateError(timeoutMs: number): SpriteError {
   return new SpriteError("deadline_exceeded", `the bucket took more than ${timeoutMs} ms`);
 }

@@ -72,5 +72,9 @@ export const fenceTriesMax = 5;
 export const headFilesMax = 400;
 /** How often a fork reads its source's map anew, which is being merged meanwhile. */
 export const forkTriesMax = 5;
+/** Maps of which the chain is larger than this are read in place while they are fetched; fetching others takes no longer. */
+export const inPlaceSizeBytesMin = 512 * 1024;
+/** Leaves and names of segments kept of a map that is read in place. */
+export const remoteLeavesMax = 2_048;
 /** Cuts of which the time is remembered at which they reached the bucket. */
 export const syncTimesMax = 2_000;

@@ -145,7 +145,7 @@ test("a flush that waits for the bucket is let go when less is asked for", async
   const away = Promise.withResolvers<void>();
   const notAsked = null as never;
   const live = new LiveFile({
-    ...{ map: notAsked, reader: notAsked, local, punchHole, readOnly: false },
+    ...{ places: notAsked, reader: notAsked, local, punchHole, readOnly: false },
     eviction: new Eviction(local.cache, { punchHole, sizeBytesMax: 2 ** 30 }),
     flush: () => away.promise,
   });

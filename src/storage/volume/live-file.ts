@@ -2,7 +2,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { assert, must } from "../../base/assert.ts";
 import { SpriteError } from "../../contract/errors.ts";
-import type { BlockMap } from "../block-map/block-map.ts";
 import { blockSizeBytes, unitSizeBytes } from "../block-map/geometry.ts";
 import type { UnitLayout } from "../block-map/types.ts";
 import type { BlockCache } from "../chunk-cache/block-cache.ts";
@@ -24,12 +23,10 @@ import {
 } from "./limits.ts";
 import { ReadAhead } from "./read-ahead.ts";
 import type { SegmentReader } from "./segment-reader.ts";
-import { placesOf, type UnitPlaces } from "./unit-places.ts";
+import type { UnitPlaces } from "./unit-places.ts";
 
 export interface LiveFileOptions {
-  map: BlockMap;
-  /** Where the units are; absent, as the map says. */
-  places?: UnitPlaces;
+  places: UnitPlaces;
   local: LocalCache;
   reader: SegmentReader;
   eviction: Eviction;
@@ -58,7 +55,7 @@ export class LiveFile implements BlockFile {
     this.#cache = options.local.cache;
     this.sizeBytes = this.#cache.sizeBytes;
     this.isWritable = !options.readOnly;
-    this.#places = options.places ?? placesOf(options.map);
+    this.#places = options.places;
     const cacheUnits = Math.floor(options.eviction.sizeBytesMax / unitSizeBytes);
     this.#ahead = new ReadAhead({
       unitCount: this.#cache.state.unitCount,
@@ -73,6 +70,7 @@ export class LiveFile implements BlockFile {
   /** Says what `flush` waits for, so that the fast lane does not answer too early. Counts from now on. */
   set flushMode(mode: FlushMode) {
     this.#cache.state.control[control.durableSync] = mode === "durable" ? 1 : 0;
+    if (mode === "durable") return;
     this.#becameLocal.resolve();
     this.#becameLocal = Promise.withResolvers<void>();
   }

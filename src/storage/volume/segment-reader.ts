@@ -2,7 +2,6 @@
 import { open } from "node:fs/promises";
 import { must } from "../../base/assert.ts";
 import { SpriteError } from "../../contract/errors.ts";
-import type { BlockMap } from "../block-map/block-map.ts";
 import { countBlocks } from "../block-map/block-mask.ts";
 import { blockSizeBytes, unitSizeBytes } from "../block-map/geometry.ts";
 import { placeSlice, sliceRange, verifySlice } from "../block-map/segment.ts";
@@ -13,8 +12,8 @@ import type { Staging } from "./staging.ts";
 
 export interface SegmentReaderOptions {
   store: ObjectStore;
-  prefix: string;
-  map: BlockMap;
+  /** The segment's key in the bucket. */
+  keyOf: (segment: number) => string | Promise<string>;
   staging: Staging;
 }
 
@@ -57,7 +56,7 @@ export class SegmentReader {
     const contents = new Map<Slice, Uint8Array>();
     await Promise.all(
       joinRuns(slices).map(async (run) => {
-        const key = this.#key(run.segment);
+        const key = await this.#options.keyOf(run.segment);
         const bytes = await this.#readRun(run, key);
         for (const slice of run.slices) {
           const start = (slice.offsetBlocks - run.offsetBlocks) * blockSizeBytes;
@@ -67,11 +66,6 @@ export class SegmentReader {
       }),
     );
     return contents;
-  }
-
-  #key(segment: number): string {
-    const { map, prefix } = this.#options;
-    return `${map.segmentOwner(segment) || prefix}/${map.segmentKey(segment)}`;
   }
 
   async #readRun(run: Run, key: string): Promise<Uint8Array> {

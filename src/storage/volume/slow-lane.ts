@@ -6,7 +6,8 @@ import { trimMemoryRegularly } from "../../base/trim-memory.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import { FuseServer } from "../fuse/fuse-server.ts";
 import { openObjectStore } from "../object-store/open-object-store.ts";
-import { VolumeEngine } from "./engine.ts";
+import type { VolumeEngine } from "./engine.ts";
+import { OpeningVolume } from "./opening-volume.ts";
 import {
   toWire,
   type CallMessage,
@@ -25,7 +26,7 @@ type Handlers = {
 
 class SlowLane {
   readonly #port: MessagePort;
-  #engine: VolumeEngine | null = null;
+  #opening: OpeningVolume | null = null;
   #server: FuseServer | null = null;
   #fastLane: MessagePort | null = null;
   readonly #checkpoints = new Map<number, Promise<CheckpointRecord>>();
@@ -57,30 +58,35 @@ class SlowLane {
     this.#post({ type: "problem", problem: problem === null ? null : toWire(problem) });
   }
 
-  get #volume(): VolumeEngine {
-    return must(this.#engine, "the volume is open");
+  get #opened(): OpeningVolume {
+    return must(this.#opening, "the volume is open");
+  }
+
+  /** All but the disk itself waits for the map. */
+  get #volume(): Promise<VolumeEngine> {
+    return this.#opened.engine;
   }
 
   readonly #handlers: Handlers = {
     open: async (options) => {
-      assert(this.#engine === null, "a lane opens one volume");
+      assert(this.#opening === null, "a lane opens one volume");
       const store = await openObjectStore(options.bucket);
-      this.#engine = await VolumeEngine.open({
+      this.#opening = await OpeningVolume.open({
         ...options,
         store,
         onProblem: (problem) => this.#report(problem),
       });
-      const { cache } = this.#engine.local;
-      const { formatted } = this.#engine;
+      const { formatted, local } = this.#opening;
+      const { cache } = local;
       return { formatted, files: cache.files, buffers: cache.state.buffers };
     },
-    serve: ({ fuseDescriptor, fastLane, shown }) => {
+    serve: async ({ fuseDescriptor, fastLane, shown }) => {
       const server = new FuseServer({
         fuseDescriptor,
-        live: this.#volume.live,
+        live: this.#opened.live,
         onError: (operation, error) => this.#reportFailure(operation, error),
       });
-      for (const id of shown) server.show(id, this.#volume.showCheckpoint(id));
+      for (const id of shown) server.show(id, (await this.#volume).showCheckpoint(id));
       this.#server = server;
       this.#fastLane = fastLane;
       keepCompiledCode();
@@ -91,11 +97,11 @@ class SlowLane {
       this.#fastLane = null;
       this.#server = null;
     },
-    markFormatted: () => this.#volume.markFormatted(),
-    sync: () => this.#volume.sync(),
-    setDurability: (durability) => this.#volume.setDurability(durability),
+    markFormatted: async () => (await this.#volume).markFormatted(),
+    sync: async () => (await this.#volume).sync(),
+    setDurability: async (durability) => (await this.#volume).setDurability(durability),
     beginCheckpoint: async (options) => {
-      const { completed } = await this.#volume.beginCheckpoint(options);
+      const { completed } = await (await this.#volume).beginCheckpoint(options);
       const ticket = this.#nextTicket++;
       this.#checkpoints.set(ticket, completed);
       return { ticket };
@@ -105,23 +111,24 @@ class SlowLane {
       this.#checkpoints.delete(ticket);
       return await completed;
     },
-    listCheckpoints: () => this.#volume.listCheckpoints(),
+    listCheckpoints: async () => (await this.#volume).listCheckpoints(),
     deleteCheckpoint: async (id) => {
-      await this.#volume.deleteCheckpoint(id);
+      await (await this.#volume).deleteCheckpoint(id);
       this.#server?.hide(id);
     },
-    setCheckpointHealth: (id, health) => this.#volume.setCheckpointHealth(id, health),
-    restore: (id) => this.#volume.restore(id),
-    showCheckpoint: (id) => {
+    setCheckpointHealth: async (id, health) => (await this.#volume).setCheckpointHealth(id, health),
+    restore: async (id) => (await this.#volume).restore(id),
+    showCheckpoint: async (id) => {
+      const file = (await this.#volume).showCheckpoint(id);
       if (this.#server === null) throw new SpriteError("conflict", "the volume is not mounted");
-      this.#server.show(id, this.#volume.showCheckpoint(id));
+      this.#server.show(id, file);
     },
-    hideCheckpoint: (id) => {
+    hideCheckpoint: async (id) => {
       this.#server?.hide(id);
-      this.#volume.hideCheckpoint(id);
+      (await this.#volume).hideCheckpoint(id);
     },
-    statistics: () => this.#volume.statistics(),
-    close: (options) => this.#volume.close(options),
+    statistics: async () => (await this.#volume).statistics(),
+    close: (options) => this.#opened.close(options),
   };
 
   /**

@@ -53,8 +53,11 @@ export class CutRig {
     });
     this.#staging = new Staging(join(this.directory, "staging"));
     this.#eviction = new Eviction(this.local.cache, { punchHole, sizeBytesMax: 0 });
-    const parts = { store: this.store, prefix, map: this.map, staging: this.#staging };
-    this.reader = new SegmentReader(parts);
+    this.reader = new SegmentReader({
+      store: this.store,
+      staging: this.#staging,
+      keyOf: (segment) => `${prefix}/${this.map.segmentKey(segment)}`,
+    });
     this.rewriter = new Rewriter({ map: this.map, reader: this.reader });
     this.#cutter = new Cutter({
       map: this.map,
