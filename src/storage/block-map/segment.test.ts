@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { crc32 } from "node:zlib";
 import { unitSizeBytes } from "./geometry.ts";
 import {
   nonZeroBlocks,
   placeSlice,
   SegmentWriter,
   sliceRange,
+  verifySegmentHeader,
   verifySlice,
   type SlicePlace,
 } from "./segment.ts";
@@ -74,6 +76,29 @@ describe("segment", () => {
     const found = Array.from({ length: 16 }, (_, block) => into[block * 4_096]);
     const untouched = Array.from({ length: 8 }, () => 0xee);
     assert.deepEqual(found, [0xee, 2, 0xee, 0xee, 0xee, 0xee, 0xee, 8, ...untouched]);
+  });
+
+  it("knows its own header, and refuses any other", () => {
+    const writer = new SegmentWriter();
+    writer.append(unitOf(1), 3);
+    const object = Buffer.from(writer.finish());
+    verifySegmentHeader(object, object.length, "k");
+    const refuses = (bytes: Uint8Array, message: RegExp): void =>
+      assert.throws(() => verifySegmentHeader(bytes, object.length, "k"), {
+        code: "storage_failure",
+        message,
+      });
+    for (let offset = 0; offset < 64; offset++) {
+      const damaged = Buffer.from(object);
+      damaged[offset] = (damaged[offset] ?? 0) ^ 1;
+      refuses(damaged, /damaged/);
+    }
+    refuses(object.subarray(0, 63), /no header/);
+    assert.throws(() => verifySegmentHeader(object, object.length - 4_096, "k"), /cut off/);
+    const other = Buffer.from(object);
+    other.writeUInt32LE(1, 12);
+    other.writeUInt32LE(crc32(other.subarray(0, 60)), 60);
+    refuses(other, /format 1 with codec 1, which is unknown/);
   });
 
   it("reports missing, short and damaged slices", () => {

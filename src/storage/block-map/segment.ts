@@ -102,6 +102,29 @@ export class SegmentWriter {
   }
 }
 
+/**
+ * Checks the beginning of an object of `sizeBytes` bytes: for whoever reads whole segments, such as a scrubber.
+ * @throws SpriteError storage_failure: it is no segment, cut off, or of a format or codec that we do not know
+ */
+export function verifySegmentHeader(bytes: Uint8Array, sizeBytes: number, key: string): void {
+  const header = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  const fail = (reason: string): SpriteError =>
+    new SpriteError("storage_failure", `segment ${key} is damaged: ${reason}`);
+  if (header.length < blockSizeBytes || header.toString("latin1", 0, 8) !== magic) {
+    throw fail("it has no header");
+  }
+  const fields = header.subarray(0, headerFieldsSizeBytes);
+  if (crc32(fields) !== header.readUInt32LE(headerFieldsSizeBytes)) throw fail("its header");
+  const version = header.readUInt32LE(8);
+  const codec = header.readUInt32LE(12);
+  if (version !== formatVersion || codec !== codecNone) {
+    const message = `segment ${key} has format ${version} with codec ${codec}, which is unknown`;
+    throw new SpriteError("storage_failure", message);
+  }
+  if (header.readUInt32LE(16) !== blockSizeBytes) throw fail("its block size");
+  if (header.readUInt32LE(20) * blockSizeBytes !== sizeBytes) throw fail("it is cut off");
+}
+
 /** Those of the blocks that are not all zeros, and so have to be stored. */
 export function nonZeroBlocks(unit: Uint8Array, blocks: number): number {
   let found = 0;
