@@ -9,7 +9,7 @@ export const tailPartSizeBytesMin = 32 * 1024;
 export const tailPartShare = 1 / 128;
 
 /** Files whose ends are fetched at the same time when a database is opened. */
-export const openingFilesCountMax = 16;
+export const openingFilesCountMax = 32;
 
 /** A page is fetched together with the frames behind it in the file, up to this size. */
 export const readAheadSizeBytes = 64 * 1024;

@@ -112,6 +112,6 @@ async function measure(
 const chain = recordMap();
 const sizes = { databaseBytes: chain.database.length, ltxBytes: chain.files[0]?.sizeBytes };
 process.stdout.write(`${JSON.stringify(sizes)}\n`);
-for (const latencyMs of [0, 5, 20, 60]) {
-  for (const isHydrating of [false, true]) await measure(chain, latencyMs, isHydrating);
+for (const latencyMs of [20, 0, 5, 60]) {
+  for (const isHydrating of [true, false]) await measure(chain, latencyMs, isHydrating);
 }
