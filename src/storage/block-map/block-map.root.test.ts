@@ -17,12 +17,12 @@ describe("block map on a full file system", () => {
       execFileSync("umount", [directory]);
       rmSync(directory, { recursive: true });
     });
-    map = BlockMap.create(join(directory, "map.db"), { sizeBytes: 1_024 * 256 * 65_536 });
+    map = BlockMap.create(join(directory, "map.db"), { sizeBytes: 8_192 * 256 * 65_536 });
     const ballast = join(directory, "ballast");
     writeFileSync(ballast, Buffer.alloc(600_000));
     const segment = map.allocateSegment();
     const changes = new Map<number, UnitChange>();
-    for (let unit = 0; unit < 512 * 256; unit += 256) {
+    for (let unit = 0; unit < 8_192 * 256; unit += 256) {
       changes.set(unit + 255, {
         blocks: 0xffff,
         slice: { segment, offsetBlocks: 1, stored: 1, check: 1 },
