@@ -1,4 +1,4 @@
-import { fsyncSync, readSync } from "node:fs";
+import { readSync } from "node:fs";
 import { open, rename, rm, type FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setImmediate } from "node:timers/promises";
@@ -89,7 +89,7 @@ export class Hydration implements PageReader {
       this.#file = await open(draft, "w+", 0o600);
       await this.#file.truncate(this.pageCount * this.pageSizeBytes);
       await this.#fill(this.#file);
-      fsyncSync(this.#file.fd);
+      await this.#file.sync();
       await rename(draft, this.#path);
       await syncDirectory(dirname(this.#path));
     } catch (error) {
