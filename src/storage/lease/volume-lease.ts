@@ -27,6 +27,8 @@ export interface AcquireOptions {
   newSizeBytes: number;
   /** Thrown when the volume does not exist; null: it is made. */
   missingError: SpriteError | null;
+  /** Hears of a head that nobody holds before it is taken: what it names can be read meanwhile. */
+  onFree?: ((head: Head) => void) | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -71,6 +73,7 @@ export class VolumeLease {
     if (found === null && options.missingError !== null) throw options.missingError;
     const previous = found === null ? null : decodeHead(found.bytes);
     if (previous?.formatVersion === 2) await refuseIfHeld(options, previous);
+    if (previous?.formatVersion === 2 && previous.holder === null) options.onFree?.(previous);
     const next = acquiredFrom(options, previous);
     const head = await swapHead(options, next, found?.etag ?? null);
     return head === null ? null : new VolumeLease(options, { previous, head });

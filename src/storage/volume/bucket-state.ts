@@ -9,6 +9,7 @@ import { must } from "../../base/assert.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import { BlockMap } from "../block-map/block-map.ts";
 import { isFenced } from "../lease/fenced-error.ts";
+import type { Head } from "../lease/head.ts";
 import type { VolumeLease } from "../lease/volume-lease.ts";
 import type { Chain, ChainFile, Position } from "../litestream/database-replica.ts";
 import { Hydration } from "../remote-database/hydration.ts";
@@ -49,7 +50,7 @@ export interface ColdState {
 export async function openBucketState(
   options: OpenStateOptions,
   lease: VolumeLease,
-  found: { distrust: string | null; record: LocalRecord | null },
+  found: { distrust: string | null; record: LocalRecord | null; early: EarlySource | null },
 ): Promise<ColdState | null> {
   const previous = must(lease.previous, "the volume was there");
   const wasClean = previous.formatVersion === 2 && previous.holder === null;
@@ -57,7 +58,7 @@ export async function openBucketState(
     const chain = await chainOf(options, lease, wasClean ? lease.head.value.txid : null);
     if (chain.position === null) return null;
     try {
-      const source = await openSource(options, chain.files());
+      const source = await (found.early?.take(lease) ?? openSource(options, chain.files()));
       if (!wasClean) await fence(chain, source);
       rmSync(join(options.cacheDirectory, stagingName), { recursive: true, force: true });
       const record = found.record ?? (await newRecord(options, lease, chain.position));
@@ -71,6 +72,29 @@ export async function openBucketState(
       if (wasClean || tries >= fenceTriesMax) throw error;
       if (!isFenced(error) && !(error instanceof SpriteError)) throw error;
     }
+  }
+}
+
+/** The map of a head that nobody holds, opened while the head is being taken. */
+export class EarlySource {
+  readonly #options: Omit<ChainPlace, "clock">;
+  #begun: { head: Head; source: Promise<PageSource> } | null = null;
+
+  constructor(options: Omit<ChainPlace, "clock">) {
+    this.#options = options;
+  }
+
+  begin(head: Head): void {
+    if (head.files.length === 0) return;
+    const source = openSource(this.#options, filesOf(head));
+    // Whoever takes it hears of a failure; perhaps nobody does.
+    source.catch(() => undefined);
+    this.#begun = { head, source };
+  }
+
+  /** Null unless it is what the lease was taken from. */
+  take(lease: VolumeLease): Promise<PageSource> | null {
+    return this.#begun?.head === lease.previous ? (this.#begun?.source ?? null) : null;
   }
 }
 

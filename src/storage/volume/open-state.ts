@@ -15,7 +15,14 @@ import { VolumeLease } from "../lease/volume-lease.ts";
 import type { WalCapture } from "../litestream/wal-capture.ts";
 import type { Chain } from "../litestream/database-replica.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
-import { chainOf, hydrate, newRecord, openBucketState, type ColdState } from "./bucket-state.ts";
+import {
+  chainOf,
+  EarlySource,
+  hydrate,
+  newRecord,
+  openBucketState,
+  type ColdState,
+} from "./bucket-state.ts";
 import { LocalRecord } from "./local-state.ts";
 import { openCapture, openChain, restoreLegacyMap, restoreMap } from "./map-chain.ts";
 import { legacyCacheId } from "./legacy-state.ts";
@@ -67,23 +74,26 @@ export async function openState(options: OpenStateOptions): Promise<OpenedState 
   const known = record?.state.writers ?? [];
   // Before the head can name this writer: a crash in between leaves a head that is known to be ours.
   await record?.save({ writers: [...known, writer] });
-  const lease = await acquire(options, record, writer);
+  // A round trip less: what the head names is looked at while the head is taken.
+  const early = record === null ? new EarlySource(options) : null;
+  const lease = await acquire(options, { record, writer, early });
   const { previous } = lease;
   if (previous === null) return await createNew(options, lease);
-  if (record === null) return await openWithoutRecord(options, lease);
+  if (record === null) return await openWithoutRecord(options, lease, early);
   const opened = await openLocal(options, { lease, record, known });
   if (typeof opened !== "string") return opened;
   await setAsideAll(options, { reason: opened, state: record.state });
-  return await openCold(options, lease, opened);
+  return await openCold(options, lease, { distrust: opened, early: null });
 }
 
 async function openWithoutRecord(
   options: OpenStateOptions,
   lease: VolumeLease,
+  early: EarlySource | null,
 ): Promise<OpenedState | ColdState> {
   const previous = must(lease.previous, "the volume was there");
   if (!existsSync(join(options.cacheDirectory, mapName))) {
-    return await openCold(options, lease, null);
+    return await openCold(options, lease, { distrust: null, early });
   }
   const map = openMapFile(options);
   if (map instanceof BlockMap) {
@@ -97,28 +107,32 @@ async function openWithoutRecord(
   }
   const distrust = "there is no record of what it was stored from";
   await setAsideAll(options, { reason: distrust, state: null });
-  return await openCold(options, lease, distrust);
+  return await openCold(options, lease, { distrust, early });
 }
 
 async function openCold(
   options: OpenStateOptions,
   lease: VolumeLease,
-  distrust: string | null,
+  found: { distrust: string | null; early: EarlySource | null },
 ): Promise<OpenedState | ColdState> {
-  const cold = await openBucketState(options, lease, { distrust, record: null });
-  return cold ?? (await openWithoutChain(options, lease, distrust));
+  const cold = await openBucketState(options, lease, { ...found, record: null });
+  return cold ?? (await openWithoutChain(options, lease, found.distrust));
 }
 
 async function acquire(
   options: OpenStateOptions,
-  record: LocalRecord | null,
-  writer: string,
+  {
+    record,
+    writer,
+    early,
+  }: { record: LocalRecord | null; writer: string; early: EarlySource | null },
 ): Promise<VolumeLease> {
   const { store, prefix, server, clock, sizeBytes } = options;
   const saved = record?.state.head ?? null;
   return await VolumeLease.acquire({
     ...{ store, prefix, server, clock, writer, saved },
     newSizeBytes: sizeBytes,
+    onFree: (head) => early?.begin(head),
     missingError: missingError(prefix, { wasStored: saved !== null, sizeBytes }),
   });
 }
@@ -153,7 +167,7 @@ async function openLocal(
   if (!existsSync(join(options.cacheDirectory, mapName))) {
     // The guest may have written before the map was here. There was no cut yet, so the bucket's is still the map of it.
     if (!state.isHydrating) return "the map is missing";
-    const cold = await openBucketState(options, lease, { distrust: null, record });
+    const cold = await openBucketState(options, lease, { distrust: null, record, early: null });
     return cold === null ? "the bucket has no map" : await hydrate(options, cold);
   }
   const wasClean = state.isClean && state.head?.value.writer === previous.writer;

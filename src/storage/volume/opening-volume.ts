@@ -65,10 +65,11 @@ export class OpeningVolume {
     const { cacheId } = found.record.state;
     const { sizeBytes } = found.lease.head.value;
     const parts = makeFront(options, environment, { cacheId, sizeBytes, from: { remote } });
-    const kept = toDurability(await remote.attribute(durabilityAttribute));
-    state.durability = options.durability ?? kept;
+    const names = [durabilityAttribute, "formatted"];
+    const [kept, flag] = await Promise.all(names.map((name) => remote.attribute(name)));
+    state.durability = options.durability ?? toDurability(kept ?? null);
     parts.live.flushMode = state.durability;
-    const formatted = (await remote.attribute("formatted")) === "1";
+    const formatted = flag === "1";
     const fetching = new Fetching(options, { cold: found, front: parts, environment });
     later.resolve(fetching.run(closing.signal).then((engine) => (state.engine = engine)));
     const { live, local } = parts;
