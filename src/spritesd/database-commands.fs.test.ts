@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { Command } from "commander";
 import { sampleChain } from "../storage/litestream/testing/sample-chain.ts";
+import { openObjectStore } from "../storage/object-store/open-object-store.ts";
 import { addDatabaseCommands } from "./database-commands.ts";
 
 const beganAtMs = Date.parse("2026-11-24T09:00:00Z");
@@ -87,7 +88,8 @@ async function bucketWithThreeTransactions(t: TestContext) {
   const root = mkdtempSync(join(tmpdir(), "database-commands-"));
   t.after(() => rmSync(root, { recursive: true, force: true }));
   const bucket = join(root, "bucket");
-  const states = await sampleChain({ bucket, path: join(root, "acme.db"), beganAtMs });
+  const store = await openObjectStore(bucket);
+  const states = await sampleChain({ store, path: join(root, "acme.db"), beganAtMs });
   const run = async (command: string, ...options: string[]): Promise<string> => {
     let output = "";
     const program = new Command("spritesd");

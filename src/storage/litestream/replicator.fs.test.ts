@@ -250,6 +250,25 @@ test("a bucket that refuses is asked ever less often, and all is made up for", a
   assert.deepEqual(server.problems.slice(1), ["acme.db: well again"]);
 });
 
+test("a writer never waits for the bucket", async (t) => {
+  const bed = new Bed(t);
+  const server = bed.server("one");
+  const database = server.create("acme.db");
+  await server.replicator.round();
+  database.execute("INSERT INTO t VALUES (1)");
+  bed.store.faults.setRules([{ fault: { kind: "slow", delayMs: 1 }, requests: ["put"], count: 1 }]);
+  const put = bed.holdRequests();
+  const round = server.replicator.round();
+  await put.begun;
+  // The transaction is on its way, and the database takes others.
+  database.execute("INSERT INTO t VALUES (2)");
+  database.execute("VACUUM");
+  put.release();
+  await round;
+  await server.replicator.round();
+  assert.deepEqual(await bed.restored("acme.db"), database.serialize());
+});
+
 /** One bucket, and servers with directories and clocks of their own. */
 class Bed {
   readonly store: MemoryObjectStore;
@@ -257,12 +276,24 @@ class Bed {
   readonly #t: TestContext;
   readonly #root: string;
   nowMs = Date.now();
+  #delay: () => Promise<void> = async () => undefined;
 
   constructor(t: TestContext) {
     this.#t = t;
     this.#root = mkdtempSync(join(tmpdir(), "replicator-"));
-    this.store = new MemoryObjectStore({ now: () => this.nowMs });
+    this.store = new MemoryObjectStore({ now: () => this.nowMs, delay: () => this.#delay() });
     t.after(() => rmSync(this.#root, { recursive: true, force: true }));
+  }
+
+  /** The next slow request takes until it is released. */
+  holdRequests(): { begun: Promise<void>; release: () => void } {
+    const begun = Promise.withResolvers<void>();
+    const end = Promise.withResolvers<void>();
+    this.#delay = async () => {
+      begun.resolve();
+      await end.promise;
+    };
+    return { begun: begun.promise, release: () => end.resolve() };
   }
 
   server(name: string): Server {

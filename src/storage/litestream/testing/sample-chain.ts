@@ -1,18 +1,17 @@
-/** A small chain in a directory store, for tests of what is done with chains. */
+/** A small chain, for tests of what is done with chains. */
 import assert from "node:assert/strict";
 import { Database } from "../../database.ts";
-import { openObjectStore } from "../../object-store/open-object-store.ts";
+import type { ObjectStore } from "../../object-store/object-store.ts";
 import { ChainWriter } from "../chain-writer.ts";
 import { WalCapture } from "../wal-capture.ts";
 
 /** Three transactions of `orgs/acme.db`, one, two and three minutes after the time; the database as of each. */
 export async function sampleChain(options: {
-  bucket: string;
+  store: ObjectStore;
   path: string;
   beganAtMs: number;
 }): Promise<Uint8Array[]> {
-  const { bucket, path, beganAtMs } = options;
-  const store = await openObjectStore(bucket);
+  const { store, path, beganAtMs } = options;
   const database = Database.open(path, { create: true, isReplicated: true });
   const capture = WalCapture.open({ path, connection: database, position: null });
   let minutes = 0;
