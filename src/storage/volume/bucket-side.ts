@@ -5,8 +5,9 @@ import { mapPolicy } from "../litestream/policies.ts";
 import { Garbage } from "./garbage.ts";
 import { preRestoreAgeMsMax } from "./limits.ts";
 import type { LocalState } from "./local-state.ts";
+import { checkOfMap } from "./map-check.ts";
 import { listChainOf, openChain, writerOf } from "./map-chain.ts";
-import { scratchName, type OpenedState, type OpenStateOptions } from "./open-state.ts";
+import { mapName, scratchName, type OpenedState, type OpenStateOptions } from "./open-state.ts";
 import { Publisher } from "./publisher.ts";
 import type { Staging } from "./staging.ts";
 
@@ -20,12 +21,14 @@ export class BucketSide {
   readonly publisher: Publisher;
   readonly #opened: OpenedState;
   readonly #garbage: Garbage;
+  readonly #mapPath: string;
   #isSweepNeeded: boolean;
 
   constructor(options: BucketSideOptions, opened: OpenedState) {
     const { store, prefix, clock, cacheDirectory, staging, retentionMs } = options;
     const { map, lease, chain, capture, record, syncedCut } = opened;
     this.#opened = opened;
+    this.#mapPath = join(cacheDirectory, mapName);
     this.#isSweepNeeded = !opened.wasClean;
     const { nowMs } = clock;
     this.#garbage = new Garbage({ store, prefix, map, graceMs: retentionMs, nowMs });
@@ -85,10 +88,10 @@ export class BucketSide {
       if (isFolded) capture.noteFolded();
       const wal = capture.position();
       capture.close();
-      if (isReleased) {
-        const { txid, syncedCut } = this.publisher;
-        await record.save({ head: lease.head, txid, syncedCut, wal, isClean: true });
-      }
+      const { txid, syncedCut } = this.publisher;
+      const released = { head: lease.head, txid, syncedCut, wal, isClean: true };
+      const mapCheck = checkOfMap(this.#mapPath);
+      await record.save({ mapCheck, ...(isReleased ? released : {}) });
     }
   }
 }

@@ -177,6 +177,7 @@ export async function newRecord(
     wal: null,
     isClean: false,
     isHydrating: false,
+    mapCheck: null,
   });
   await record.save({});
   return record;

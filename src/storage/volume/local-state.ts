@@ -34,6 +34,8 @@ export interface LocalState {
   isClean: boolean;
   /** The map is not all here yet: what the guest has written meanwhile lies in the cache, and there was no cut. */
   isHydrating: boolean;
+  /** What the map's file is while it is closed (map-check.ts). Null while it is open, and after a crash. */
+  mapCheck: string | null;
 }
 
 /** What changes with every transaction that reaches the bucket. */
@@ -114,7 +116,8 @@ function isLocalState(value: unknown): value is LocalState {
     writers.every((writer) => typeof writer === "string") &&
     isHeadSound &&
     typeof fields["isClean"] === "boolean" &&
-    typeof fields["isHydrating"] === "boolean"
+    typeof fields["isHydrating"] === "boolean" &&
+    (fields["mapCheck"] === null || typeof fields["mapCheck"] === "string")
   );
 }
 

@@ -6,6 +6,7 @@ import { SpriteError } from "../../contract/errors.ts";
 import { BlockMap } from "../block-map/block-map.ts";
 import { decodeHead, headKey, type Head, type TaggedHead } from "../lease/head.ts";
 import type { LegacyHead } from "../lease/legacy-head.ts";
+import { checkOfMap } from "./map-check.ts";
 import { filesOf, listChainOf, openChain, restoreLegacyMap, restoreMap } from "./map-chain.ts";
 import { LocalRecord } from "./local-state.ts";
 import { mapName, type OpenStateOptions } from "./open-state.ts";
@@ -26,7 +27,8 @@ export async function openReadOnly(
   if (found === null) throw new SpriteError("not_found", `there is no volume ${prefix}`);
   const path = join(cacheDirectory, mapName);
   const record = existsSync(path) ? LocalRecord.read(cacheDirectory, prefix) : null;
-  if (record !== null && record.state.head?.etag === found.etag) {
+  const isSame = record?.state.mapCheck === null || record?.state.mapCheck === checkOfMap(path);
+  if (record !== null && isSame && record.state.head?.etag === found.etag) {
     try {
       const map = BlockMap.open(path, { now: clock.nowMs });
       return { map, cacheId: record.state.cacheId };
@@ -67,6 +69,8 @@ async function fetchReadOnly(
       wal: null,
       isClean: true,
       isHydrating: false,
+      // Nobody writes it.
+      mapCheck: checkOfMap(path),
     },
     head: value.formatVersion === 2 ? ({ value, etag: head.etag } satisfies TaggedHead) : null,
     ...{ txid: value.formatVersion === 2 ? value.txid : 0, syncedCut: map.lastCut },

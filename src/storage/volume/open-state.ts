@@ -24,6 +24,7 @@ import {
   type ColdState,
 } from "./bucket-state.ts";
 import { LocalRecord } from "./local-state.ts";
+import { checkOfMap } from "./map-check.ts";
 import { openCapture, openChain, restoreLegacyMap, restoreMap } from "./map-chain.ts";
 import { legacyCacheId } from "./legacy-state.ts";
 import { localNames, setAsideAll } from "./orphan.ts";
@@ -72,15 +73,17 @@ export async function openState(options: OpenStateOptions): Promise<OpenedState 
   const record = LocalRecord.read(cacheDirectory, prefix);
   const writer = randomBytes(8).toString("hex");
   const known = record?.state.writers ?? [];
+  const mapCheck = record?.state.mapCheck ?? null;
+  const isMapSound = mapCheck === null || mapCheck === checkOfMap(join(cacheDirectory, mapName));
   // Before the head can name this writer: a crash in between leaves a head that is known to be ours.
-  await record?.save({ writers: [...known, writer] });
+  await record?.save({ writers: [...known, writer], mapCheck: null });
   // A round trip less: what the head names is looked at while the head is taken.
   const early = record === null ? new EarlySource(options) : null;
   const lease = await acquire(options, { record, writer, early });
   const { previous } = lease;
   if (previous === null) return await createNew(options, lease);
   if (record === null) return await openWithoutRecord(options, lease, early);
-  const opened = await openLocal(options, { lease, record, known });
+  const opened = await openLocal(options, { lease, record, known, isMapSound });
   if (typeof opened !== "string") return opened;
   await setAsideAll(options, { reason: opened, state: record.state });
   return await openCold(options, lease, { distrust: opened, early: null });
@@ -156,9 +159,15 @@ function missingError(
 /** The local state, or why it cannot be believed. */
 async function openLocal(
   options: OpenStateOptions,
-  found: { lease: VolumeLease; record: LocalRecord; known: readonly string[] },
+  found: {
+    lease: VolumeLease;
+    record: LocalRecord;
+    known: readonly string[];
+    /** The map's file is what it was when it was closed, as far as anybody knows. */
+    isMapSound: boolean;
+  },
 ): Promise<OpenedState | string> {
-  const { lease, record, known } = found;
+  const { lease, record, known, isMapSound } = found;
   const previous = must(lease.previous, "the volume was there");
   const { state } = record;
   if (previous.formatVersion !== 2 || !known.includes(previous.writer)) {
@@ -170,6 +179,7 @@ async function openLocal(
     const cold = await openBucketState(options, lease, { distrust: null, record, early: null });
     return cold === null ? "the bucket has no map" : await hydrate(options, cold);
   }
+  if (!isMapSound) return "the local map is not what it was";
   const wasClean = state.isClean && state.head?.value.writer === previous.writer;
   const map = openMapFile(options);
   if (!(map instanceof BlockMap)) return `the local map cannot be opened: ${map.message}`;
