@@ -316,6 +316,11 @@ export class BlockMap {
     );
   }
 
+  /** Small segments, oldest first: every cut makes one, and many of them are worth one that is larger. */
+  segmentsWorthMerging(options: { sizeBytesMax: number; countMax: number }): SparseSegment[] {
+    return this.#database.read("find small segments", () => this.#segments.worthMerging(options));
+  }
+
   /** A part of a search through all leaves, of whatever files, for units in some segments. */
   findUnitsIn(segments: ReadonlySet<number>, part: LeafPart): Found<LeafUnit> {
     return this.#database.read("find units", () => this.#tree.findUnitsIn(segments, part));

@@ -17,6 +17,12 @@ export const wholeUnitBlocksMin = 8;
 export const rewriteLiveShareMax = 0.3;
 /** Of so many at a time. */
 export const rewriteSegmentsMax = 256;
+/**
+ * So are segments up to this size, when there are at least so many of them: a disk that is written a little
+ * every second would have 86,400 of them after a day.
+ */
+export const smallSegmentBytesMax = 256 * 1024;
+export const smallSegmentsMin = 64;
 /** Units in so many slices are stored again in one. */
 export const collapsedSlicesMin = 6;
 /** Pieces read at a time while a rewrite is prepared: each takes a unit's memory meanwhile. */

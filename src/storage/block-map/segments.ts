@@ -61,6 +61,7 @@ export class Segments {
   readonly #delete: Statement<[number], { size_bytes: number }>;
   readonly #own: Statement<[], SegmentRow & { refs: number }>;
   readonly #foreign: Statement<[], { id: number; owner: string; size_bytes: number }>;
+  readonly #small: Statement<[number, number], SegmentRow & { blocks: number }>;
   readonly #dropGarbage: Statement<[], never>;
   readonly #dropUnnamed: Statement<[], never>;
   readonly #giveAway: Statement<[string], never>;
@@ -99,6 +100,10 @@ export class Segments {
     );
     this.#foreign = database.prepare(
       "SELECT id, owner, size_bytes FROM segment WHERE owner <> '' ORDER BY owner, id",
+    );
+    this.#small = database.prepare(
+      `SELECT id, suffix, size_bytes, blocks FROM segment WHERE refs > 0 AND owner = ''
+         AND size_bytes <= ? ORDER BY id LIMIT ?`,
     );
     this.#dropGarbage = database.prepare("DELETE FROM garbage");
     this.#dropUnnamed = database.prepare("DELETE FROM segment WHERE refs = 0");
@@ -257,16 +262,21 @@ export class Segments {
   }
 
   worthRewriting(options: { liveShareMax: number; countMax: number }): SparseSegment[] {
-    return this.#sparse.all(options.liveShareMax, options.countMax).map((row) => ({
-      ...toSegmentObject(row),
-      liveBytesMax: row.blocks * blockSizeBytes,
-    }));
+    return this.#sparse.all(options.liveShareMax, options.countMax).map(toSparseSegment);
+  }
+
+  worthMerging(options: { sizeBytesMax: number; countMax: number }): SparseSegment[] {
+    return this.#small.all(options.sizeBytesMax, options.countMax).map(toSparseSegment);
   }
 }
 
 export interface SparseSegment extends SegmentObject {
   /** At most so many bytes are in use: a block that several leaves name is counted for each. */
   liveBytesMax: number;
+}
+
+function toSparseSegment(row: SegmentRow & { blocks: number }): SparseSegment {
+  return { ...toSegmentObject(row), liveBytesMax: row.blocks * blockSizeBytes };
 }
 
 function toSegmentObject(row: SegmentRow): SegmentObject {

@@ -82,6 +82,22 @@ test("units in many pieces become one, also when they are not in the cache", asy
   await rig.verify();
 });
 
+test("many small segments become one", async (context) => {
+  const rig = makeRig(context);
+  const count = 64;
+  for (let unit = 0; unit < count; unit++) {
+    if (unit === count - 1) assert.equal(await rig.rewrite(bytesMax), false, "not for a few");
+    rig.write(16 * unit, 1, 1 + unit);
+    await rig.cut();
+  }
+  assert.equal(await rig.rewrite(bytesMax), true);
+  await rig.cut();
+  await rig.collect();
+  assert.equal(rig.map.segments().length, 1);
+  await rig.verify();
+  assert.equal(await rig.rewrite(bytesMax), false, "once is enough");
+});
+
 test("what was prepared is dropped when another cut came first, and what was restored meanwhile is kept", async (context) => {
   const rig = makeRig(context);
   const segment = await makeSparse(rig);

@@ -1,7 +1,7 @@
 /**
- * Finds what should be stored anew, so that the bucket does not fill up with segments of which little is
- * used: slices in sparse segments, of whatever files, and units of the live file in many pieces. Reads them, for
- * the next cut to write. Segments never change, so all of this goes on beside the guest.
+ * Finds what should be stored anew, so that the bucket does not fill up with segments of which little is used, nor
+ * with many small ones: slices in such segments, of whatever files, and units of the live file in many pieces.
+ * Reads them, for the next cut to write. Segments never change, so all of this goes on beside the guest.
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { must } from "../../base/assert.ts";
@@ -18,6 +18,8 @@ import {
   rewriteIntervalMs,
   rewriteLiveShareMax,
   rewriteSegmentsMax,
+  smallSegmentBytesMax,
+  smallSegmentsMin,
 } from "../block-map/limits.ts";
 import { packBlocks } from "../block-map/segment.ts";
 import type {
@@ -100,7 +102,7 @@ export class Rewriter {
     budget: Budget,
   ): Promise<{ moved: Map<string, PlannedPiece>; leafUnits: LeafUnit[] }> {
     const moved = new Map<string, PlannedPiece>();
-    const segments = this.#sparseSegments(budget.bytesLeft);
+    const segments = this.#chooseSegments(budget.bytesLeft);
     if (segments.size === 0) return { moved, leafUnits: [] };
     const leafUnits = await searchAll((part) => this.#map.findUnitsIn(segments, part), 0);
     // All that any file takes from a slice goes with it, and every file that names it follows.
@@ -116,20 +118,26 @@ export class Rewriter {
     return { moved, leafUnits };
   }
 
-  #sparseSegments(bytesMax: number): Set<number> {
+  /** Sparse segments, emptiest first, then small ones, if they are many; as many as the budget allows. */
+  #chooseSegments(bytesMax: number): Set<number> {
     const sparse = this.#map.segmentsWorthRewriting({
       liveShareMax: rewriteLiveShareMax,
       countMax: rewriteSegmentsMax,
     });
-    const segments = new Set<number>();
+    const small = this.#map.segmentsWorthMerging({
+      sizeBytesMax: smallSegmentBytesMax,
+      countMax: rewriteSegmentsMax,
+    });
+    if (small.length >= smallSegmentsMin) sparse.push(...small);
+    const chosen = new Set<number>();
     let bytes = 0;
     for (const { id, liveBytesMax } of sparse) {
-      if (this.#unreadable.has(id)) continue;
+      if (this.#unreadable.has(id) || chosen.has(id)) continue;
       bytes += liveBytesMax;
       if (bytes > bytesMax) break;
-      segments.add(id);
+      chosen.add(id);
     }
-    return segments;
+    return chosen;
   }
 
   async #findCollapses(budget: Budget): Promise<Map<LiveUnit, PlannedPiece>> {

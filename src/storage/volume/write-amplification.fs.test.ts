@@ -10,9 +10,9 @@ const workloads: Workload[] = [
   // Every unit is overwritten again and again: the steady state, with units stored whole now and then.
   { workingSetBytes: 16 * mebibyte, writesPerSecond: 200, seconds: 60 },
   // Hardly anything meets: most of what is stored is the map's.
-  { workingSetBytes: 128 * mebibyte, writesPerSecond: 10, seconds: 60 },
+  { workingSetBytes: 64 * mebibyte, writesPerSecond: 10, seconds: 180 },
   // A cut for each write: the segment's header alone is as large as that.
-  { workingSetBytes: 16 * mebibyte, writesPerSecond: 1, seconds: 60 },
+  { workingSetBytes: 16 * mebibyte, writesPerSecond: 1, seconds: 180 },
 ];
 
 for (const workload of workloads) {

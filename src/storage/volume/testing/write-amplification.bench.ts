@@ -5,11 +5,11 @@ import { measureAmplification } from "./write-amplification.ts";
 const mebibyte = 2 ** 20;
 for (const [megabytes, writesPerSecond, seconds] of [
   [16, 100, 200],
-  [64, 500, 100],
+  [64, 500, 60],
   [64, 50, 600],
   [256, 1_000, 120],
-  [512, 10, 100],
-  [512, 1, 100],
+  [128, 10, 300],
+  [128, 1, 300],
 ] as const) {
   const workingSetBytes = megabytes * mebibyte;
   const line = await measureAmplification({ workingSetBytes, writesPerSecond, seconds });
