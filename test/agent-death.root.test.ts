@@ -7,6 +7,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Sprite } from "@fly/sprites";
 import { isAlive, type ProcessIdentity } from "../src/base/process-identity.ts";
 import { waitUntil } from "../src/base/wait.ts";
+import { runCommand } from "../src/host/command.ts";
+import { takeoversInARowMax } from "../src/worker/limits.ts";
 import { checkFileSystem } from "./support/fsck.ts";
 import { tracesOf } from "./support/machine.ts";
 import { childrenOf, killAll } from "./support/processes.ts";
@@ -40,9 +42,13 @@ async function sessionsOf(name: string): Promise<SessionSummary[]> {
   return ((await response.json()) as { sessions: SessionSummary[] }).sessions;
 }
 
-async function openDetached(name: string, argv: string[], tty: boolean): Promise<string> {
+async function openDetached(
+  name: string,
+  argv: string[],
+  tty: boolean,
+): Promise<{ id: string; closed: Promise<{ code: number }> }> {
   const marker = argv.at(-1) ?? "";
-  await openExec(server, `/v1/sprites/${name}/exec`, [
+  const { closed } = await openExec(server, `/v1/sprites/${name}/exec`, [
     ...argv.map((word) => ["cmd", word] as const),
     ["tty", String(tty)],
     ["stdin", "true"],
@@ -58,7 +64,7 @@ async function openDetached(name: string, argv: string[], tty: boolean): Promise
     { timeoutMs: 10_000 },
   );
   assert.ok(found, `the session ${marker} is listed`);
-  return id;
+  return { id, closed };
 }
 
 /** The one agent there is. */
@@ -82,11 +88,12 @@ async function firstProcessOf(sprite: Sprite): Promise<string> {
 test("killed again and again, an agent's sprite loses nothing and sees no error", async () => {
   const sprite = await server.client().createSprite("survivor");
   const first = await firstProcessOf(sprite);
-  const load = await openDetached("survivor", ["python3", "-c", survivorScript], false);
+  const opened = await openDetached("survivor", ["python3", "-c", survivorScript], false);
+  const load = opened.id;
   const script = "cat; echo input ended; exit 5 # holds its input";
-  const reader = await openDetached("survivor", ["sh", "-c", script], false);
+  const { id: reader } = await openDetached("survivor", ["sh", "-c", script], false);
   const terminalScript = "stty -echo; while read line; do echo got $line; done # on a terminal";
-  const terminal = await openDetached("survivor", ["sh", "-c", terminalScript], true);
+  const { id: terminal } = await openDetached("survivor", ["sh", "-c", terminalScript], true);
   const pausesMs: number[] = [];
   for (let kill = 0; kill < kills; kill++) {
     await delay(100 + Math.random() * 1_500);
@@ -109,6 +116,7 @@ test("killed again and again, an agent's sprite loses nothing and sees no error"
   }
   process.stdout.write(`# until the next agent answered: ${pausesMs.join(" ")} ms\n`);
   assert.equal(await firstProcessOf(sprite), first, "the container is the same");
+  assert.equal((await opened.closed).code, 1011, "its client was told that the server failed");
 
   const again = sprite.attachSession(load);
   let output = "";
@@ -198,6 +206,44 @@ test("an agent killed in the middle of a start is started again, and nobody hear
   await sprite.destroy();
 });
 
+test("when no agent survives the takeover, the sprite starts anew from what was synced", async () => {
+  const sprite = await server.client().createSprite("anew");
+  await sprite.execFile("sh", ["-c", "echo kept > ~/file; sync"]);
+  const first = await firstProcessOf(sprite);
+  // The one that lived, and those that came to take over.
+  for (let kill = 0; kill < 2 + takeoversInARowMax; kill++) {
+    const found = await waitUntil(
+      async () => (await childrenOf(server.places, "sprite")).some(isAlive),
+      { timeoutMs: 10_000, intervalMs: 2 },
+    );
+    assert.ok(found);
+    await killAgent();
+  }
+  assert.equal((await sprite.execFile("cat", ["/home/sprite/file"])).stdout, "kept\n");
+  assert.notEqual(await firstProcessOf(sprite), first, "it is another container");
+  await sprite.destroy();
+});
+
+test("an agent killed together with its helper leaves no disk frozen", async () => {
+  const sprite = await server.client().createSprite("frozen");
+  const agent = await agentOf();
+  const disk = `${server.places.runDirectory}/sprites/*/disk`;
+  await runCommand(
+    "nsenter",
+    [`--mount=/proc/${agent.pid}/ns/mnt`, "sh", "-c", `fsfreeze --freeze ${disk}`],
+    { deadlineMs: 10_000 },
+  );
+  const writing = sprite
+    .execFile("sh", ["-c", "echo thawed > ~/file; sync"])
+    .catch(() => undefined);
+  await delay(200);
+  await killAgent();
+  await writing;
+  const { stdout } = await sprite.execFile("sh", ["-c", "echo thawed > ~/file; sync; cat ~/file"]);
+  assert.equal(stdout, "thawed\n");
+  await sprite.destroy();
+});
+
 test("an image server that is killed under a running sprite costs it a pause", async () => {
   const sprite = await server.client().createSprite("reader");
   const first = await firstProcessOf(sprite);
@@ -207,7 +253,7 @@ test("an image server that is killed under a running sprite costs it a pause", a
       find /usr -xdev -type f -size -200k -exec cat {} + > /dev/null || exit 9
     done # reads the image`;
   const reading = await openDetached("reader", ["sh", "-c", script], false);
-  const again = sprite.attachSession(reading);
+  const again = sprite.attachSession(reading.id);
   const ended = again.wait();
   for (let kill = 0; kill < 4; kill++) {
     // So that the readers need the server.
