@@ -21,7 +21,7 @@ export async function listChain(
   for await (const { key, sizeBytes, modifiedAtMs } of store.list(`${prefix}/`, options)) {
     const name = parseLtxKey(prefix, key);
     if (name === null || name.level > snapshotLevel) continue;
-    files.push({ ...name, sizeBytes, createdAtMs: modifiedAtMs });
+    files.push({ ...name, sizeBytes, createdAtMs: modifiedAtMs, storedAtMs: modifiedAtMs });
   }
   return files.toSorted(compareFiles);
 }

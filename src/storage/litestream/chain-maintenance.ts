@@ -60,6 +60,7 @@ async function mergeFiles({ level, inputs }: Merge, options: MaintainChainOption
     ...{ level, minTxid, maxTxid },
     sizeBytes: bytes.length,
     createdAtMs: timestampMs,
+    storedAtMs: options.nowMs(),
   };
   // One of that name is there after a crash: it was merged from the same transactions.
   await store.putIfAbsent(ltxKey(prefix, file), bytes, { signal });
@@ -107,7 +108,7 @@ async function storeSnapshot(
   try {
     const sizeBytes = await writeSnapshot(path, { image, timestampMs, signal });
     await store.putFile(ltxKey(prefix, name), path, { signal });
-    return { ...name, sizeBytes, createdAtMs: timestampMs };
+    return { ...name, sizeBytes, createdAtMs: timestampMs, storedAtMs: options.nowMs() };
   } finally {
     await rm(path, { force: true });
   }

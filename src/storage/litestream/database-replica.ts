@@ -114,6 +114,8 @@ export interface ChainFile {
   sizeBytes: number;
   /** Of the newest transaction inside, as its writer's clock said; from a listing the time of the upload. */
   createdAtMs: number;
+  /** When the object was stored, where that is known: it may be long after. */
+  storedAtMs?: number;
 }
 
 /** One chain of LTX files below a prefix, and its one writer. */
@@ -147,7 +149,10 @@ export interface MaintenancePolicy {
   };
   /** Every state that was the newest within this time can be restored. */
   retentionMs: number;
-  /** Single transactions stay that long after a merged file has them: how fine a restore can aim. */
+  /**
+   * How fine a restore can aim: single transactions stay that long. So do files that others stand in
+   * for, after those were stored: a reader may have planned with them.
+   */
   levelZeroRetentionMs: number;
 }
 

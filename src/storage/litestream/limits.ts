@@ -24,7 +24,8 @@ export const logSettledMs = 50;
 
 /** How often a database in other hands is looked at: what the machine's loss may cost. */
 export const syncIntervalMs = 1_000;
-export const maintenanceIntervalMs = 5_000;
+export const maintenancePauseMsMin = 5_000;
+export const maintenancePauseMsMax = 60_000;
 /** After a failure; doubled with each further one. */
 export const retryDelayMsMin = 1_000;
 export const retryDelayMsMax = 60_000;

@@ -31,6 +31,27 @@ test("deletion leaves every state of the retention within reach, whatever came b
   fc.assert(fc.property(pauses, fc.nat(1_000), check), timeBox);
 });
 
+test("what a reader has planned to read stays for the grace", () => {
+  const pauses = fc.array(fc.integer({ min: 0, max: 9_000 }), { minLength: 1, maxLength: 80 });
+  const check = (pausesMs: number[]): void => {
+    const chain = new ModelChain(quickPolicy);
+    const readers: { plan: readonly ChainFile[]; untilMs: number }[] = [];
+    for (const pauseMs of pausesMs) {
+      if (pauseMs % 3 === 0) chain.pass(pauseMs);
+      else chain.commit(pauseMs, 50_000);
+      if (chain.files.length === 0) continue;
+      const planned = planRestore(chain.files);
+      assert.equal(planned.kind, "plan");
+      const plan = planned.kind === "plan" ? planned.files : [];
+      readers.push({ plan, untilMs: chain.nowMs + quickPolicy.levelZeroRetentionMs });
+      for (const reader of readers.filter(({ untilMs }) => chain.nowMs < untilMs)) {
+        for (const file of reader.plan) assert.ok(chain.files.includes(file), JSON.stringify(file));
+      }
+    }
+  };
+  fc.assert(fc.property(pauses, check), timeBox);
+});
+
 test("a map that is cut every second for hours opens from few files, and little more than its size", () => {
   const chain = new ModelChain(mapPolicy, 15 * mb);
   let filesMax = 0;
@@ -136,6 +157,6 @@ class ModelChain {
 
   #add(file: Omit<ChainFile, "createdAtMs">): void {
     const createdAtMs = this.#commits[file.maxTxid - 1]?.atMs ?? 0;
-    this.files.push({ ...file, createdAtMs });
+    this.files.push({ ...file, createdAtMs, storedAtMs: this.nowMs });
   }
 }

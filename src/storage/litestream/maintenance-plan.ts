@@ -52,7 +52,7 @@ export function isSnapshotDue(
 /**
  * Files that no restore within the retention needs. Every state that was the newest at some time within
  * it stays within reach, the single transactions for as long as level 0 is kept; so does the
- * newest file of each level.
+ * newest file of each level, and for a while whatever a reader may have planned with.
  */
 export function planDeletion(
   files: readonly ChainFile[],
@@ -60,10 +60,12 @@ export function planDeletion(
   nowMs: number,
 ): ChainFile[] {
   const oldestTxid = newestTxidAt(files, nowMs - policy.retentionMs);
-  const base = newestBase(files, oldestTxid);
+  const settledAtMs = nowMs - policy.levelZeroRetentionMs;
+  const settled = files.filter(({ storedAtMs = 0 }) => storedAtMs <= settledAtMs);
+  const base = newestBase(settled, oldestTxid);
   if (base === null) return [];
-  const fineTxid = newestTxidAt(files, nowMs - policy.levelZeroRetentionMs);
-  const merged = files.filter((file) => file.level > 0 && file.level < snapshotLevel);
+  const fineTxid = newestTxidAt(files, settledAtMs);
+  const merged = settled.filter((file) => file.level > 0 && file.level < snapshotLevel);
   const isCovered = (file: ChainFile, untilTxid: number): boolean =>
     merged.some(
       (other) =>

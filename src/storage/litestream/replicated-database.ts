@@ -98,12 +98,13 @@ export class ReplicatedDatabase {
     if (this.#database.walSizeFrames() * pageSizeBytes > logSizeBytesMax) await this.fold();
   }
 
-  /** Merges, snapshots and deletes as the policy says; no request when nothing is due. */
-  async maintain(signal?: AbortSignal): Promise<void> {
+  /** Merges, snapshots and deletes as the policy says; false, without a request, when nothing is due. */
+  async maintain(signal?: AbortSignal): Promise<boolean> {
     const { policy, path } = this.#options;
     const scratchDirectory = dirname(path);
     const image = (): ReturnType<WalCapture["image"]> => this.#capture.image();
-    await this.#chain.maintain(policy, { image, scratchDirectory, signal });
+    const done = await this.#chain.maintain(policy, { image, scratchDirectory, signal });
+    return done.snapshotTxid !== null || done.mergedFiles > 0 || done.deletedFiles > 0;
   }
 
   /** Folds the log, when all of it is in the bucket, so that it begins anew; false when it has to wait. */

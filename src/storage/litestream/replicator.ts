@@ -11,7 +11,8 @@ import { DatabaseFile } from "./database-pages.ts";
 import type { MaintenancePolicy } from "./database-replica.ts";
 import {
   databasesAtOnceMax,
-  maintenanceIntervalMs,
+  maintenancePauseMsMax,
+  maintenancePauseMsMin,
   retryDelayMsMax,
   retryDelayMsMin,
   syncIntervalMs,
@@ -41,7 +42,9 @@ interface Entry {
   failures: number;
   /** Monotonic. */
   notBeforeMs: number;
-  maintainedAtMs: number;
+  /** Monotonic. */
+  maintainAtMs: number;
+  maintenancePauseMs: number;
   /** Another writer has the chain: no attempt can help. */
   isLost: boolean;
 }
@@ -121,10 +124,16 @@ export class Replicator {
     await this.#try(entry, async () => {
       entry.replica ??= await this.#open(entry, signal);
       const { replica } = entry;
-      if (replica.hasChanged()) await replica.sync(signal);
-      if (this.#nowMs() - entry.maintainedAtMs < maintenanceIntervalMs) return;
-      entry.maintainedAtMs = this.#nowMs();
-      await replica.maintain(signal);
+      if (replica.hasChanged()) {
+        await replica.sync(signal);
+        entry.maintenancePauseMs = maintenancePauseMsMin;
+      }
+      if (this.#nowMs() < entry.maintainAtMs) return;
+      // The longer nothing was due, the seldomer that is found out anew.
+      const wasDue = await replica.maintain(signal);
+      const pauseMs = wasDue ? maintenancePauseMsMin : 2 * entry.maintenancePauseMs;
+      entry.maintenancePauseMs = Math.min(pauseMs, maintenancePauseMsMax);
+      entry.maintainAtMs = this.#nowMs() + entry.maintenancePauseMs;
     });
   }
 
@@ -192,7 +201,8 @@ export class Replicator {
     if (stat === undefined || stat.size === 0) return;
     this.#entries.set(name, {
       ...{ name, replica: null, file: new DatabaseFile(path), inode: stat.ino, problem: null },
-      ...{ failures: 0, notBeforeMs: 0, maintainedAtMs: -Infinity, isLost: false },
+      ...{ failures: 0, notBeforeMs: 0, isLost: false },
+      ...{ maintainAtMs: 0, maintenancePauseMs: maintenancePauseMsMin },
     });
   }
 
