@@ -137,6 +137,35 @@ export class CutRig {
     for (const [id, content] of this.checkpoints) {
       await this.#verifyFile(this.map.checkpointFileId(id), content, id);
     }
+    this.#verifyUniqueBytes();
+  }
+
+  /** Compares every file with every other. */
+  #verifyUniqueBytes(): void {
+    const ids = [...this.checkpoints.keys()];
+    const holders = new Map<string, string[]>();
+    for (const id of ["live", ...ids]) {
+      const fileId = id === "live" ? this.map.liveFileId : this.map.checkpointFileId(id);
+      for (const place of this.#placesOf(fileId)) {
+        holders.set(place, [...(holders.get(place) ?? []), id]);
+      }
+    }
+    for (const id of ids) {
+      const unique = [...holders.values()].filter((files) => files.length === 1 && files[0] === id);
+      const expected = unique.length * blockSizeBytes;
+      assert.equal(this.map.getCheckpoint(id)?.uniqueBytes, expected, `unique bytes of ${id}`);
+    }
+  }
+
+  #placesOf(fileId: number): string[] {
+    const layouts = this.map.lookupRange(fileId, 0, this.guest.length / unitSizeBytes);
+    return layouts.flatMap((layout) =>
+      (layout ?? []).flatMap(({ segment, offsetBlocks, live }) =>
+        [...live.toString(2)]
+          .toReversed()
+          .flatMap((bit, block) => (bit === "1" ? [`${segment} ${offsetBlocks} ${block}`] : [])),
+      ),
+    );
   }
 
   async #verifyFile(fileId: number, expected: Buffer, name: string): Promise<void> {
