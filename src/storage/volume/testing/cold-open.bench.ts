@@ -34,7 +34,9 @@ function delayed(calls: string[]): ObjectStore {
         return method.bind(target);
       }
       return async (...args: unknown[]) => {
-        calls.push(`${Math.round(performance.now() - beganMs)} ${String(name)} ${String(args[0]).slice(prefix.length)}`);
+        calls.push(
+          `${Math.round(performance.now() - beganMs)} ${String(name)} ${String(args[0]).slice(prefix.length)}`,
+        );
         await delay(latencyMs);
         return await method.apply(target, args);
       };
