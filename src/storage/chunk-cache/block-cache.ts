@@ -32,6 +32,8 @@ export class BlockCache {
   readonly state: SharedState;
   readonly files: CacheFiles;
   readonly log: ResidencyLog;
+  /** What was on its way comes too late: the files' descriptors may be others' by now. */
+  isClosed = false;
   readonly #lock: ImageLock;
   /** The slow lane serves the reads that reach a unit marked `ahead`, to know how far a reader is. */
   readonly #passesAhead: boolean;
@@ -139,6 +141,7 @@ export class BlockCache {
   /** Puts a unit's stored content in place of the blocks that are still missing. */
   fill(unit: number, content: Uint8Array): void {
     assert(content.length === unitSizeBytes, "a fill is a whole unit");
+    if (this.isClosed) return;
     this.locked(() => {
       this.#verify(unit);
       const missing = this.missingBlocks(unit);

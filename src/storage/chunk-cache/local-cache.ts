@@ -211,6 +211,7 @@ export class LocalCache {
 
   /** Closes without syncing, as a crash would. */
   abandon(): void {
+    this.cache.isClosed = true;
     for (const descriptor of [this.#files.blocks, this.#files.aside, this.#logDescriptor]) {
       closeSync(descriptor);
     }

@@ -6,6 +6,7 @@ import { Eviction } from "../chunk-cache/eviction.ts";
 import { LocalCache } from "../chunk-cache/local-cache.ts";
 import type { PunchHole } from "../chunk-cache/punch-hole.ts";
 import type { LeaseClock } from "../lease/clock.ts";
+import { BootList } from "./boot-list.ts";
 import { BucketSide } from "./bucket-side.ts";
 import { hydrate, type ColdState } from "./bucket-state.ts";
 import { Cutter } from "./cutter.ts";
@@ -29,8 +30,9 @@ export interface EngineParts {
   live: LiveFile;
   cutter: Cutter;
   rewriter: Rewriter;
-  /** Null when the volume is read-only. */
+  /** Both null when the volume is read-only. */
   bucket: BucketSide | null;
+  boot: BootList | null;
   punchHole: PunchHole;
   /** Why local state was set aside; null when none was. */
   distrust: string | null;
@@ -46,6 +48,8 @@ export interface Front {
   eviction: Eviction;
   live: LiveFile;
   view: MapView;
+  /** Null when the volume is read-only. */
+  boot: BootList | null;
 }
 
 export interface Environment {
@@ -135,7 +139,10 @@ export function makeFront(
     sizeBytesMax: options.cacheSizeBytesMax,
   });
   const live = new LiveFile({ local, reader, eviction, places: view, punchHole, readOnly, flush });
-  return { staging, local, reader, eviction, live, view };
+  const boot = readOnly ? null : new BootList({ store, prefix, cacheDirectory, live });
+  // Nobody waits for it: it only makes the first reads quicker.
+  if (map === null || map.lastCut > 0) void boot?.start(local);
+  return { staging, local, reader, eviction, live, view, boot };
 }
 
 /** What changes the map and the bucket. */
@@ -146,7 +153,7 @@ export function makeParts(
 ): EngineParts {
   const { store, prefix } = options;
   const { front, map, opened } = state;
-  const { staging, local, reader, eviction, live } = front;
+  const { staging, local, reader, eviction, live, boot } = front;
   const cutter = new Cutter({
     ...{ map, local, reader, staging, eviction },
     putSegment: (id, bytes) => store.put(`${prefix}/${map.segmentKey(id)}`, bytes),
@@ -158,7 +165,7 @@ export function makeParts(
       ? null
       : new BucketSide({ ...options, clock, server, staging, retentionMs }, opened);
   return {
-    ...{ map, staging, local, reader, eviction, live, cutter, bucket, punchHole },
+    ...{ map, staging, local, reader, eviction, live, cutter, bucket, boot, punchHole },
     rewriter: new Rewriter({ map, reader }),
     distrust: opened?.distrust ?? local.distrust,
     isAhead: opened?.isAhead ?? false,

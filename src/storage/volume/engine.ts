@@ -17,6 +17,7 @@ import { control } from "../chunk-cache/shared-state.ts";
 import { systemClock, type LeaseClock } from "../lease/clock.ts";
 import { isFenced } from "../lease/fenced-error.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
+import type { BootList } from "./boot-list.ts";
 import type { BucketSide } from "./bucket-side.ts";
 import type { ColdState } from "./bucket-state.ts";
 import { CheckpointFile } from "./checkpoint-file.ts";
@@ -59,6 +60,7 @@ export class VolumeEngine {
   readonly #reader: SegmentReader;
   /** Null when the volume is read-only. */
   readonly #bucket: BucketSide | null;
+  readonly #boot: BootList | null;
   readonly #cutter: Cutter;
   readonly #rewriter: Rewriter;
   readonly #eviction: Eviction;
@@ -86,6 +88,7 @@ export class VolumeEngine {
     this.#cutter = parts.cutter;
     this.#rewriter = parts.rewriter;
     this.#bucket = parts.bucket;
+    this.#boot = parts.boot;
     this.#isMapChanged = parts.isAhead;
     const kept = durabilityOf(this.#map);
     this.#durability = (options.readOnly ? null : options.durability) ?? kept;
@@ -348,6 +351,7 @@ export class VolumeEngine {
     else await this.local.close();
     await this.#staging.close();
     const isStored = isStoring && failures.length === 0;
+    if (isStored) await this.#boot?.save(deadline.signal);
     await this.#closeMap({ isStored, signal: deadline.signal }).catch((error) =>
       failures.push(error),
     );

@@ -20,6 +20,10 @@ export const fetchSizeBytesMax = 1024 * 1024;
 export const fetchGapBlocksMax = 16;
 /** Units that one fetch brings, when they lie next to each other: as much as `fetchSizeBytesMax`. */
 export const fetchUnitsMax = 16;
+/** A boot list is worth storing from so many units on. */
+export const bootUnitsMin = 8;
+/** It is stored again when less than this share of it was in the one before. */
+export const bootKeptRatio = 0.75;
 /** Readers that are followed at a time, each going through the disk in order. */
 export const streamsMax = 4;
 /** Units fetched ahead of such a reader: at first, and at most (16 MiB). It doubles as the reader goes on. */

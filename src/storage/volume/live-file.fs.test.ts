@@ -38,8 +38,8 @@ beforeEach(() => {
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
 /** Each time with another, empty cache. */
-function open(): Promise<VolumeEngine> {
-  return VolumeEngine.open({
+async function open(): Promise<VolumeEngine> {
+  const engine = await VolumeEngine.open({
     store,
     prefix: "sprites/live",
     cacheDirectory: join(directory, `cache-${opened++}`),
@@ -49,6 +49,10 @@ function open(): Promise<VolumeEngine> {
     syncIntervalMs: 10,
     onProblem: () => undefined,
   });
+  // The list of the last boot is asked for in the background.
+  while (atOnce > 0) await delay(1);
+  atOnceMax = 0;
+  return engine;
 }
 
 function contentOf(unit: number): Buffer {
