@@ -5,6 +5,7 @@ import { keepCompiledCode } from "../../base/node-process.ts";
 import { trimMemoryRegularly } from "../../base/trim-memory.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import { FuseServer } from "../fuse/fuse-server.ts";
+import { becomeIoFlusher } from "../io-flusher.ts";
 import { openObjectStore } from "../object-store/open-object-store.ts";
 import type { VolumeEngine } from "./engine.ts";
 import { OpeningVolume } from "./opening-volume.ts";
@@ -147,4 +148,5 @@ class SlowLane {
 }
 
 trimMemoryRegularly();
+await becomeIoFlusher();
 new SlowLane(must(parentPort, "the slow lane is a worker thread")).listen();
