@@ -27,6 +27,9 @@ export const arrows: Readonly<Record<string, readonly string[]>> = {
       "storage/object-store/object-store",
       "storage/volume/open-volume",
       "storage/volume/destroy",
+      // It writes and reads archives of sprites, by the bucket alone.
+      "storage/archive",
+      "storage/volume/image",
     ],
     // The name by which it finds the container that a dead agent left.
     "sandbox/container-id",

@@ -10,7 +10,6 @@ import { CheckpointViews, type CheckpointViewsOptions } from "./checkpoint-views
 import { checkpointRoutes } from "./checkpoint-routes.ts";
 import type { AgentBeginnings } from "./beginnings.ts";
 import { Disk } from "./disk.ts";
-import { durabilityRoutes } from "./durability-routes.ts";
 import { healthRoutes } from "./health.ts";
 import { writeInsideFiles } from "./inside-files.ts";
 import { findRemains } from "./remains.ts";
@@ -19,6 +18,7 @@ import { Sessions } from "./sessions/sessions.ts";
 import { ShownCheckpoints } from "./shown-checkpoints.ts";
 import { Sprite } from "./sprite.ts";
 import { SyncState } from "./sync-state.ts";
+import { workerRoutes } from "./worker-routes.ts";
 
 export interface Agent {
   socketPath: string;
@@ -80,7 +80,7 @@ export async function bootAgent(
   const routes = checkpointRoutes({ sprite, syncState });
   const forWorker = [
     ...healthRoutes({ volume, syncState, failure: () => sprite.failure, log }),
-    ...durabilityRoutes(volume),
+    ...workerRoutes({ volume, disk }),
   ];
   const inside = createInsideServer({ routes, version, log });
   const outside = createAgentServer({

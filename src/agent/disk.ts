@@ -200,8 +200,7 @@ export class Disk {
       // Nobody writes to it, mountable or not.
       return { pending: await this.#volume.beginCheckpoint(options), pauseMs: 0, isClean: true };
     }
-    await this.#syncFileSystem();
-    await this.whenStored(this.#volume.sync());
+    await this.store();
     const start = performance.now();
     if (!(await this.#tryFreeze())) {
       const pending = await this.#volume.beginCheckpoint(options);
@@ -215,6 +214,12 @@ export class Disk {
       isClean = await this.#helper.thaw(this.directory);
     }
     return { pending, pauseMs: performance.now() - start, isClean };
+  }
+
+  /** Settles when all that the guest has written so far is in the bucket. @throws SpriteError storage_failure */
+  async store(): Promise<void> {
+    if (this.#attached) await this.#syncFileSystem();
+    await this.whenStored(this.#volume.sync());
   }
 
   /** A file system that does not freeze is cut as it is: any cut is what a power failure would leave. */

@@ -1,10 +1,13 @@
 import {
   Agent,
   request as httpRequest,
+  type ClientRequest,
   type IncomingMessage,
   type RequestOptions,
 } from "node:http";
+import type { Readable } from "node:stream";
 import { StringDecoder } from "node:string_decoder";
+import { archiveContentType } from "../contract/archive.ts";
 import { apiError, connectionError } from "./api-errors.ts";
 import { CliError } from "./errors.ts";
 import {
@@ -21,6 +24,8 @@ export type Query = readonly (readonly [name: string, value: string])[];
 export interface RequestInput {
   query?: Query;
   body?: unknown;
+  /** The body as bytes, of no known length. */
+  source?: Readable;
   headers?: Readonly<Record<string, string>>;
   /** Longest silence, before the answer and within it. */
   timeoutMs?: number;
@@ -71,6 +76,17 @@ export class ApiClient {
     }
   }
 
+  /** Sends one request; the answer is a stream of bytes. */
+  async bytes(method: string, path: string): Promise<IncomingMessage> {
+    return await this.#send(method, path, { timeoutMs: streamSilenceMsMax });
+  }
+
+  /** Sends a stream as the body; `JSON.parse`s the answer. */
+  async upload<T>(method: string, path: string, source: Readable): Promise<T> {
+    const response = await this.#send(method, path, { source, timeoutMs: streamSilenceMsMax });
+    return JSON.parse(await readText(response, responseBodyBytesMax)) as T;
+  }
+
   /** Sends one request and yields each line of the NDJSON answer as it arrives. */
   async *lines<T>(method: string, path: string, input: RequestInput = {}): AsyncGenerator<T> {
     const response = await this.#send(method, path, { timeoutMs: streamSilenceMsMax, ...input });
@@ -111,7 +127,10 @@ export class ApiClient {
     const body = input.body === undefined ? undefined : JSON.stringify(input.body);
     const headers: Record<string, string> = { ...this.headers, ...input.headers };
     if (body !== undefined) headers["Content-Type"] = "application/json";
-    if (body !== undefined || method !== "GET") {
+    if (input.source !== undefined) {
+      headers["Content-Type"] = archiveContentType;
+      headers["Expect"] = "100-continue";
+    } else if (body !== undefined || method !== "GET") {
       headers["Content-Length"] = String(Buffer.byteLength(body ?? ""));
     }
     const timeoutMs = input.timeoutMs ?? requestTimeoutMsMax;
@@ -122,10 +141,19 @@ export class ApiClient {
       outgoing.on("timeout", () => {
         outgoing.destroy(new Error(`no answer within ${Math.round(timeoutMs / 1000)} s`));
       });
+      // A server that has answered reads no more of what is being sent.
       outgoing.on("error", (cause) => reject(connectionError(cause, this.target)));
-      outgoing.end(body);
+      if (input.source === undefined) outgoing.end(body);
+      else sendSource(outgoing, input.source);
     });
   }
+}
+
+/** A refusal comes before the first byte is sent; a file that cannot be read ends the request. */
+function sendSource(outgoing: ClientRequest, source: Readable): void {
+  source.on("error", (error) => outgoing.destroy(error));
+  outgoing.on("continue", () => source.pipe(outgoing));
+  outgoing.flushHeaders();
 }
 
 /** TLS is loaded only when it is used: most servers are on this machine. */

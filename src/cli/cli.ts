@@ -33,6 +33,7 @@ export interface CommandOptions {
   includeAuto?: boolean;
   auth?: string;
   undo?: boolean;
+  output?: string;
 }
 
 /** A command gets its surroundings, its words and its options, and returns the exit code. */

@@ -174,6 +174,17 @@ const spriteCommands: readonly CommandSpec[] = [
     load: async () => (await import("./commands/sprites.ts")).restart,
   },
   {
+    usage: "export [name]",
+    description: "write the sprite, with its checkpoints, into one file",
+    options: [["--output <file>", "where to (default: NAME.sprite)"]],
+    load: async () => (await import("./commands/transfer.ts")).exportSprite,
+  },
+  {
+    usage: "import <file> [name]",
+    description: "make a sprite of such a file",
+    load: async () => (await import("./commands/transfer.ts")).importSprite,
+  },
+  {
     usage: "durability [setting]",
     description: "say what an fsync waits for, or change it",
     details: [

@@ -24,6 +24,7 @@ import type { Organizations } from "./organizations.ts";
 import { parseRoute, type Route } from "./request-target.ts";
 import type { Sprites } from "./sprites.ts";
 import { authenticate, parseAuthorization, secretsEqual, type Caller } from "./tokens.ts";
+import { exportSprite, importSprite } from "./transfer.ts";
 import { streamWatch, wantsWatch } from "./watch-stream.ts";
 
 export interface FrontDoorOptions {
@@ -166,6 +167,13 @@ export class FrontDoor {
     const { method, added } = exchange;
     if (route.kind === "sprites" && method === "GET" && wantsWatch(request.headers.accept)) {
       streamWatch({ sprites, organization, query, response, added });
+      return;
+    }
+    if (route.kind === "export" || route.kind === "import") {
+      const { worker } = sprites;
+      const transfer = { ...plain, sprites, worker, organization, method, added, name: route.name };
+      if (route.kind === "export") await exportSprite(transfer);
+      else sendJson(response, await importSprite(transfer), added);
       return;
     }
     const readBody = () => readJsonBody(request, response, expectsContinue);

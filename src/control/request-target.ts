@@ -25,6 +25,8 @@ export type Route =
   | { kind: "sprites" }
   | { kind: "sprite"; name: string }
   | { kind: "restart" | "upgrade" | "check"; name: string }
+  | { kind: "export"; name: string }
+  | { kind: "import"; name: string }
   /** Everything else of a sprite belongs to its agent. `rest` holds the decoded segments behind the name. */
   | { kind: "agent"; name: string; rest: readonly string[] };
 
@@ -43,8 +45,10 @@ export function parseRoute(rawPath: string): Route {
   if (action === undefined) return { kind: "sprite", name };
   if (action === "") throw noSuchEndpoint();
   // A worker tells its agent; users change the sprite, which the registry hears of.
-  if (action === "durability") throw noSuchEndpoint();
+  if (action === "durability" || action === "store") throw noSuchEndpoint();
   if (rest.length > 1) return { kind: "agent", name, rest };
+  if (action === "export") return { kind: "export", name };
+  if (action === "import") return { kind: "import", name };
   if (action === "restart" || action === "upgrade" || action === "check") {
     return { kind: action, name };
   }

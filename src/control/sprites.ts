@@ -66,6 +66,10 @@ export class Sprites {
     this.#unsubscribe = options.worker.onStatus((event) => this.#noteStatus(event));
   }
 
+  get worker(): Worker {
+    return this.#options.worker;
+  }
+
   /** Finishes the deletes and undoes the creates that a crash cut short. Before the first request. */
   async recover(): Promise<void> {
     const unfinished = this.#options.organizations
@@ -103,17 +107,35 @@ export class Sprites {
       lastRunningAtMs: null,
       lastWarmingAtMs: null,
     };
-    if (!organization.insertSprite(sprite)) {
-      throw new SpriteError("already_exists", `a sprite named ${body.name} exists already`);
-    }
+    const make = (): Promise<void> => this.#options.worker.create(spriteSpec(sprite));
+    return await this.add(organization, sprite, make);
+  }
+
+  /** Makes a sprite of the state `creating`; nothing is left of it when that fails. @throws SpriteError already_exists */
+  async add(
+    organization: Organization,
+    sprite: SpriteRecord,
+    make: () => Promise<void>,
+  ): Promise<SpriteObject> {
+    if (!organization.insertSprite(sprite)) throw nameTaken(sprite.name);
     this.#organizationBySprite.set(sprite.id, organization);
-    await this.#exclusively(sprite.id, () => this.#finishCreate(organization, sprite));
+    await this.#exclusively(sprite.id, () => this.#finishCreate(organization, sprite, make));
     return this.get(organization, sprite.name);
   }
 
-  async #finishCreate(organization: Organization, sprite: SpriteRecord): Promise<void> {
+  /** Says early what `add` would find. @throws SpriteError already_exists, invalid_request */
+  assertFree(organization: Organization, name: string): void {
+    assertHostLabelFits(name, organization.record.shortId);
+    if (organization.spriteByName(name) !== null) throw nameTaken(name);
+  }
+
+  async #finishCreate(
+    organization: Organization,
+    sprite: SpriteRecord,
+    make: () => Promise<void>,
+  ): Promise<void> {
     try {
-      await this.#options.worker.create(spriteSpec(sprite));
+      await make();
     } catch (error) {
       // Undone in the background: the caller learns the reason at once, and the name is free again.
       if (organization.setSpriteDestroying(sprite.id)) void this.#forget(organization, sprite.id);
@@ -415,4 +437,8 @@ export class Sprites {
     });
     await this.#removals.remove(organization, spriteId);
   }
+}
+
+function nameTaken(name: string): SpriteError {
+  return new SpriteError("already_exists", `a sprite named ${name} exists already`);
 }

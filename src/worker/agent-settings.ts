@@ -1,16 +1,30 @@
-/** What a running agent is told of its sprite's settings, over its own socket. */
+/** What a running agent is told by its worker, over its own socket. */
 import { request as httpRequest } from "node:http";
 
 import { SpriteError } from "../contract/errors.ts";
 import type { SpriteSpec } from "./worker.ts";
-import { settingsTimeoutMs } from "./limits.ts";
+import { settingsTimeoutMs, storeTimeoutMs } from "./limits.ts";
 
-/** @throws SpriteError storage_failure: the agent did not take it */
+/** Its sprite's settings, as they are now. @throws SpriteError storage_failure: the agent did not take them */
 export async function tellAgent(socketPath: string, spec: SpriteSpec): Promise<void> {
+  const body = JSON.stringify({ durability: spec.durability });
   const path = `/v1/sprites/${spec.name}/durability`;
+  await ask({ socketPath, path, method: "PUT" }, { body, timeoutMs: settingsTimeoutMs });
+}
+
+/** Settles when all that the guest has written so far is in the bucket. @throws SpriteError storage_failure */
+export async function storeAgentsDisk(socketPath: string, spec: SpriteSpec): Promise<void> {
+  const path = `/v1/sprites/${spec.name}/store`;
+  await ask({ socketPath, path, method: "POST" }, { body: "", timeoutMs: storeTimeoutMs });
+}
+
+async function ask(
+  target: { socketPath: string; path: string; method: string },
+  options: { body: string; timeoutMs: number },
+): Promise<void> {
   let status: number;
   try {
-    status = await put({ socketPath, path }, JSON.stringify({ durability: spec.durability }));
+    status = await statusOf(target, options);
   } catch (cause) {
     throw new SpriteError("storage_failure", "the sprite's agent does not answer", { cause });
   }
@@ -18,11 +32,14 @@ export async function tellAgent(socketPath: string, spec: SpriteSpec): Promise<v
   throw new SpriteError("storage_failure", `the sprite's agent answers with status ${status}`);
 }
 
-function put(target: { socketPath: string; path: string }, body: string): Promise<number> {
+function statusOf(
+  target: { socketPath: string; path: string; method: string },
+  { body, timeoutMs }: { body: string; timeoutMs: number },
+): Promise<number> {
   return new Promise((resolve, reject) => {
-    const signal = AbortSignal.timeout(settingsTimeoutMs);
+    const signal = AbortSignal.timeout(timeoutMs);
     const headers = { "content-type": "application/json", "content-length": body.length };
-    const request = httpRequest({ ...target, method: "PUT", headers, agent: false, signal });
+    const request = httpRequest({ ...target, headers, agent: false, signal });
     request.on("error", reject);
     request.on("response", (response) => {
       response.resume();

@@ -40,3 +40,5 @@ export const takeoversInARowMax = 3;
 export const agentStartsInARowMax = 5;
 /** An agent changes a setting at once; one that does not answer keeps the old one, and its user is told. */
 export const settingsTimeoutMs = 5_000;
+/** How long an export waits until the bucket has what a running sprite has written. */
+export const storeTimeoutMs = 120_000;

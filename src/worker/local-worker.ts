@@ -5,14 +5,15 @@ import type { AgentNetwork, AgentStartup, SpriteLimits } from "../contract/agent
 import { SpriteError } from "../contract/errors.ts";
 import type { SpriteStatus } from "../contract/sprite.ts";
 import type { ObjectStore } from "../storage/object-store/object-store.ts";
-import { tellAgent } from "./agent-settings.ts";
+import { storeAgentsDisk, tellAgent } from "./agent-settings.ts";
 import { destroyVolume } from "../storage/volume/destroy.ts";
 import type { ImageServers } from "./image-servers.ts";
 import { parallelStopsMax } from "./limits.ts";
 import { spriteCacheDirectory, spriteRunDirectory, type Places } from "./places.ts";
 import { goneError, SpriteProcess, type SpriteStartup } from "./sprite-process.ts";
 import type { Slot, Slots } from "./slots.ts";
-import type { SpriteSpec, Worker, WorkerStatusEvent } from "./worker.ts";
+import { Transfers } from "./transfers.ts";
+import type { OpenedArchive, SpriteSpec, Worker, WorkerStatusEvent } from "./worker.ts";
 
 export interface LocalWorkerOptions {
   places: Places;
@@ -46,6 +47,7 @@ export class LocalWorker implements Worker {
   readonly defaultImageHash: string;
   readonly #options: LocalWorkerOptions;
   readonly #sprites = new Map<string, RunningSprite>();
+  readonly #transfers: Transfers;
   readonly #destroyed = new Set<string>();
   readonly #listeners = new Set<(event: WorkerStatusEvent) => void>();
   #draining = false;
@@ -53,6 +55,7 @@ export class LocalWorker implements Worker {
   constructor(options: LocalWorkerOptions) {
     this.#options = options;
     this.defaultImageHash = options.defaultImageHash;
+    this.#transfers = new Transfers(options);
   }
 
   async create(spec: SpriteSpec): Promise<void> {
@@ -92,6 +95,19 @@ export class LocalWorker implements Worker {
       running.spec = before;
       throw error;
     }
+  }
+
+  async *export(spec: SpriteSpec, sprite: object): AsyncGenerator<Uint8Array> {
+    const running = this.#sprites.get(spec.id);
+    if (running?.process.ending === false) {
+      const { socketPath } = await running.process.ready();
+      await storeAgentsDisk(socketPath, spec);
+    }
+    yield* this.#transfers.export(spec.id, sprite);
+  }
+
+  async openArchive(source: AsyncIterable<Uint8Array>): Promise<OpenedArchive> {
+    return await this.#transfers.open(source);
   }
 
   status(spriteId: string): SpriteStatus {

@@ -21,6 +21,16 @@ export interface WorkerStatusEvent {
   status: SpriteStatus;
 }
 
+export interface OpenedArchive {
+  /** What `export` was given. */
+  sprite: object;
+  /**
+   * Makes the disk of a new sprite; it is not started.
+   * @throws SpriteError invalid_request: damaged, or of an image that is not here; nothing is left of it
+   */
+  import(spec: SpriteSpec): Promise<void>;
+}
+
 export interface Worker {
   /** Content hash of the image that new sprites get. */
   readonly defaultImageHash: string;
@@ -37,6 +47,14 @@ export interface Worker {
    * @throws SpriteError storage_failure: it goes on as before
    */
   configure(spec: SpriteSpec): Promise<void>;
+  /**
+   * The sprite as one archive, with `sprite` as what the registry knows of it. One that runs goes on, and is
+   * exported as of now.
+   * @throws SpriteError storage_failure
+   */
+  export(spec: SpriteSpec, sprite: object): AsyncIterable<Uint8Array>;
+  /** Reads as far as what the archive says of its sprite. @throws SpriteError invalid_request */
+  openArchive(source: AsyncIterable<Uint8Array>): Promise<OpenedArchive>;
   status(spriteId: string): SpriteStatus;
   /** Ends the sprite's processes and stores its disk. */
   stop(spriteId: string): Promise<void>;

@@ -1,10 +1,11 @@
 /** A worker in memory; each of its agents is a real HTTP and WebSocket server on a Unix socket. */
 
 import { join } from "node:path";
+import { json } from "node:stream/consumers";
 
 import { SpriteError } from "../../contract/errors.ts";
 import type { SpriteStatus } from "../../contract/sprite.ts";
-import type { SpriteSpec, Worker, WorkerStatusEvent } from "../../worker/worker.ts";
+import type { OpenedArchive, SpriteSpec, Worker, WorkerStatusEvent } from "../../worker/worker.ts";
 import { FakeAgent } from "./fake-agent.ts";
 
 export class FakeWorker implements Worker {
@@ -55,6 +56,23 @@ export class FakeWorker implements Worker {
   async configure(spec: SpriteSpec): Promise<void> {
     this.configured.push(spec);
     if (this.configureError !== null) throw this.configureError;
+  }
+
+  /** Not a real archive: one line that says what was given. */
+  async *export(spec: SpriteSpec, sprite: object): AsyncGenerator<Uint8Array> {
+    if (this.destroyed.includes(spec.id)) throw new SpriteError("not_found", "no such disk");
+    yield Buffer.from(JSON.stringify(sprite));
+  }
+
+  async openArchive(source: AsyncIterable<Uint8Array>): Promise<OpenedArchive> {
+    const sprite = (await json(source)) as object;
+    return {
+      sprite,
+      import: async (spec) => {
+        this.created.push(spec);
+        if (this.createError !== null) throw this.createError;
+      },
+    };
   }
 
   status(spriteId: string): SpriteStatus {

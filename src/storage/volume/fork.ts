@@ -74,7 +74,7 @@ async function makeFork(options: ForkVolumeOptions): Promise<void> {
   if (await hasTombstone(store, from)) {
     throw new SpriteError("not_found", `volume ${from} was destroyed`);
   }
-  await readSource(options, path);
+  await readMap(options, path);
   BlockMap.makeFork(path, { fromCheckpoint: checkpoint, owner: from });
   await pinForeign(options, path);
   await shipFirst(options, path);
@@ -82,7 +82,10 @@ async function makeFork(options: ForkVolumeOptions): Promise<void> {
 }
 
 /** A running source merges the files of its chain: what was listed may be gone a moment later. */
-async function readSource(options: ForkVolumeOptions, path: string): Promise<void> {
+export async function readMap(
+  options: Pick<ForkVolumeOptions, "store" | "from" | "clock">,
+  path: string,
+): Promise<void> {
   const { store, from, clock = systemClock } = options;
   const place = { store, prefix: from, clock };
   for (let tries = 1; ; tries++) {
@@ -119,8 +122,11 @@ async function pinForeign(options: ForkVolumeOptions, path: string): Promise<voi
   await putMarker(store, { owner: from, forkId, fork: to, segments });
 }
 
-/** The fork exists once its head does. */
-async function shipFirst(options: ForkVolumeOptions, path: string): Promise<void> {
+/** Makes a volume of a map, whose segments are there. It exists once its head does. */
+export async function shipFirst(
+  options: Pick<ForkVolumeOptions, "store" | "to" | "clock">,
+  path: string,
+): Promise<void> {
   const { store, to, clock = systemClock } = options;
   const writer = randomBytes(8).toString("hex");
   const map = BlockMap.open(path, { isReplicated: true });

@@ -50,6 +50,11 @@ export async function importImage(options: {
   }
 }
 
+/** Whether sprites of this image can start from this bucket. */
+export async function imageExists(store: ObjectStore, hash: string): Promise<boolean> {
+  return await isImported(store, `images/${hash}`);
+}
+
 async function isImported(store: ObjectStore, prefix: string): Promise<boolean> {
   const seal = await store.get(`${prefix}/${sealName}`);
   const head = await store.get(headKey(prefix));

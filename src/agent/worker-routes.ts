@@ -3,11 +3,27 @@ import { parseDurabilityBody } from "../contract/durability.ts";
 import type { Volume } from "../storage/volume/volume.ts";
 import { readJson, sendNoContent } from "./api/responses.ts";
 import type { Route } from "./api/route.ts";
+import type { Disk } from "./disk.ts";
 import { durabilityStoreMsMax } from "./limits.ts";
 
-/** What a worker tells its agent when the sprite's user has changed what an fsync waits for. */
-export function durabilityRoutes(volume: Pick<Volume, "setDurability">): Route[] {
+/**
+ * What a worker tells its agent: that the sprite's user has changed what an fsync waits for, and to store
+ * what there is, before an export.
+ */
+export function workerRoutes(parts: {
+  volume: Pick<Volume, "setDurability">;
+  disk: Pick<Disk, "store">;
+}): Route[] {
+  const { volume, disk } = parts;
   return [
+    {
+      method: "POST",
+      pattern: ["store"],
+      handle: async ({ response }) => {
+        await disk.store();
+        sendNoContent(response);
+      },
+    },
     {
       method: "PUT",
       pattern: ["durability"],

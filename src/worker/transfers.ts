@@ -1,0 +1,58 @@
+/** Sprites as archives: out of the bucket into one file, and out of one into the bucket. */
+import { randomUUID } from "node:crypto";
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { SpriteError } from "../contract/errors.ts";
+import { exportVolume } from "../storage/archive/export-volume.ts";
+import { readArchive } from "../storage/archive/format.ts";
+import { importVolume, takeSprite } from "../storage/archive/import-volume.ts";
+import type { ObjectStore } from "../storage/object-store/object-store.ts";
+import { imageExists } from "../storage/volume/image.ts";
+import type { Places } from "./places.ts";
+import type { OpenedArchive } from "./worker.ts";
+
+export class Transfers {
+  readonly #store: ObjectStore;
+  readonly #directory: string;
+  /** What a server that was killed left there is of no use. */
+  readonly #cleared: Promise<void>;
+
+  constructor({ store, places }: { store: ObjectStore; places: Places }) {
+    this.#store = store;
+    this.#directory = join(places.cacheDirectory, "transfers");
+    this.#cleared = rm(this.#directory, { recursive: true, force: true });
+    // Whoever transfers something hears of it.
+    this.#cleared.catch(() => undefined);
+  }
+
+  async *export(spriteId: string, sprite: object): AsyncGenerator<Uint8Array> {
+    yield* exportVolume({
+      ...{ store: this.#store, prefix: `sprites/${spriteId}`, sprite },
+      scratchDirectory: await this.#scratchDirectory(),
+    });
+  }
+
+  /** @throws SpriteError invalid_request: it is no archive */
+  async open(source: AsyncIterable<Uint8Array>): Promise<OpenedArchive> {
+    const sections = readArchive(source);
+    const sprite = await takeSprite(sections);
+    return {
+      sprite,
+      import: async (spec) => {
+        if (!(await imageExists(this.#store, spec.imageHash))) {
+          const message = `the sprite needs image ${spec.imageHash}, which is not in this bucket`;
+          throw new SpriteError("invalid_request", message);
+        }
+        await importVolume({
+          ...{ store: this.#store, prefix: `sprites/${spec.id}`, sections },
+          scratchDirectory: await this.#scratchDirectory(),
+        });
+      },
+    };
+  }
+
+  async #scratchDirectory(): Promise<string> {
+    await this.#cleared;
+    return join(this.#directory, randomUUID());
+  }
+}
