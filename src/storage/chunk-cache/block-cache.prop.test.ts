@@ -29,7 +29,7 @@ const operation = fc.oneof(
   {
     weight: 3,
     arbitrary: fc.tuple(
-      fc.constantFrom("kill", "kill-after-commit", "reboot", "compact"),
+      fc.constantFrom("kill", "kill-after-commit", "reboot", "compact", "scrub", "damage"),
       range,
       fc.constant(0),
     ),
@@ -67,6 +67,11 @@ async function apply(
       return model.finish({ isKilled: true });
     case "reboot":
       return model.reboot();
+    case "scrub":
+      model.local.scrub.run();
+      return;
+    case "damage":
+      return model.damage(first);
     case "compact":
       if (model.running === null) await model.local.compact();
       return;
@@ -75,7 +80,7 @@ async function apply(
   }
 }
 
-test("the cache agrees with a model through cuts, evictions, kills and reboots", async () => {
+test("the cache agrees with a model through cuts, evictions, kills, reboots and damage", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(operation, { minLength: 5, maxLength: 60 }), async (operations) => {
       const model = new CacheModel(unitCount);

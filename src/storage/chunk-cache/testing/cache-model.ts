@@ -3,10 +3,10 @@
  * is a buffer. Every operation is done on both, and what the cache says is compared with the model.
  */
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { blockSizeBytes, unitSizeBytes } from "../../block-map/geometry.ts";
+import { blockSizeBytes, blocksPerUnit, unitSizeBytes } from "../../block-map/geometry.ts";
 import { abortCut, beginCut, captureUnit, finishCut } from "../cut.ts";
 import { Eviction } from "../eviction.ts";
 import { LocalCache } from "../local-cache.ts";
@@ -175,6 +175,19 @@ export class CacheModel {
     this.running = null;
     this.local = this.#open();
     assert.equal(this.local.distrust, null);
+  }
+
+  /** A kill, and a block of the file that is not what it was; nobody can tell that of a dirty one. */
+  damage(block: number): void {
+    const { state } = this.local.cache;
+    const unit = Math.floor(block / blocksPerUnit);
+    const isClean = state.dirty(unit) === 0 && ((state.cuts[unit] as number) & 0xffff) === 0;
+    if (isClean) {
+      const file = openSync(join(this.directory, "blocks"), "r+");
+      writeSync(file, Buffer.of(251, 13, 251), 0, 3, block * blockSizeBytes + 77);
+      closeSync(file);
+    }
+    this.kill();
   }
 
   /** A new kernel: what was flushed is there; a block written since is old or new, and stays what it is. */
