@@ -7,7 +7,7 @@ import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { BlockMap } from "../../block-map/block-map.ts";
-import { blockSizeBytes, unitSizeBytes } from "../../block-map/geometry.ts";
+import { blockSizeBytes, blocksPerUnit, unitSizeBytes } from "../../block-map/geometry.ts";
 import { Eviction, invalidateUnits } from "../../chunk-cache/eviction.ts";
 import { LocalCache } from "../../chunk-cache/local-cache.ts";
 import { loadPunchHole } from "../../chunk-cache/punch-hole.ts";
@@ -158,14 +158,14 @@ export class CutRig {
   }
 
   #placesOf(fileId: number): string[] {
+    const places: string[] = [];
     const layouts = this.map.lookupRange(fileId, 0, this.guest.length / unitSizeBytes);
-    return layouts.flatMap((layout) =>
-      (layout ?? []).flatMap(({ segment, offsetBlocks, live }) =>
-        [...live.toString(2)]
-          .toReversed()
-          .flatMap((bit, block) => (bit === "1" ? [`${segment} ${offsetBlocks} ${block}`] : [])),
-      ),
-    );
+    for (const { segment, offsetBlocks, live } of layouts.flatMap((layout) => layout ?? [])) {
+      for (let block = 0; block < blocksPerUnit; block++) {
+        if ((live & (1 << block)) !== 0) places.push(`${segment} ${offsetBlocks} ${block}`);
+      }
+    }
+    return places;
   }
 
   async #verifyFile(fileId: number, expected: Buffer, name: string): Promise<void> {

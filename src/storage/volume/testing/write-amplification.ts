@@ -15,6 +15,8 @@ export interface Workload {
   workingSetBytes: number;
   writesPerSecond: number;
   seconds: number;
+  /** Random writes before those that count, so that units are in as many slices as they get in the long run. */
+  warmUpWrites?: number;
 }
 
 export interface Amplification extends Workload {
@@ -25,6 +27,8 @@ export interface Amplification extends Workload {
 
 /** A working set above this would fill the memory with segments: none is kept, so none is stored again. */
 const keptBytesMax = 128 * 2 ** 20;
+
+const warmUpWritesPerSecond = 5_000;
 
 class CountingStore extends MemoryObjectStore {
   segmentBytes = 0;
@@ -48,7 +52,7 @@ class CountingStore extends MemoryObjectStore {
 
 /** One cut and one publication for each second of the guest; the clock is ours, so that it takes less. */
 export async function measureAmplification(workload: Workload): Promise<Amplification> {
-  const { workingSetBytes, writesPerSecond, seconds } = workload;
+  const { workingSetBytes, writesPerSecond, seconds, warmUpWrites = 0 } = workload;
   const directory = mkdtempSync(join(tmpdir(), "write-amplification-"));
   const random = seededRandom(1);
   let nowMs = Date.UTC(2026, 0, 1);
@@ -78,6 +82,10 @@ export async function measureAmplification(workload: Workload): Promise<Amplific
     for (let at = 0; at < sizeBytes; at += blockSizeBytes) bytes.writeDoubleLE(random() + 1, at);
     return bytes;
   };
+  const writeAnywhere = async (): Promise<void> => {
+    const block = Math.floor((random() * workingSetBytes) / blockSizeBytes);
+    await engine.live.write(block * blockSizeBytes, content(blockSizeBytes));
+  };
   try {
     const pieceBytes = 64 * unitSizeBytes;
     for (let at = 0; at < workingSetBytes; at += pieceBytes) {
@@ -85,12 +93,14 @@ export async function measureAmplification(workload: Workload): Promise<Amplific
       if ((at / pieceBytes) % 8 === 7) await second();
     }
     await second();
+    for (let write = 1; write <= warmUpWrites; write++) {
+      await writeAnywhere();
+      if (write % warmUpWritesPerSecond === 0 || write === warmUpWrites) await second();
+    }
     const before = { segments: store.segmentBytes, all: store.allBytes };
-    const blocks = workingSetBytes / blockSizeBytes;
     for (let elapsed = 0; elapsed < seconds; elapsed++) {
       for (let write = 0; write < writesPerSecond; write++) {
-        const offset = Math.floor(random() * blocks) * blockSizeBytes;
-        await engine.live.write(offset, content(blockSizeBytes));
+        await writeAnywhere();
       }
       await second();
     }
