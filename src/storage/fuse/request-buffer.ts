@@ -7,30 +7,32 @@
  */
 
 /** linux/mman.h */
+const protectReadWrite = 0x3;
+const mapPrivateAnonymousPopulated = 0x02 | 0x20 | 0x8000;
 const dontFork = 10;
 const pageSizeBytes = 4_096;
 
-/** Zeroed, and at the beginning of a page; where the advice is not possible, a buffer like any other. */
+/**
+ * Zeroed, and at the beginning of a page; where the advice is not possible, a buffer like any other. It is mapped
+ * for itself and never given back: memory that the C library hands out again keeps the advice, and a program
+ * could not be started with arguments that lie there (EFAULT).
+ */
 export async function makeRequestBuffer(sizeBytes: number): Promise<Uint8Array> {
   const { default: koffi } = await import("koffi");
   const library = koffi.load("libc.so.6");
-  const fill = library.func("void *memset(void *, int, size_t)") as (
-    bytes: Uint8Array,
-    value: number,
-    sizeBytes: number,
+  const map = library.func("void *mmap(void *, size_t, int, int, int, long)") as (
+    address: null,
+    ...values: number[]
   ) => unknown;
   const advise = library.func("int madvise(void *, size_t, int)") as (
-    bytes: Uint8Array,
+    memory: unknown,
     sizeBytes: number,
     advice: number,
   ) => number;
-  // Whole pages, so that nothing else lies on one that a child does not get.
   const wholeSizeBytes = Math.ceil(sizeBytes / pageSizeBytes) * pageSizeBytes;
-  const memory = new Uint8Array(wholeSizeBytes + pageSizeBytes);
-  const address = koffi.address(fill(memory, 0, memory.length));
-  const page = BigInt(pageSizeBytes);
-  const start = Number((page - (address % page)) % page);
-  const buffer = memory.subarray(start, start + wholeSizeBytes);
-  advise(buffer, wholeSizeBytes, dontFork);
-  return buffer.subarray(0, sizeBytes);
+  const memory = map(null, wholeSizeBytes, protectReadWrite, mapPrivateAnonymousPopulated, -1, 0);
+  // MAP_FAILED is all ones.
+  if (koffi.address(memory) === 0xffff_ffff_ffff_ffffn) return new Uint8Array(sizeBytes).fill(0);
+  advise(memory, wholeSizeBytes, dontFork);
+  return new Uint8Array(koffi.view(memory, wholeSizeBytes)).subarray(0, sizeBytes);
 }
