@@ -7,7 +7,13 @@ import { preRestoreAgeMsMax } from "./limits.ts";
 import type { LocalState } from "./local-state.ts";
 import { checkOfMap } from "./map-check.ts";
 import { listChainOf, openChain, writerOf } from "./map-chain.ts";
-import { mapName, scratchName, type OpenedState, type OpenStateOptions } from "./open-state.ts";
+import {
+  mapName,
+  refuseOlder,
+  scratchName,
+  type OpenedState,
+  type OpenStateOptions,
+} from "./open-state.ts";
 import { Publisher } from "./publisher.ts";
 import type { Staging } from "./staging.ts";
 
@@ -42,9 +48,11 @@ export class BucketSide {
         const writer = await writerOf(options, txid);
         return writer !== null && record.state.writers.includes(writer);
       },
-      reopenChain: async () => {
+      reopenChain: async (txid) => {
         const { writer } = lease.head.value;
-        return openChain(options, { writer, files: await listChainOf(options) });
+        const reopened = openChain(options, { writer, files: await listChainOf(options) });
+        refuseOlder(options, reopened, txid);
+        return reopened;
       },
       onSynced: async (cut) => {
         this.#garbage.synced(cut);

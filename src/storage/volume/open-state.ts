@@ -71,12 +71,12 @@ export async function openState(options: OpenStateOptions): Promise<OpenedState 
   const { prefix, cacheDirectory } = options;
   mkdirSync(cacheDirectory, { recursive: true, mode: 0o700 });
   const record = LocalRecord.read(cacheDirectory, prefix);
-  const writer = randomBytes(8).toString("hex");
   const known = record?.state.writers ?? [];
+  const writer = pendingWriter(record) ?? randomBytes(8).toString("hex");
   const mapCheck = record?.state.mapCheck ?? null;
   const isMapSound = mapCheck === null || mapCheck === checkOfMap(join(cacheDirectory, mapName));
   // Before the head can name this writer: a crash in between leaves a head that is known to be ours.
-  await record?.save({ writers: [...known, writer], mapCheck: null });
+  if (!known.includes(writer)) await record?.save({ writers: [...known, writer] });
   // A round trip less: what the head names is looked at while the head is taken.
   const early = record === null ? new EarlySource(options) : null;
   const lease = await acquire(options, { record, writer, early });
@@ -87,6 +87,15 @@ export async function openState(options: OpenStateOptions): Promise<OpenedState 
   if (typeof opened !== "string") return opened;
   await setAsideAll(options, { reason: opened, state: record.state });
   return await openCold(options, lease, { distrust: opened, early: null });
+}
+
+/**
+ * The id of an attempt to open that failed: it is used again, since the head may name it. So an outage of the
+ * bucket, however many attempts it sees, never makes local state forget which heads are its own.
+ */
+function pendingWriter(record: LocalRecord | null): string | null {
+  const last = record?.state.writers.at(-1) ?? null;
+  return last === record?.state.head?.value.writer ? null : last;
 }
 
 async function openWithoutRecord(
@@ -181,10 +190,13 @@ async function openLocal(
   }
   if (!isMapSound) return "the local map is not what it was";
   const wasClean = state.isClean && state.head?.value.writer === previous.writer;
+  // From here on the file changes.
+  if (state.mapCheck !== null) await record.save({ mapCheck: null });
   const map = openMapFile(options);
   if (!(map instanceof BlockMap)) return `the local map cannot be opened: ${map.message}`;
   try {
     const chain = await chainOf(options, lease, wasClean ? state.txid : null);
+    refuseOlder(options, chain, state.txid);
     const isAhead = chain.position !== null && chain.position.txid > state.txid;
     if (isAhead && !(await continues(options, map, chain))) {
       map.close();
@@ -201,6 +213,14 @@ async function openLocal(
     map.close();
     throw error;
   }
+}
+
+/** A bucket that has been set back, or whose listing is late: what was stored there must not be stored again. */
+export function refuseOlder({ prefix }: { prefix: string }, chain: Chain, txid: number): void {
+  const found = chain.position?.txid ?? 0;
+  if (found >= txid) return;
+  const message = `the bucket has ${prefix} up to transaction ${found}, but ${txid} was stored before: is it the right bucket?`;
+  throw new SpriteError("storage_failure", message);
 }
 
 function openMapFile(options: OpenStateOptions): BlockMap | Error {

@@ -34,8 +34,8 @@ export interface PublisherOptions {
   syncedAtMs: number | null;
   /** Node ids of earlier processes on this local state: all that they have made is in it. */
   isOurs: (txid: number) => Promise<boolean>;
-  /** Reads the chain again, after a transaction of such a process. */
-  reopenChain: () => Promise<Chain>;
+  /** Reads the chain again, after that transaction of such a process. */
+  reopenChain: (txid: number) => Promise<Chain>;
   /** Called when everything up to the cut is in the bucket. */
   onSynced: (cut: number) => Promise<void>;
   nowMs: () => number;
@@ -94,8 +94,9 @@ export class Publisher {
     try {
       return await this.#chain.ship(change, signal);
     } catch (error) {
-      if (!isFenced(error) || !(await this.#options.isOurs(this.txid + 1))) throw error;
-      this.#chain = await this.#options.reopenChain();
+      const txid = this.txid + 1;
+      if (!isFenced(error) || !(await this.#options.isOurs(txid))) throw error;
+      this.#chain = await this.#options.reopenChain(txid);
       return await this.#chain.ship(change, signal);
     }
   }
