@@ -12,7 +12,7 @@ import type { AgentBeginnings } from "./beginnings.ts";
 import { Disk } from "./disk.ts";
 import { healthRoutes } from "./health.ts";
 import { writeInsideFiles } from "./inside-files.ts";
-import { findRemains } from "./remains.ts";
+import { findRemains, waitForElders } from "./remains.ts";
 import { SessionRecords } from "./sessions/session-records.ts";
 import { Sessions } from "./sessions/sessions.ts";
 import { ShownCheckpoints } from "./shown-checkpoints.ts";
@@ -91,10 +91,12 @@ export async function bootAgent(
     log,
   });
   const takeOver = async (): Promise<void> => {
-    const remains = findRemains({ runDirectory, dotSpriteDirectory });
     const found = records.read();
-    const commands = found.map((record) => record.process);
-    const isSame = await sprite.takeOver(remains, commands);
+    const isSame = await sprite.takeOver({
+      findRemains: () => findRemains({ runDirectory, dotSpriteDirectory }),
+      settled: () => waitForElders(runDirectory),
+      commands: found.map((record) => record.process),
+    });
     sessions.adopt(found, isSame ? (record) => sprite.adoptProcess(record) : () => null);
     keeper.dropRest();
     log.info({ sessions: found.length, isSame }, "took over from an agent that died");

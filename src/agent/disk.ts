@@ -72,13 +72,17 @@ export class Disk {
     await this.#volume.mount(this.#fuseDirectory, this.#fuse);
   }
 
-  /** In place of `open`: serves on what an agent served that has died, perhaps while it held a freeze. */
-  async takeOver(remains: Remains): Promise<void> {
+  /** In place of `open`: serves on what an agent served that has died. */
+  async serveOn(remains: Remains): Promise<void> {
     const fuse = must(this.#fuse, "the descriptor of the agent before is passed");
     const shown = remains.views.map(({ id }) => id);
     await this.#volume.mount(this.#fuseDirectory, { ...fuse, alreadyMounted: true, shown });
-    this.#attached = remains.isDiskAttached;
-    if (this.#attached) await this.#helper.thaw(this.directory);
+  }
+
+  /** Goes on with a file system that is mounted; the agent before may have held a freeze of it. */
+  async adopt(): Promise<void> {
+    this.#attached = true;
+    await this.#helper.thaw(this.directory);
   }
 
   /**

@@ -42,3 +42,6 @@ export const undoAgeMsMax = 24 * 60 * 60 * 1000;
 export const syncAnswerMsMax = 1_000;
 /** How long a change of durability waits for the bucket; the worker waits for 5 s (worker/limits.ts). */
 export const durabilityStoreMsMax = 1_000;
+/** How long what a dead agent began may go on before its sprite starts anew, and how often to look. */
+export const eldersMsMax = 10_000;
+export const elderPollMs = 5;

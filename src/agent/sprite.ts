@@ -88,14 +88,22 @@ export class Sprite implements Launcher {
    * True when the container is the same, with those of its commands that can be adopted.
    * @throws SpriteError as `start`
    */
-  async takeOver(remains: Remains, commands: readonly ProcessRecord[]): Promise<boolean> {
+  async takeOver(from: {
+    findRemains: () => Remains;
+    /** Settles when nothing that the dead agent began can change them any more. */
+    settled: () => Promise<void>;
+    commands: readonly ProcessRecord[];
+  }): Promise<boolean> {
     const { disk, views, makeSandbox, log } = this.#parts;
-    await disk.takeOver(remains);
+    await disk.serveOn(from.findRemains());
+    await from.settled();
+    const remains = from.findRemains();
+    if (remains.isDiskAttached) await disk.adopt();
     const sandbox = makeSandbox();
     this.#sandbox = sandbox;
     await views.adopt(remains.views);
     try {
-      await sandbox.adopt(commands);
+      await sandbox.adopt(from.commands);
     } catch (error) {
       log.warn({ err: error }, "the container of the agent before is replaced");
       await this.#bringUpIfPossible();

@@ -134,6 +134,7 @@ export class SpriteProcess {
     for (let takesOver = false; ; takesOver = true) {
       // Settings may have changed since the last one was told.
       if (takesOver) life.startup = await this.#options.makeStartup();
+      if (this.#stopAsked) return { wasStopped: false, next: "give_up", failure: null };
       const { how, livedMs, failure, refused } = await this.#runAgent(life, takesOver);
       if (this.#stopAsked) return { wasStopped: how.code === 0, next: "give_up", failure };
       let next = this.#pace.next(livedMs);
