@@ -244,6 +244,28 @@ test("an agent killed together with its helper leaves no disk frozen", async () 
   await sprite.destroy();
 });
 
+test("a checkpoint that is being read inside stays readable while agents die", async () => {
+  const sprite = await server.client().createSprite("looking");
+  await sprite.execFile("sh", ["-c", "head -c 20000000 /dev/urandom > ~/data; sync"]);
+  const id = checkpointId(await drainStream(await sprite.createCheckpoint("seen")));
+  const path = `/.sprite/checkpoints/${id}/home/sprite/data`;
+  const script = `
+    until [ -e ${path} ]; do sleep 0.1; done
+    until [ -e /tmp/enough ]; do cmp ${path} /home/sprite/data || exit 9; done # looks`;
+  const looking = await openDetached("looking", ["sh", "-c", script], false);
+  for (let kill = 0; kill < 4; kill++) {
+    await writeFile("/proc/sys/vm/drop_caches", "3");
+    await delay(300 + Math.random() * 700);
+    await killAgent();
+    await sessionsOf("looking");
+  }
+  const again = sprite.attachSession(looking.id);
+  await once(again, "spawn");
+  await sprite.execFile("touch", ["/tmp/enough"]);
+  assert.equal(await again.wait(), 0);
+  await sprite.destroy();
+});
+
 test("an image server that is killed under a running sprite costs it a pause", async () => {
   const sprite = await server.client().createSprite("reader");
   const first = await firstProcessOf(sprite);
