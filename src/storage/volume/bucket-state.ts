@@ -62,7 +62,8 @@ export async function openBucketState(
       if (!wasClean) await fence(chain, source);
       rmSync(join(options.cacheDirectory, stagingName), { recursive: true, force: true });
       const record = found.record ?? (await newRecord(options, lease, chain.position));
-      await record.save({ head: lease.head, isClean: false, isHydrating: true });
+      const { generation } = lease.head.value;
+      await record.save({ head: lease.head, generation, isClean: false, isHydrating: true });
       const pages = pagesOf(source, join(options.cacheDirectory, mapName));
       const { distrust } = found;
       return { kind: "cold", lease, chain, record, source, pages, distrust, wasClean };
@@ -171,6 +172,7 @@ export async function newRecord(
     prefix,
     cacheId,
     writers: [lease.head.value.writer],
+    generation: lease.head.value.generation,
     head: lease.head,
     txid: position?.txid ?? 0,
     syncedCut: -1,

@@ -6,7 +6,7 @@
 import { readFileSync } from "node:fs";
 import { rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { isHead, type TaggedHead } from "../lease/head.ts";
+import { isHead, type Head, type TaggedHead } from "../lease/head.ts";
 import type { WalPosition } from "../litestream/database-replica.ts";
 import { replaceFile } from "../local-files.ts";
 import { writersMax } from "./limits.ts";
@@ -22,6 +22,8 @@ export interface LocalState {
    * added before its head is written, since the process may die before it knows.
    */
   writers: readonly string[];
+  /** The newest generation of the head that is known to be this state's: each has one holder. */
+  generation: number;
   /** The head as this machine wrote it last; null before the first. */
   head: TaggedHead | null;
   /** The newest transaction that was known to be in the bucket; there may be later ones after a crash. */
@@ -85,6 +87,15 @@ export class LocalRecord {
   }
 }
 
+/**
+ * Whether the head was written from this state. The id alone does not tell: an attempt to open may have replaced
+ * another's head without hearing of it. A generation has one holder, so the one that follows a generation of
+ * ours, with an id of ours, has replaced that and nothing else.
+ */
+export function isOurs(state: LocalState, head: Head): boolean {
+  return state.writers.includes(head.writer) && head.generation <= state.generation + 1;
+}
+
 function readJson(path: string): unknown {
   try {
     return JSON.parse(readFileSync(path, "utf8"));
@@ -112,6 +123,7 @@ function isLocalState(value: unknown): value is LocalState {
   return (
     fields["formatVersion"] === 1 &&
     typeof fields["prefix"] === "string" &&
+    Number.isSafeInteger(fields["generation"]) &&
     Array.isArray(writers) &&
     writers.every((writer) => typeof writer === "string") &&
     isHeadSound &&

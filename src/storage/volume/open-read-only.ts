@@ -66,6 +66,7 @@ async function fetchReadOnly(
       prefix,
       cacheId,
       writers: [],
+      generation: 0,
       wal: null,
       isClean: true,
       isHydrating: false,

@@ -12,6 +12,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import { BlockMap } from "../block-map/block-map.ts";
 import { unitSizeBytes } from "../block-map/geometry.ts";
 import { encodeLtx } from "../ltx/encode.ts";
@@ -99,6 +100,36 @@ test("an outage, however many attempts to open it sees, costs no local state", a
   const engine = await open();
   assert.ok(await hasContent(engine));
   assert.deepEqual(orphans(), []);
+  await engine.close({ discard: false });
+});
+
+test("an attempt to open that replaced another's head unheard does not make local state believable", async () => {
+  const first = await open();
+  await first.sync();
+  setFaults({ fault: { kind: "unavailable" } });
+  // With more cuts than the other will have, so that nothing but the head's history tells.
+  for (let value = 1; first.statistics().lastCut < 6; value++) {
+    await first.live.write(0, Buffer.alloc(unitSizeBytes, value));
+    await delay(5);
+  }
+  await first.abandon();
+  setFaults();
+  const other = await open({ cacheDirectory: join(directory, "other") });
+  const theirs = Buffer.alloc(content.length, 5);
+  await other.live.write(0, theirs);
+  await other.close({ discard: false });
+  // The optimistic attempt is refused as it should be; the second takes the other's head, and nobody hears of it.
+  setFaults({
+    fault: { kind: "lost-reply", isReadBack: false },
+    requests: ["put"],
+    skip: 1,
+    count: 1,
+  });
+  await assert.rejects(open());
+  setFaults();
+  const engine = await open();
+  assert.ok(await hasContent(engine, theirs));
+  assert.equal(orphans().length, 1);
   await engine.close({ discard: false });
 });
 

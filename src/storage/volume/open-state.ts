@@ -23,7 +23,7 @@ import {
   openBucketState,
   type ColdState,
 } from "./bucket-state.ts";
-import { LocalRecord } from "./local-state.ts";
+import { isOurs, LocalRecord } from "./local-state.ts";
 import { checkOfMap } from "./map-check.ts";
 import { openCapture, openChain, restoreLegacyMap, restoreMap } from "./map-chain.ts";
 import { legacyCacheId } from "./legacy-state.ts";
@@ -83,7 +83,7 @@ export async function openState(options: OpenStateOptions): Promise<OpenedState 
   const { previous } = lease;
   if (previous === null) return await createNew(options, lease);
   if (record === null) return await openWithoutRecord(options, lease, early);
-  const opened = await openLocal(options, { lease, record, known, isMapSound });
+  const opened = await openLocal(options, { lease, record, isMapSound });
   if (typeof opened !== "string") return opened;
   await setAsideAll(options, { reason: opened, state: record.state });
   return await openCold(options, lease, { distrust: opened, early: null });
@@ -144,6 +144,12 @@ async function acquire(
   return await VolumeLease.acquire({
     ...{ store, prefix, server, clock, writer, saved },
     newSizeBytes: sizeBytes,
+    onFound: async (head) => {
+      if (record === null || !isOurs(record.state, head)) return;
+      // Seen now: if this attempt is not heard of either, the next one knows what it replaced.
+      const { generation } = head;
+      if (generation > record.state.generation) await record.save({ generation });
+    },
     onFree: (head) => early?.begin(head),
     missingError: missingError(prefix, { wasStored: saved !== null, sizeBytes }),
   });
@@ -171,15 +177,14 @@ async function openLocal(
   found: {
     lease: VolumeLease;
     record: LocalRecord;
-    known: readonly string[];
     /** The map's file is what it was when it was closed, as far as anybody knows. */
     isMapSound: boolean;
   },
 ): Promise<OpenedState | string> {
-  const { lease, record, known, isMapSound } = found;
+  const { lease, record, isMapSound } = found;
   const previous = must(lease.previous, "the volume was there");
   const { state } = record;
-  if (previous.formatVersion !== 2 || !known.includes(previous.writer)) {
+  if (previous.formatVersion !== 2 || !isOurs(state, previous)) {
     return "the bucket was written by another since";
   }
   if (!existsSync(join(options.cacheDirectory, mapName))) {
@@ -202,7 +207,8 @@ async function openLocal(
       map.close();
       return "it is older than what the bucket has of it";
     }
-    await record.save({ head: lease.head, isClean: false });
+    const { generation } = lease.head.value;
+    await record.save({ head: lease.head, generation, isClean: false });
     const capture = openCapture(map, state.wal);
     const isNew = chain.position === null;
     const { syncedCut } = state;
