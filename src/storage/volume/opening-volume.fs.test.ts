@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import { unitSizeBytes } from "../block-map/geometry.ts";
 import { DirectoryObjectStore } from "../object-store/directory-object-store.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
@@ -101,6 +102,29 @@ test("a disk is read and written before its map is here, and everything else fol
   assert.equal(engine.getAttribute("large")?.length, 800_000);
   await volume.close({ discard: false });
   assert.ok(expected.equals(await readElsewhere()));
+});
+
+test("what a boot reads first is fetched by the next cold open before anybody asks", async () => {
+  await makeVolume();
+  const first = await VolumeEngine.open(optionsOf());
+  for (let unit = 40; unit > 10; unit--) {
+    await first.live.write(unit * unitSizeBytes, randomBytes(unitSizeBytes));
+  }
+  await first.close({ discard: false });
+  const booted = await VolumeEngine.open(optionsOf());
+  for (let unit = 40; unit > 10; unit--) await booted.live.read(unit * unitSizeBytes, 1);
+  await booted.close({ discard: false });
+  rmSync(join(directory, "cache"), { recursive: true });
+  const cold = await OpeningVolume.open(optionsOf({ inPlaceSizeBytesMin: 0 }));
+  const deadline = performance.now() + 10_000;
+  const { cache } = cold.local;
+  const isHere = (unit: number): boolean => cache.missingBlocks(unit) === 0;
+  while (![...Array(30).keys()].every((index) => isHere(11 + index))) {
+    assert.ok(performance.now() < deadline, "the boot's units are fetched");
+    await delay(5);
+  }
+  assert.ok(!isHere(0), "and nothing else");
+  await cold.close({ discard: false });
 });
 
 test("what a guest synced before the map was here outlives a kill", async () => {
