@@ -95,6 +95,7 @@ class ProcessLauncher implements ContainerLauncher {
     this.#groups.connect(initPid);
     const slots = new Set(records.map(({ slot }) => slot));
     endAbandonedEntries(this.#runDirectory, slots);
+    this.#groups.endUnknown(slots);
     this.#fifos.adopt(slots);
     // A guest that leaves no room for a spawner now is no reason to end the container.
     void this.#currentSpawner().catch((error: unknown) => {

@@ -1,6 +1,6 @@
 import { readFileSync, readdirSync, readlinkSync } from "node:fs";
 
-import { assert } from "../../base/assert.ts";
+import { must } from "../../base/assert.ts";
 import { errorCode } from "../../base/error-code.ts";
 import type { Log } from "../../base/log.ts";
 import { processGroupOf } from "../../base/process-identity.ts";
@@ -32,9 +32,31 @@ export class ProcessGroups {
 
   /** Signals a command that has not ended. */
   signal(pid: number, signal: NodeJS.Signals): void {
-    assert(this.#namespace !== null, "the container is known before a command runs in it");
-    const hostPid = findHostProcess(this.#namespace, pid);
-    if (hostPid === null) return;
+    const hostPid = findHostProcess(this.#knownNamespace, pid);
+    if (hostPid !== null) this.#signalHost(hostPid, signal);
+  }
+
+  /**
+   * Ends commands that were begun when their agent died, before it had written down anything of them:
+   * nobody knows of them, and what they write would fill their FIFOs. Who waits for one holds its
+   * status FIFO as descriptor 9 (shell-text.ts).
+   */
+  endUnknown(slots: ReadonlySet<number>): void {
+    for (const pid of processesIn(this.#knownNamespace)) {
+      const slot = /\/([0-9]+)\.status(?: \(deleted\))?$/.exec(
+        readLink(`/proc/${pid}/fd/9`) ?? "",
+      )?.[1];
+      if (slot === undefined || slots.has(Number(slot))) continue;
+      this.#log.warn({ slot: Number(slot) }, "a command that its agent had just begun is ended");
+      for (const child of childrenOf(pid)) this.#signalHost(child, "SIGKILL");
+    }
+  }
+
+  get #knownNamespace(): string {
+    return must(this.#namespace, "the container is known before a command runs in it");
+  }
+
+  #signalHost(hostPid: number, signal: NodeJS.Signals): void {
     try {
       process.kill(processGroupOf(hostPid) === hostPid ? -hostPid : hostPid, signal);
     } catch (error) {
@@ -45,14 +67,38 @@ export class ProcessGroups {
   }
 }
 
+/** Those of a process-id namespace, by their host ids. */
+function processesIn(namespace: string): number[] {
+  return readdirSync("/proc")
+    .filter((name) => /^[0-9]+$/.test(name))
+    .map(Number)
+    .filter((pid) => readLink(`/proc/${pid}/ns/pid`) === namespace);
+}
+
+/** Null when it is not there, as when its process has ended. */
+function readLink(path: string): string | null {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return null;
+  }
+}
+
+function childrenOf(pid: number): number[] {
+  try {
+    const text = readFileSync(`/proc/${pid}/task/${pid}/children`, "latin1");
+    return text.split(" ").filter(Boolean).map(Number);
+  } catch {
+    return [];
+  }
+}
+
 /** The host's id of a process, by the id it has in its own process-id namespace. */
 function findHostProcess(namespace: string, pid: number): number | null {
-  for (const name of readdirSync("/proc")) {
-    if (!/^[0-9]+$/.test(name)) continue;
+  for (const candidate of processesIn(namespace)) {
     try {
-      if (readlinkSync(`/proc/${name}/ns/pid`) !== namespace) continue;
-      const status = readFileSync(`/proc/${name}/status`, "latin1");
-      if (innermostId(status) === pid) return Number(name);
+      const status = readFileSync(`/proc/${candidate}/status`, "latin1");
+      if (innermostId(status) === pid) return candidate;
     } catch {
       // The process ended while we looked, so it is not the one.
     }
