@@ -95,7 +95,12 @@ async function importInto(
     await engine.close({ discard: true });
     throw new SpriteError("storage_failure", `import image ${hash}`, { cause: error });
   }
-  await engine.close({ discard: false });
+  try {
+    // However long that takes: closing would not wait for all of an image to reach a bucket.
+    await engine.sync();
+  } finally {
+    await engine.close({ discard: false });
+  }
   await store.put(`${prefix}/${sealName}`, Buffer.from(`${JSON.stringify({ sizeBytes: size })}\n`));
 }
 
