@@ -295,13 +295,18 @@ export class BlockMap {
 
   /**
    * Segments that may be deleted from the bucket: nothing names them, for longer than
-   * `olderThanMs`, and the metadata without their names is in the bucket. At most 1,000 a call.
-   * Delete the objects, then call `markDeleted`, which writes nothing: the next change takes the rows along.
+   * `olderThanMs`, and the metadata without their names is in the bucket. At most 1,000 a call, in
+   * the order of their numbers, which are above `afterId`. Delete the objects, then call `markDeleted`, which writes nothing: the next change takes the rows along.
    */
-  takeGarbage(options: { olderThanMs: number; syncedCut: number }): SegmentObject[] {
+  takeGarbage(options: {
+    olderThanMs: number;
+    syncedCut: number;
+    afterId?: number;
+  }): SegmentObject[] {
+    const { syncedCut, afterId = 0 } = options;
     const queuedAtMsMax = this.#now() - options.olderThanMs;
     return this.#database.read("take garbage", () =>
-      this.#segments.takeGarbage({ syncedCut: options.syncedCut, queuedAtMsMax }),
+      this.#segments.takeGarbage({ syncedCut, queuedAtMsMax, afterId }),
     );
   }
 

@@ -55,7 +55,7 @@ export class Segments {
   >;
   readonly #place: Statement<[number], { suffix: Uint8Array; owner: string }>;
   readonly #queue: Statement<[number, number, number], never>;
-  readonly #garbage: Statement<[number, number, number], SegmentRow>;
+  readonly #garbage: Statement<[number, number, number, number], SegmentRow>;
   readonly #isGarbage: Statement<[number], SegmentRow>;
   readonly #unqueue: Statement<[number], never>;
   readonly #delete: Statement<[number], { size_bytes: number }>;
@@ -87,7 +87,7 @@ export class Segments {
     );
     this.#garbage = database.prepare(
       `SELECT segment.id, suffix, size_bytes FROM garbage JOIN segment ON segment.id = segment
-       WHERE cut <= ? AND queued_at_ms <= ? ORDER BY segment.id LIMIT ?`,
+       WHERE cut <= ? AND queued_at_ms <= ? AND segment.id > ? ORDER BY segment.id LIMIT ?`,
     );
     this.#isGarbage = database.prepare(
       `SELECT segment.id, suffix, size_bytes FROM garbage JOIN segment ON segment.id = segment
@@ -193,9 +193,14 @@ export class Segments {
     this.#deleted.clear();
   }
 
-  takeGarbage(options: { syncedCut: number; queuedAtMsMax: number }): SegmentObject[] {
-    const { syncedCut, queuedAtMsMax } = options;
-    const rows = this.#garbage.all(syncedCut, queuedAtMsMax, garbageCountMax + this.#deleted.size);
+  takeGarbage(options: {
+    syncedCut: number;
+    queuedAtMsMax: number;
+    afterId: number;
+  }): SegmentObject[] {
+    const { syncedCut, queuedAtMsMax, afterId } = options;
+    const countMax = garbageCountMax + this.#deleted.size;
+    const rows = this.#garbage.all(syncedCut, queuedAtMsMax, afterId, countMax);
     return rows
       .filter(({ id }) => !this.#deleted.has(id))
       .slice(0, garbageCountMax)

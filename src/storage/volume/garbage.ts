@@ -1,5 +1,6 @@
 /** Deletes from the bucket what the volume's metadata does not name any more, honouring its forks. */
 import type { BlockMap } from "../block-map/block-map.ts";
+import type { SegmentObject } from "../block-map/segments.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
 import { pinnedByForks } from "./fork-markers.ts";
 import { collectIntervalMs, syncTimesMax } from "./limits.ts";
@@ -49,11 +50,18 @@ export class Garbage {
     while ((this.#syncs[0]?.atMs ?? Infinity) <= syncedBeforeMs) {
       this.#oldCut = this.#syncs.shift()?.cut ?? this.#oldCut;
     }
-    const due = map.takeGarbage({ olderThanMs: graceMs, syncedCut: this.#oldCut });
-    if (due.length === 0) return 0;
+    const first = this.#due(0);
+    if (first.length === 0) return 0;
     // Read after the metadata without these names is in the bucket: a fork that is not seen here reads that.
     const pinned = await pinnedByForks({ store, prefix, signal });
-    const garbage = due.filter(({ key }) => !pinned.has(key));
+    if (pinned.size === Infinity) return 0;
+    let due = first;
+    let garbage = due.filter(({ key }) => !pinned.has(key));
+    // What forks need stays in the queue, and must not keep the rest from being found.
+    while (garbage.length === 0 && due.length > 0) {
+      due = this.#due(due.at(-1)?.id ?? 0);
+      garbage = due.filter(({ key }) => !pinned.has(key));
+    }
     if (garbage.length === 0) return 0;
     await store.deleteMany(
       garbage.map(({ key }) => `${prefix}/${key}`),
@@ -61,6 +69,11 @@ export class Garbage {
     );
     map.markDeleted(garbage.map(({ id }) => id));
     return garbage.length;
+  }
+
+  #due(afterId: number): SegmentObject[] {
+    const { map, graceMs } = this.#options;
+    return map.takeGarbage({ olderThanMs: graceMs, syncedCut: this.#oldCut, afterId });
   }
 
   /** Deletes segments that a crash left in the bucket: the map does not know them. */
