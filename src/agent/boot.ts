@@ -90,17 +90,6 @@ export async function bootAgent(
     version,
     log,
   });
-  const takeOver = async (): Promise<void> => {
-    const found = records.read();
-    const isSame = await sprite.takeOver({
-      findRemains: () => findRemains({ runDirectory, dotSpriteDirectory }),
-      settled: () => waitForElders(runDirectory),
-      commands: found.map((record) => record.process),
-    });
-    sessions.adopt(found, isSame ? (record) => sprite.adoptProcess(record) : () => null);
-    keeper.dropRest();
-    log.info({ sessions: found.length, isSame }, "took over from an agent that died");
-  };
   const stop = async (options: { discard: boolean }): Promise<void> => {
     await sprite.stop(options);
     await Promise.all([inside.close(), outside.close()]);
@@ -109,7 +98,14 @@ export async function bootAgent(
   const socketPath = join(runDirectory, "agent.sock");
   try {
     await inside.listen(join(dotSpriteDirectory, "api.sock"), { mode: insideSocketMode });
-    await (startup.takesOver ? takeOver() : sprite.start());
+    if (startup.takesOver) {
+      const places = { runDirectory, dotSpriteDirectory };
+      const isSame = await takeOver({ sprite, sessions, records, places });
+      keeper.dropRest();
+      log.info({ isSame }, "took over from an agent that died");
+    } else {
+      await sprite.start();
+    }
     await outside.listen(socketPath, { mode: 0o600 });
   } catch (error) {
     // The worker clears up: it knows whether another agent is to try.
@@ -120,4 +116,22 @@ export async function bootAgent(
     throw error;
   }
   return { socketPath, stop };
+}
+
+/** Goes on with the sprite of an agent that died. True when its container and sessions are the same. */
+async function takeOver(options: {
+  sprite: Sprite;
+  sessions: Sessions;
+  records: SessionRecords;
+  places: { runDirectory: string; dotSpriteDirectory: string };
+}): Promise<boolean> {
+  const { sprite, sessions, records, places } = options;
+  const found = records.read();
+  const isSame = await sprite.takeOver({
+    findRemains: () => findRemains(places),
+    settled: () => waitForElders(places.runDirectory),
+    commands: found.map((record) => record.process),
+  });
+  sessions.adopt(found, isSame ? (record) => sprite.adoptProcess(record) : () => null);
+  return isSame;
 }

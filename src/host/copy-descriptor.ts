@@ -2,6 +2,8 @@
 import { closeSync } from "node:fs";
 import { createRequire } from "node:module";
 
+import type Koffi from "koffi";
+
 const load = createRequire(import.meta.url);
 
 /** pidfd_open(2), since Linux 5.3, and pidfd_getfd(2), since 5.6: the same numbers on every architecture. */
@@ -13,7 +15,7 @@ let systemCall: SystemCall | null = null;
 /** Loaded at the first use: the library costs its process some megabytes. */
 function call(...args: readonly number[]): number {
   if (systemCall === null) {
-    const { load: loadLibrary } = load("koffi") as typeof import("koffi");
+    const { load: loadLibrary } = load("koffi") as typeof Koffi;
     systemCall = loadLibrary("libc.so.6").func("syscall", "long", [
       "long",
       "int",
