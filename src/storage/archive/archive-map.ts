@@ -6,7 +6,7 @@ import { unitsPerLeaf } from "../block-map/geometry.ts";
 import { Leaf } from "../block-map/leaf.ts";
 import { sliceRange, verifySlice } from "../block-map/segment.ts";
 import { Database } from "../database.ts";
-import { ownAttributePrefix } from "../volume/open-state.ts";
+import { ownAttributePrefix } from "../volume/volume-state.ts";
 import { leavesAtOnce } from "./limits.ts";
 
 export interface ArchivedSegment {

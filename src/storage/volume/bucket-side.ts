@@ -7,13 +7,8 @@ import { preRestoreAgeMsMax } from "./limits.ts";
 import type { LocalState } from "./local-state.ts";
 import { checkOfMap } from "./map-check.ts";
 import { listChainOf, openChain, writerOf } from "./map-chain.ts";
-import {
-  mapName,
-  refuseOlder,
-  scratchName,
-  type OpenedState,
-  type OpenStateOptions,
-} from "./open-state.ts";
+import { refuseOlder } from "./open-state.ts";
+import { mapName, scratchName, type OpenedState, type OpenStateOptions } from "./volume-state.ts";
 import { Publisher } from "./publisher.ts";
 import type { Staging } from "./staging.ts";
 

@@ -26,7 +26,7 @@ import {
   restoredPosition,
   type ChainPlace,
 } from "./map-chain.ts";
-import { mapName, stagingName, type OpenedState, type OpenStateOptions } from "./open-state.ts";
+import { mapName, stagingName, type OpenedState, type OpenStateOptions } from "./volume-state.ts";
 
 /** The map is in the bucket; it can be read page by page. */
 export interface ColdState {

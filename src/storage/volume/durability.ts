@@ -1,5 +1,5 @@
 import type { BlockMap } from "../block-map/block-map.ts";
-import { ownAttributePrefix } from "./open-state.ts";
+import { ownAttributePrefix } from "./volume-state.ts";
 import type { Durability } from "./volume.ts";
 
 /** In the map, so that a volume keeps its durability wherever it is opened. */

@@ -27,7 +27,7 @@ import { durabilityOf, durabilityAttribute } from "./durability.ts";
 import { openParts, type EngineParts } from "./engine-parts.ts";
 import { cleanTriesMax, closeTimeoutMs, restoreStoreTimeoutMs, retryMsMin } from "./limits.ts";
 import type { LiveFile } from "./live-file.ts";
-import { ownAttributePrefix, type OpenedState } from "./open-state.ts";
+import { ownAttributePrefix, type OpenedState } from "./volume-state.ts";
 import { setAsideAll } from "./orphan.ts";
 import type { SegmentReader } from "./segment-reader.ts";
 import type { Staging } from "./staging.ts";

@@ -9,7 +9,7 @@ import type { LegacyHead } from "../lease/legacy-head.ts";
 import { checkOfMap } from "./map-check.ts";
 import { filesOf, listChainOf, openChain, restoreLegacyMap, restoreMap } from "./map-chain.ts";
 import { LocalRecord } from "./local-state.ts";
-import { mapName, type OpenStateOptions } from "./open-state.ts";
+import { mapName, type OpenStateOptions } from "./volume-state.ts";
 import { localNames } from "./orphan.ts";
 
 export interface OpenedReadOnly {

@@ -9,12 +9,9 @@ import { must } from "../../base/assert.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import { BlockMap } from "../block-map/block-map.ts";
 import { unitSizeBytes } from "../block-map/geometry.ts";
-import type { LeaseClock } from "../lease/clock.ts";
 import { headKey } from "../lease/head.ts";
 import { VolumeLease } from "../lease/volume-lease.ts";
-import type { WalCapture } from "../litestream/wal-capture.ts";
 import type { Chain } from "../litestream/database-replica.ts";
-import type { ObjectStore } from "../object-store/object-store.ts";
 import {
   chainOf,
   EarlySource,
@@ -24,47 +21,11 @@ import {
   type ColdState,
 } from "./bucket-state.ts";
 import { isOurs, LocalRecord } from "./local-state.ts";
+import { mapName, type OpenedState, type OpenStateOptions } from "./volume-state.ts";
 import { checkOfMap } from "./map-check.ts";
 import { openCapture, openChain, restoreLegacyMap, restoreMap } from "./map-chain.ts";
 import { legacyCacheId } from "./legacy-state.ts";
 import { localNames, setAsideAll } from "./orphan.ts";
-
-/** Attributes that the volume keeps in the map for itself. */
-export const ownAttributePrefix = "volume.";
-
-export interface OpenStateOptions {
-  store: ObjectStore;
-  prefix: string;
-  cacheDirectory: string;
-  /** For a new volume. */
-  sizeBytes: number;
-  server: string;
-  clock: LeaseClock;
-}
-
-export interface OpenedState {
-  kind: "open";
-  map: BlockMap;
-  lease: VolumeLease;
-  chain: Chain;
-  capture: WalCapture;
-  record: LocalRecord;
-  /** The first transaction is yet to be shipped: the volume exists once it is. */
-  isNew: boolean;
-  /** Why local state was set aside; null when none was. */
-  distrust: string | null;
-  /** Nothing of a crash is left in the bucket, as far as this opening can know. */
-  wasClean: boolean;
-  /** Local state may have what the bucket has not. */
-  isAhead: boolean;
-  /** The newest cut that is known to be in the bucket; -1 for a new volume. */
-  syncedCut: number;
-}
-
-export const mapName = "map.db";
-export const stagingName = "staging";
-/** Where snapshots are put together. */
-export const scratchName = "scratch";
 
 /** @throws SpriteError conflict (a live server holds it), storage_failure, invalid_request (size) */
 export async function openState(options: OpenStateOptions): Promise<OpenedState | ColdState> {

@@ -24,6 +24,10 @@ let beganMs = 0;
 const directory = mkdtempSync(join(tmpdir(), "opensprites-cold-"));
 const store = await DirectoryObjectStore.open(join(directory, "bucket"));
 
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
 function delayed(calls: string[]): ObjectStore {
   return new Proxy(store, {
     get(target, name) {
@@ -48,7 +52,7 @@ function optionsOf(change: Partial<EngineOptions>): EngineOptions {
   return {
     ...{ store, prefix, cacheDirectory: join(directory, "cache"), cacheSizeBytesMax: 2 ** 30 },
     ...{ sizeBytes: unitCount * unitSizeBytes, readOnly: false, syncIntervalMs: 1_000 },
-    onProblem: (problem) => console.log("problem", problem),
+    onProblem: (problem) => say(String(problem)),
     ...change,
   };
 }
@@ -77,7 +81,7 @@ async function makeVolume(): Promise<void> {
 }
 
 await makeVolume();
-for await (const { key, sizeBytes } of store.list(`${prefix}/meta/`)) console.log(key, sizeBytes);
+for await (const { key, sizeBytes } of store.list(`${prefix}/meta/`)) say(`${key} ${sizeBytes}`);
 for (let round = 0; round < rounds; round++) {
   rmSync(join(directory, "cache"), { recursive: true, force: true });
   const calls: string[] = [];
@@ -90,11 +94,11 @@ for (let round = 0; round < rounds; round++) {
   const untilFirst = calls.length;
   const engine = await volume.engine;
   const hydratedMs = performance.now() - startMs;
-  if (round === 0) console.log(calls.slice(0, untilFirst).join("\n"));
+  if (round === 0) say(calls.slice(0, untilFirst).join("\n"));
   await engine.close({ discard: false });
   const rssMb = Math.round(process.memoryUsage().rss / 1e6);
   const [opened, first, hydrated] = [openedMs, firstMs, hydratedMs].map(Math.round);
-  console.log(`opened ${opened} ms, first block ${first} ms, map ${hydrated} ms, ${rssMb} MB`);
+  say(`opened ${opened} ms, first block ${first} ms, map ${hydrated} ms, ${rssMb} MB`);
 }
 for (let round = 0; round < rounds; round++) {
   const calls: string[] = [];
@@ -102,7 +106,7 @@ for (let round = 0; round < rounds; round++) {
   beganMs = startMs;
   const engine = await VolumeEngine.open(optionsOf({ store: delayed(calls) }));
   const warmMs = Math.round(performance.now() - startMs);
-  console.log(`reopened on the same machine: ${warmMs} ms, ${calls.length} requests`);
+  say(`reopened on the same machine: ${warmMs} ms, ${calls.length} requests`);
   await engine.close({ discard: false });
 }
 rmSync(directory, { recursive: true, force: true });
