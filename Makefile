@@ -1,10 +1,10 @@
 # Every target that needs something installs it first. `make` alone lists the targets.
-.PHONY: help up test deps check format demo bench doctor image clean
+.PHONY: help up test deps check format demo bench soak-real doctor image clean
 
 node := bin/node24
 
 help: ## lists the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: deps ## starts the server in the foreground; installs and builds what is missing (IMAGE=dev, LISTEN=, DATA=)
 	@exec tools/up.sh
@@ -27,6 +27,10 @@ demo: deps ## wrecks a sprite three ways and restores it, with times
 
 bench: deps ## measurements beside their peers, one JSON object a line
 	@exec $(node) bench/run.ts
+
+soak-real: deps ## kills, random operations and bad stores on the real stack for long, with figures (KILLS=200, SECONDS=600, SEED=, ONLY=)
+	-@tools/deps.sh --tests
+	@exec $(node) tools/soak-real.ts $(if $(KILLS),--kills $(KILLS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
 
 doctor: deps ## says whether this machine can run sprites, how isolated, and what to do about what is missing
 	@exec $(node) tools/doctor.ts

@@ -47,6 +47,8 @@ async function main(): Promise<number> {
       // Instead of all test files: those named.
       file: { type: "string", multiple: true, default: [] },
       "budget-seconds": { type: "string", default: "840" },
+      // Of one file with root; the soak tests take longer than others.
+      "file-timeout-seconds": { type: "string", default: "420" },
     },
   });
   if (process.getuid?.() !== 0) {
@@ -58,7 +60,11 @@ async function main(): Promise<number> {
   await mkdir(temporaryDirectory, { mode: 0o755 });
   const before = await readMachineState();
   const sparedConnections = new Set(await fuseConnectionsOf("self"));
-  const choice = [`--only=${values.only}`, ...values.file.map((file) => `--file=${file}`)];
+  const choice = [
+    `--only=${values.only}`,
+    ...values.file.map((file) => `--file=${file}`),
+    `--file-timeout-seconds=${values["file-timeout-seconds"]}`,
+  ];
   const child = startInner({ runId, temporaryDirectory, choice });
   const ending = await waitForEnd(child, Number(values["budget-seconds"]) * 1000);
   if (ending.how !== "finished") {

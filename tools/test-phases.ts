@@ -25,7 +25,12 @@ interface Phase {
 
 const settleTimeoutMs = 8_000;
 
-export function planPhases(files: readonly string[], pattern: string): Phase[] {
+/** @param fileTimeoutMs for files that take longer than any of `make test` may */
+export function planPhases(
+  files: readonly string[],
+  pattern: string,
+  fileTimeoutMs = 420_000,
+): Phase[] {
   const chosen = files.filter((file) => file.includes(pattern)).sort();
   const isSerial = (file: string): boolean =>
     file.endsWith(".root.test.ts") || file.startsWith("test/");
@@ -37,7 +42,7 @@ export function planPhases(files: readonly string[], pattern: string): Phase[] {
       fileTimeoutMs: 180_000,
     },
     // One at a time: they measure times, and share the machine's loop devices, cgroups and nftables.
-    { name: "root", files: chosen.filter(isSerial), concurrency: 1, fileTimeoutMs: 420_000 },
+    { name: "root", files: chosen.filter(isSerial), concurrency: 1, fileTimeoutMs },
   ];
   return phases.filter((phase) => phase.files.length > 0);
 }
@@ -116,11 +121,13 @@ async function main(): Promise<void> {
       only: { type: "string", default: "" },
       temporary: { type: "string", default: "/tmp" },
       file: { type: "string", multiple: true },
+      "file-timeout-seconds": { type: "string", default: "420" },
     },
   });
   const everyFile = ["{src,tools,images,test}/**/*.test.ts"];
   const files = values.file ?? globSync(everyFile, { cwd: repositoryDirectory });
-  const phases = planPhases(files, values.only);
+  const fileTimeoutMs = Number(values["file-timeout-seconds"]) * 1000;
+  const phases = planPhases(files, values.only, fileTimeoutMs);
   if (phases.length === 0) throw new Error(`no test file has "${values.only}" in its path`);
   const before = await readMachineState();
   let counts = noTests;

@@ -26,6 +26,10 @@ const keys = { AWS_ACCESS_KEY_ID: "TESTACCESSKEY", AWS_SECRET_ACCESS_KEY: "test-
 export interface Radosgw {
   /** `http://127.0.0.1:<port>` */
   endpoint: string;
+  /** kill -9 of the gateway alone: what it has answered for stays, in the OSD. */
+  killGateway(): Promise<void>;
+  /** Starts it again at the same place, and waits until it answers. */
+  startGateway(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -75,7 +79,12 @@ export async function startRadosgw(): Promise<Radosgw> {
     const ports = await freePorts(2);
     const cluster = new Cluster({ directory, ports, children });
     await cluster.start();
-    return { endpoint: `http://127.0.0.1:${ports[1]}`, stop };
+    return {
+      endpoint: `http://127.0.0.1:${ports[1]}`,
+      killGateway: async () => cluster.killGateway(),
+      startGateway: async () => cluster.startGateway(),
+      stop,
+    };
   } catch (error) {
     await stop();
     throw error;
@@ -87,6 +96,7 @@ class Cluster {
   readonly #monitorPort: number;
   readonly #gatewayPort: number;
   readonly #children: ChildProcess[];
+  #gateway: ChildProcess | null = null;
 
   constructor(options: { directory: string; ports: number[]; children: ChildProcess[] }) {
     this.#directory = options.directory;
@@ -116,7 +126,7 @@ class Cluster {
     await this.#run("ceph", ["osd", "new", osdId]);
     await this.#run("ceph-osd", ["-i", "0", "--mkfs", "--osd-uuid", osdId, ...keyring]);
     this.#spawn("ceph-osd", ["-i", "0"]);
-    this.#spawn("radosgw", ["-n", "client.rgw"]);
+    this.#gateway = this.#spawn("radosgw", ["-n", "client.rgw"]);
     const { AWS_ACCESS_KEY_ID: accessKey, AWS_SECRET_ACCESS_KEY: secretKey } = keys;
     await this.#run("radosgw-admin", [
       ...["-n", "client.rgw", "user", "create", "--uid", "test", "--display-name", "test"],
@@ -126,6 +136,20 @@ class Cluster {
     // The first bucket and the first object take seconds, while their pools are made.
     const url = `s3://warm-up?endpoint=http://127.0.0.1:${this.#gatewayPort}&region=us-east-1`;
     await createBucket(parseS3Url(url, {}), keys);
+  }
+
+  async killGateway(): Promise<void> {
+    const gateway = this.#gateway;
+    this.#gateway = null;
+    if (gateway === null) return;
+    this.#children.splice(this.#children.indexOf(gateway), 1);
+    await endChild(gateway);
+  }
+
+  async startGateway(): Promise<void> {
+    if (this.#gateway !== null) return;
+    this.#gateway = this.#spawn("radosgw", ["-n", "client.rgw"]);
+    await this.#waitForGateway();
   }
 
   /** Without cephx radosgw loops; without tcp_nodelay each small request takes 45 ms longer. */
@@ -194,12 +218,13 @@ rgw max put size = 6442450944
     await run(program, [...configuration, ...words], { timeout: startTimeoutMs });
   }
 
-  #spawn(program: string, words: string[]): void {
+  #spawn(program: string, words: string[]): ChildProcess {
     const command = [program, "-c", this.#path("ceph.conf"), ...words, "-f"];
     // The kernel ends it with us, also when we are killed.
     const child = spawn("setpriv", ["--pdeathsig", "KILL", ...command], { stdio: "ignore" });
     child.unref();
     this.#children.push(child);
+    return child;
   }
 
   async #waitForGateway(): Promise<void> {

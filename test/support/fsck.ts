@@ -10,11 +10,13 @@ import { openVolume } from "../../src/storage/volume/open-volume.ts";
 export async function checkFileSystem(options: {
   dataDirectory: string;
   spriteId: string;
+  /** Where it is not the directory that a server makes in its data directory. */
+  bucket?: string;
 }): Promise<void> {
   const scratch = await mkdtemp(join(tmpdir(), "opensprites-fsck-"));
   const helper = createHostHelper(createLog({ level: "error", room: "test" }));
   const volume = await openVolume({
-    bucket: join(options.dataDirectory, "bucket"),
+    bucket: options.bucket ?? join(options.dataDirectory, "bucket"),
     prefix: `sprites/${options.spriteId}`,
     cacheDirectory: join(scratch, "cache"),
     cacheSizeBytesMax: 2 ** 30,

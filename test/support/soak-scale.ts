@@ -1,0 +1,38 @@
+/**
+ * How long the soak tests go on. In `make test` they are short; `make soak-real` (tools/soak-real.ts) makes them long by these variables.
+ */
+import { randomInt } from "node:crypto";
+
+export const soakVariables = {
+  /** Times that something is killed. */
+  kills: "OPENSPRITES_SOAK_KILLS",
+  /** Seconds of random operations on a disk, and of those on files. */
+  seconds: "OPENSPRITES_SOAK_SECONDS",
+  seed: "OPENSPRITES_SOAK_SEED",
+} as const;
+
+/** True when somebody asked for the long version. */
+export const isSoak: boolean = Object.values(soakVariables).some(
+  (name) => process.env[name] !== undefined,
+);
+
+export function soakSetting(name: keyof typeof soakVariables, short: number): number {
+  const text = process.env[soakVariables[name]];
+  return text === undefined ? short : Number(text);
+}
+
+/** Printed by whoever uses it, so that a run can be had again. */
+export function soakSeed(): number {
+  return soakSetting("seed", randomInt(2 ** 31));
+}
+
+/** Numbers from 0 to 1 that the seed decides (mulberry32). */
+export function seededRandom(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
