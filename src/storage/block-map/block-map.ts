@@ -295,8 +295,9 @@ export class BlockMap {
 
   /**
    * Segments that may be deleted from the bucket: nothing names them, for longer than
-   * `olderThanMs`, and the metadata without their names is in the bucket. At most 1,000 a call, in
-   * the order of their numbers, which are above `afterId`. Delete the objects, then call `markDeleted`, which writes nothing: the next change takes the rows along.
+   * `olderThanMs`, and the metadata without their names is in the bucket. At most 1,000 a call, in the order of
+   * their numbers, which are above `afterId`. Delete the objects, then call `markDeleted`, which writes nothing:
+   * the next change takes the rows along.
    */
   takeGarbage(options: {
     olderThanMs: number;
