@@ -21,6 +21,8 @@ export interface TestServerOptions {
   uplink?: string;
   image?: string;
   arguments?: string[];
+  /** One that its bucket knows already; else one is made. */
+  token?: string;
 }
 
 export class TestServer {
@@ -36,6 +38,7 @@ export class TestServer {
     this.dataDirectory = dataDirectory;
     this.places = placesOf(dataDirectory);
     this.#options = options;
+    this.#token = options.token ?? "";
   }
 
   static async start(options: TestServerOptions = {}): Promise<TestServer> {
