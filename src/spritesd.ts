@@ -6,6 +6,7 @@ import { createLog } from "./base/log.ts";
 import { keepCompiledCode } from "./base/node-process.ts";
 import { createToken } from "./control/tokens.ts";
 import { addDatabaseCommands } from "./spritesd/database-commands.ts";
+import { addGcCommand } from "./spritesd/gc-command.ts";
 import { startServer } from "./spritesd/server.ts";
 import { addServeOptions, dataDirectoryDefault, serveOptionsOf } from "./spritesd/options.ts";
 import { version } from "./spritesd/version.ts";
@@ -64,7 +65,9 @@ program
     }
   });
 
-addDatabaseCommands(program, (text) => process.stdout.write(text));
+const print = (text: string): boolean => process.stdout.write(text);
+addDatabaseCommands(program, print);
+addGcCommand(program, print);
 
 try {
   await program.parseAsync();

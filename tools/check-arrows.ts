@@ -46,6 +46,7 @@ export const arrows: Readonly<Record<string, readonly string[]>> = {
     ...[
       "storage/object-store",
       "storage/litestream",
+      "storage/audit",
       "storage/volume/image",
       "storage/lease",
       "sandbox/gateway",

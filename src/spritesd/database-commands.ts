@@ -52,7 +52,7 @@ export function addDatabaseCommands(program: Command, write: (text: string) => v
 }
 
 /** Opening a directory as a store makes it, which would turn a slip of the pen into an empty bucket. */
-async function openExisting(bucket: string): Promise<ObjectStore> {
+export async function openExisting(bucket: string): Promise<ObjectStore> {
   if (schemeOf(bucket) === null && !existsSync(bucket)) {
     throw new SpriteError("not_found", `there is no bucket ${bucket}`);
   }
