@@ -1,11 +1,12 @@
 /** What a writable volume does with its bucket: publishing, tidying up, and letting go at the end. */
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { MaintenancePolicy } from "../litestream/database-replica.ts";
 import { mapPolicy } from "../litestream/policies.ts";
 import { Garbage } from "./garbage.ts";
-import { preRestoreAgeMsMax } from "./limits.ts";
+import { collectIntervalMs, preRestoreAgeMsMax } from "./limits.ts";
 import type { LocalState } from "./local-state.ts";
 import { checkOfMap } from "./map-check.ts";
+import { MappedUnits } from "./mapped-units.ts";
 import { listChainOf, openChain, writerOf } from "./map-chain.ts";
 import { refuseOlder } from "./open-state.ts";
 import { mapName, scratchName, type OpenedState, type OpenStateOptions } from "./volume-state.ts";
@@ -23,14 +24,21 @@ export class BucketSide {
   readonly #opened: OpenedState;
   readonly #garbage: Garbage;
   readonly #mapPath: string;
-  #isSweepNeeded: boolean;
+  readonly #options: Pick<BucketSideOptions, "clock" | "retentionMs">;
+  /** When a crash's leavings are looked for next; infinity: there are none. */
+  #sweepAtMs: number;
+  /** By the monotonic clock: from then on no leavings can be so young that they are spared. */
+  readonly #lastSweepFromMs: number;
 
   constructor(options: BucketSideOptions, opened: OpenedState) {
     const { store, prefix, clock, cacheDirectory, staging, retentionMs } = options;
     const { map, lease, chain, capture, record, syncedCut } = opened;
     this.#opened = opened;
     this.#mapPath = join(cacheDirectory, mapName);
-    this.#isSweepNeeded = !opened.wasClean;
+    this.#options = { clock, retentionMs };
+    this.#sweepAtMs = opened.wasClean ? Infinity : 0;
+    this.#lastSweepFromMs =
+      clock.monotonicMs() + retentionMs + Math.min(retentionMs, collectIntervalMs);
     const { nowMs } = clock;
     this.#garbage = new Garbage({ store, prefix, map, graceMs: retentionMs, nowMs });
     if (syncedCut >= 0) this.#garbage.synced(syncedCut);
@@ -68,19 +76,29 @@ export class BucketSide {
   /** Everything that can wait; makes no request when nothing is due. @throws SpriteError storage_failure */
   async tidy(signal: AbortSignal): Promise<{ isMapChanged: boolean }> {
     const { map } = this.#opened;
-    if (this.#isSweepNeeded) {
-      await this.#garbage.sweep(signal);
-      this.#isSweepNeeded = false;
-    }
+    await this.#sweepIfDue(signal);
     await this.#garbage.collect(signal);
     await this.publisher.maintain(signal);
     return { isMapChanged: map.expirePreRestore(preRestoreAgeMsMax).length > 0 };
+  }
+
+  /**
+   * A sweep spares what is young, since it may be somebody's who has only just read the map: so what the crash
+   * left just before this opening is found by a second sweep, when it is old enough.
+   */
+  async #sweepIfDue(signal: AbortSignal): Promise<void> {
+    const nowMs = this.#options.clock.monotonicMs();
+    if (nowMs < this.#sweepAtMs) return;
+    await this.#garbage.sweep(signal);
+    this.#sweepAtMs = nowMs < this.#lastSweepFromMs ? this.#lastSweepFromMs : Infinity;
   }
 
   /** Closes the map. What `isStored` says is all in the bucket is let go there, so that the next opening is quick. */
   async close({ isStored, signal }: { isStored: boolean; signal: AbortSignal }): Promise<void> {
     const { map, capture, lease, record } = this.#opened;
     let isReleased = false;
+    // What is not all in the bucket may not even be in a cut.
+    const mapped = isStored ? this.#mappedUnits() : null;
     try {
       if (isStored) await this.publisher.release(signal);
       isReleased = isStored;
@@ -94,8 +112,15 @@ export class BucketSide {
       const { txid, syncedCut } = this.publisher;
       const released = { head: lease.head, txid, syncedCut, wal, isClean: true };
       const mapCheck = checkOfMap(this.#mapPath);
+      if (mapCheck !== null) mapped?.save(dirname(this.#mapPath), mapCheck);
       await record.save({ mapCheck, ...(isReleased ? released : {}) });
     }
+  }
+
+  /** Which units the map has by now: every change of them that is in the bucket is in a cut. */
+  #mappedUnits(): MappedUnits {
+    const { map, mapped } = this.#opened;
+    return mapped?.lastCut === map.lastCut ? mapped : MappedUnits.of(map);
   }
 }
 
