@@ -239,7 +239,10 @@ export class Disk {
 
   async #syncFileSystem(): Promise<void> {
     try {
-      await this.#helper.run({ type: "sync_file_system", directory: this.directory });
+      const synced = this.#helper.run({ type: "sync_file_system", directory: this.directory });
+      synced.catch(() => undefined);
+      // Where an fsync waits for the bucket, so does this.
+      await this.whenStored(synced);
     } catch (cause) {
       const reason = this.#problem === null ? "" : `: ${this.#problem.message}`;
       const message = `the sprite's file system cannot be written${reason}`;

@@ -69,6 +69,8 @@ export class Sprite implements Launcher {
    */
   async start(): Promise<void> {
     this.#prepareContainer();
+    // Mounting writes too, and must not wait for a bucket that is away.
+    await this.#relaxFlushes(true);
     await this.#parts.disk.open();
     await this.#bringUpIfPossible();
   }
@@ -354,8 +356,20 @@ export class Sprite implements Launcher {
 
   /** What it leaves behind shows in the next step that it is in the way of. */
   async #endContainer(sandbox: Sandbox | null): Promise<void> {
+    // A program that waits in an fsync ends when that is answered, with no time to look at the answer.
+    if (sandbox !== null && sandbox === this.#sandbox) {
+      void sandbox.killed.then(() => this.#relaxFlushes(true));
+    }
     await sandbox?.stop().catch((error: unknown) => {
       this.#parts.log.error({ err: error }, "a container left something behind");
+    });
+  }
+
+  /** While no program runs, nobody is owed that a flush reaches the bucket. */
+  async #relaxFlushes(isRelaxed: boolean): Promise<void> {
+    await this.#parts.volume.relaxFlushes(isRelaxed).catch((error: unknown) => {
+      // A volume that has died fails the next step, which says so.
+      this.#parts.log.warn({ err: error, isRelaxed }, "flushes keep their mode");
     });
   }
 
@@ -376,6 +390,7 @@ export class Sprite implements Launcher {
     const sandbox = this.#next ?? this.#parts.makeSandbox();
     this.#next = null;
     this.#sandbox = sandbox;
+    await this.#relaxFlushes(false);
     await sandbox.start();
     this.#onStarted(sandbox);
   }

@@ -23,7 +23,7 @@ import { containerId } from "./container-id.ts";
 import { FirstProcessRecord, watchProcess } from "./first-process.ts";
 import { adoptLifeline, createLifeline, type Lifeline } from "./lifeline.ts";
 import { busyboxPath, readyLine } from "./init-script.ts";
-import { bootMsMax, killMsMax, openFilesHard, openFilesSoft } from "./limits.ts";
+import { bootMsMax, killMsMax, killPassedOnMs, openFilesHard, openFilesSoft } from "./limits.ts";
 import { containerCapabilities } from "./capabilities.ts";
 import { ociConfig, resourceLimits } from "./oci-config.ts";
 import { connectNetwork, disconnectNetwork } from "./network.ts";
@@ -67,6 +67,7 @@ export function createSandbox(
 
 class ContainerSandbox implements Sandbox {
   readonly died: Promise<{ reason: string }>;
+  readonly killed: Promise<void>;
   readonly #options: SandboxOptions;
   readonly #log: Log;
   readonly #helper: HostHelper;
@@ -85,6 +86,7 @@ class ContainerSandbox implements Sandbox {
   #started: Promise<void> | null = null;
   #takenDown: Promise<void> | null = null;
   #onDied: (value: { reason: string }) => void = () => {};
+  readonly #onKilled: () => void;
 
   constructor(options: SandboxOptions, log: Log, parts: SandboxParts) {
     this.#options = options;
@@ -116,6 +118,9 @@ class ContainerSandbox implements Sandbox {
       keeper: this.#keeper,
       log,
     });
+    const killed = Promise.withResolvers<void>();
+    this.killed = killed.promise;
+    this.#onKilled = killed.resolve;
     this.died = new Promise((resolve) => {
       this.#onDied = resolve;
     });
@@ -307,6 +312,7 @@ class ContainerSandbox implements Sandbox {
     ];
     const errors: unknown[] = [];
     for (const step of steps) await step().catch((error: unknown) => errors.push(error));
+    this.#onKilled();
     this.#state = "stopped";
     if (errors.length > 0) throw errors[0];
   }
@@ -322,10 +328,11 @@ class ContainerSandbox implements Sandbox {
     const first = this.#first;
     if (first === null) return;
     signalProcess(first, "SIGKILL");
-    const gone = await waitUntil(() => !isAlive(first), {
-      timeoutMs: killMsMax,
-      intervalMs: 2,
-    });
+    const isGone = (): boolean => !isAlive(first);
+    // As it ends, the kernel kills the others; it waits for those that wait for the disk.
+    await waitUntil(isGone, { timeoutMs: killPassedOnMs, intervalMs: 2 });
+    this.#onKilled();
+    const gone = await waitUntil(isGone, { timeoutMs: killMsMax, intervalMs: 2 });
     if (!gone) this.#log.error({ pid: first.pid }, "the container's first process does not end");
   }
 

@@ -14,6 +14,8 @@ export const bootMsMax = 10_000;
  * kernel code takes longer.
  */
 export const killMsMax = 5_000;
+/** By then everything inside has its SIGKILL: the first process gets it and hands it on as it ends. */
+export const killPassedOnMs = 250;
 
 /** How often to look whether a container's first process lives when nothing would tell of its end. */
 export const adoptedPollMs = 250;

@@ -49,6 +49,11 @@ export interface Sandbox extends Launcher {
    * to call in any state, twice.
    */
   stop(): Promise<void>;
+  /**
+   * Settles when `stop` has killed everything inside. What waits for the disk is there until the disk
+   * answers, but runs no instruction any more.
+   */
+  readonly killed: Promise<void>;
   /** Settles when the container's pid 1 ends without `stop` having been called. */
   readonly died: Promise<{ reason: string }>;
   /**

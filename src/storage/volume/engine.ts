@@ -74,6 +74,7 @@ export class VolumeEngine {
   /** The map was changed between cuts: the next cut is made even if no block is dirty. */
   #isMapChanged = false;
   #durability: Durability;
+  #isRelaxed = false;
 
   private constructor(options: EngineOptions, parts: EngineParts) {
     this.#options = options;
@@ -92,7 +93,7 @@ export class VolumeEngine {
     this.#isMapChanged = parts.isAhead;
     const kept = durabilityOf(this.#map);
     this.#durability = (options.readOnly ? null : options.durability) ?? kept;
-    this.live.flushMode = this.#durability;
+    this.#setFlushMode();
     if (this.#durability !== kept) this.#keepDurability();
     this.#loop = this.#makeLoop(parts.distrust !== null);
     if (parts.distrust !== null) {
@@ -148,9 +149,19 @@ export class VolumeEngine {
     this.#refuseReadOnly();
     if (durability === this.#durability) return;
     this.#durability = durability;
-    this.live.flushMode = durability;
+    this.#setFlushMode();
     this.#keepDurability();
     await this.sync();
+  }
+
+  /** As `Volume.relaxFlushes`. */
+  relaxFlushes(isRelaxed: boolean): void {
+    this.#isRelaxed = isRelaxed;
+    this.#setFlushMode();
+  }
+
+  #setFlushMode(): void {
+    this.live.flushMode = this.#isRelaxed ? "local" : this.#durability;
   }
 
   #keepDurability(): void {
@@ -164,7 +175,7 @@ export class VolumeEngine {
    */
   async flush(): Promise<void> {
     await this.local.flush();
-    if (this.#durability === "durable") await this.sync();
+    if (this.#durability === "durable" && !this.#isRelaxed) await this.sync();
   }
 
   async beginCheckpoint(options: {

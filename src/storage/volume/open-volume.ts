@@ -99,6 +99,10 @@ class ThreadedVolume implements Volume {
     return this.#slowLane.call("setDurability", [durability]);
   }
 
+  relaxFlushes(isRelaxed: boolean): Promise<void> {
+    return this.#slowLane.call("relaxFlushes", [isRelaxed]);
+  }
+
   async beginCheckpoint(options: {
     comment: string;
     isAuto: boolean;

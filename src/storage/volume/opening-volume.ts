@@ -23,17 +23,20 @@ export class OpeningVolume {
   readonly formatted: boolean;
   /** Settles when the map is here. Rejects when the volume is closed before, or cannot be opened after all. */
   readonly engine: Promise<VolumeEngine>;
+  /** As `Volume.relaxFlushes`. */
+  readonly relaxFlushes: (isRelaxed: boolean) => void;
   readonly #closing: AbortController;
   readonly #closeTimeoutMs: number;
 
   private constructor(
-    parts: Pick<OpeningVolume, "live" | "local" | "formatted" | "engine">,
+    parts: Pick<OpeningVolume, "live" | "local" | "formatted" | "engine" | "relaxFlushes">,
     options: { closing: AbortController; closeTimeoutMs: number },
   ) {
     this.live = parts.live;
     this.local = parts.local;
     this.formatted = parts.formatted;
     this.engine = parts.engine;
+    this.relaxFlushes = parts.relaxFlushes;
     this.#closing = options.closing;
     this.#closeTimeoutMs = options.closeTimeoutMs;
     // Whoever needs it awaits it.
@@ -53,12 +56,16 @@ export class OpeningVolume {
       return ofEngine(await VolumeEngine.open(options, found));
     }
     const later = Promise.withResolvers<VolumeEngine>();
-    const state = { durability: "local" as Durability, engine: null as VolumeEngine | null };
+    const state = {
+      durability: "local" as Durability,
+      isRelaxed: false,
+      engine: null as VolumeEngine | null,
+    };
     const environment: Environment = {
       clock,
       punchHole: loadPunchHole(),
       flush: async () => {
-        const isLocal = state.engine === null && state.durability === "local";
+        const isLocal = state.engine === null && (state.isRelaxed || state.durability === "local");
         await (isLocal ? parts.local.flush() : (await later.promise).flush());
       },
     };
@@ -71,13 +78,25 @@ export class OpeningVolume {
     parts.live.flushMode = state.durability;
     const formatted = flag === "1";
     const fetching = new Fetching(options, { cold: found, front: parts, environment });
-    later.resolve(fetching.run(closing.signal).then((engine) => (state.engine = engine)));
     const { live, local } = parts;
-    return new OpeningVolume({ live, local, formatted, engine: later.promise }, rest);
+    const relaxFlushes = (isRelaxed: boolean): void => {
+      state.isRelaxed = isRelaxed;
+      if (state.engine !== null) state.engine.relaxFlushes(isRelaxed);
+      else live.flushMode = isRelaxed ? "local" : state.durability;
+    };
+    const arrived = fetching.run(closing.signal).then((engine) => {
+      engine.relaxFlushes(state.isRelaxed);
+      return (state.engine = engine);
+    });
+    later.resolve(arrived);
+    const engine = later.promise;
+    return new OpeningVolume({ live, local, formatted, engine, relaxFlushes }, rest);
 
     function ofEngine(engine: VolumeEngine): OpeningVolume {
       const { live, local, formatted } = engine;
-      return new OpeningVolume({ live, local, formatted, engine: Promise.resolve(engine) }, rest);
+      const relaxFlushes = (isRelaxed: boolean): void => engine.relaxFlushes(isRelaxed);
+      const served = { live, local, formatted, engine: Promise.resolve(engine), relaxFlushes };
+      return new OpeningVolume(served, rest);
     }
   }
 

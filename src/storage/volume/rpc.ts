@@ -22,6 +22,7 @@ export interface SlowLaneCalls {
   markFormatted(): void;
   sync(): void;
   setDurability(durability: Durability): void;
+  relaxFlushes(isRelaxed: boolean): void;
   /** Returns when the cut is made; the result of `completeCheckpoint` tells the rest. */
   beginCheckpoint(options: { comment: string; isAuto: boolean; isPreRestore?: boolean }): {
     ticket: number;

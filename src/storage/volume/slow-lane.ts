@@ -101,6 +101,7 @@ class SlowLane {
     markFormatted: async () => (await this.#volume).markFormatted(),
     sync: async () => (await this.#volume).sync(),
     setDurability: async (durability) => (await this.#volume).setDurability(durability),
+    relaxFlushes: (isRelaxed) => this.#opened.relaxFlushes(isRelaxed),
     beginCheckpoint: async (options) => {
       const { completed } = await (await this.#volume).beginCheckpoint(options);
       const ticket = this.#nextTicket++;

@@ -89,6 +89,11 @@ export interface Volume {
   /** Counts for flushes from now on. Settles when in the bucket. */
   setDurability(durability: Durability): Promise<void>;
   /**
+   * While relaxed, flushes are answered when this machine's disk has everything, whatever the durability,
+   * also those that wait already. For whoever sees to it that no program is answered that was promised more.
+   */
+  relaxFlushes(isRelaxed: boolean): Promise<void>;
+  /**
    * Makes the cut at once (the caller has frozen the guest's file system) and resolves; `completed`
    * tells the rest.
    */
