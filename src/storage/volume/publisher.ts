@@ -96,7 +96,12 @@ export class Publisher {
     } catch (error) {
       const txid = this.txid + 1;
       if (!isFenced(error) || !(await this.#options.isOurs(txid))) throw error;
-      this.#chain = await this.#options.reopenChain(txid);
+      const chain = await this.#options.reopenChain(txid);
+      // Behind it there may be one of a machine that has taken over since: this change does not follow that.
+      for (let later = txid + 1; later <= (chain.position?.txid ?? 0); later++) {
+        if (!(await this.#options.isOurs(later))) throw error;
+      }
+      this.#chain = chain;
       return await this.#chain.ship(change, signal);
     }
   }
