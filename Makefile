@@ -25,8 +25,8 @@ format: deps ## formats the code
 demo: deps ## wrecks a sprite three ways and restores it, with times
 	@exec $(node) test/demo.ts
 
-bench: deps ## measurements beside their peers, one JSON object a line
-	@exec $(node) bench/run.ts
+bench: deps ## measurements beside their peers, one JSON object a line (ROWS=disk,cold: only rows that begin so)
+	@exec $(node) bench/run.ts $(if $(ROWS),--only '$(ROWS)')
 
 soak-real: deps ## kills, random operations and bad stores on the real stack for long, with figures (KILLS=200, SECONDS=600, SEED=, ONLY=)
 	-@tools/deps.sh --tests

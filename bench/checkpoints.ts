@@ -1,10 +1,16 @@
 /** Rows about checkpoint and restore, at three sizes of used disk; the peer commits a container with the same data. */
+import { join } from "node:path";
 import type { Sprite } from "@fly/sprites";
+import { unitSizeBytes } from "../src/storage/block-map/geometry.ts";
+import { openObjectStore } from "../src/storage/object-store/open-object-store.ts";
+import { spriteCacheDirectory } from "../src/worker/places.ts";
 import { checkpointId, drainStream } from "../test/support/streams.ts";
 import { say } from "./cleanup.ts";
 import { backgroundPids, createSprite, podmanPeer, type Bench } from "./context.ts";
+import { fillMap, largeNote } from "./large-volume.ts";
 import { guarded, push, timeMs } from "./life.ts";
 import { settle } from "./machine.ts";
+import { runPauseOfSize } from "./pause.ts";
 import { SpritePlace } from "./place.ts";
 import type { Podman } from "./podman.ts";
 import { rowOf } from "./report.ts";
@@ -12,49 +18,100 @@ import { rowOf } from "./report.ts";
 interface Size {
   /** Behind the row's name. */
   suffix: string;
+  /** Of real data; the rest is made (large-volume.ts). */
   megabytes: number;
-  rounds: number;
-  /** A commit copies all that the box holds, so at 5 GB one must do. */
-  peerRounds: number;
+  isLarge?: boolean;
+  note?: string;
 }
 
-export function checkpointSizes(bench: Bench): Size[] {
-  const { checkpointRounds: rounds, checkpointRoundsAt5Gb } = bench.plan;
-  return [
-    { suffix: "", megabytes: 1, rounds, peerRounds: rounds },
-    { suffix: "_100mb", megabytes: 100, rounds, peerRounds: rounds },
-    { suffix: "_5gb", megabytes: 5000, rounds: checkpointRoundsAt5Gb, peerRounds: 1 },
-  ];
-}
+export const checkpointSizes: readonly Size[] = [
+  { suffix: "", megabytes: 1 },
+  { suffix: "_100mb", megabytes: 100 },
+  { suffix: "_50gb", megabytes: 100, isLarge: true, note: largeNote },
+];
 
 export async function runCheckpoints(bench: Bench, size: Size): Promise<void> {
-  const names = ["checkpoint", "restore", "restore_to_first_output"].map(
-    (name) => `${name}${size.suffix}`,
-  );
-  if (!names.some(bench.wants)) return;
-  if (size.rounds === 0)
-    return say(`${names.join(", ")}: only in the whole bench, not with --quick`);
+  const { suffix } = size;
+  const names = ["checkpoint", "restore", "restore_to_first_output"].map((name) => name + suffix);
+  const pauses = ["checkpoint_pause", "checkpoint_pause_fsync"].map((name) => name + suffix);
+  if (![...names, ...(suffix === "" ? [] : pauses)].some(bench.wants)) return;
   await guarded(bench, names, "ms", async () => {
-    const own = names.map((): number[] => []);
-    const peer = names.map((): number[] => []);
     const sprite = await createSprite(bench);
     await new SpritePlace(sprite).run(fillScript(size.megabytes));
-    const { podman } = bench;
-    const peerBox = podman === null ? null : await fillPodman(podman, size.megabytes);
-    for (let round = 0; round < size.rounds; round++) {
-      await settle(await backgroundPids(bench), bench.directory);
-      push(own, await spriteRound(sprite));
-      if (podman === null || peerBox === null || round >= size.peerRounds) continue;
-      await settle([], bench.directory);
-      push(peer, await podmanRound(podman, peerBox));
-    }
-    for (const [index, name] of names.entries()) {
-      const samples = own[index] ?? [];
-      bench.emit(rowOf({ name, unit: "ms", samples, ...podmanPeer(bench, peer[index] ?? []) }));
-    }
+    if (size.isLarge === true) await enlarge(bench, sprite);
+    if (names.some(bench.wants)) await runRounds(bench, { sprite, size, names });
+    if (suffix !== "") await runPauseOfSize(bench, { sprite, ...size });
     await sprite.delete();
-    if (peerBox !== null) await podman?.remove(peerBox);
   });
+}
+
+async function runRounds(
+  bench: Bench,
+  { sprite, size, names }: { sprite: Sprite; size: Size; names: readonly string[] },
+): Promise<void> {
+  const own = names.map((): number[] => []);
+  const peer = names.map((): number[] => []);
+  // A commit copies all that the box holds: at 50 GB there is no peer.
+  const podman = size.isLarge === true ? null : bench.podman;
+  const peerBox = podman === null ? null : await fillPodman(podman, size.megabytes);
+  for (let round = 0; round < bench.plan.checkpointRounds; round++) {
+    await settle(await backgroundPids(bench), bench.directory);
+    push(own, await spriteRound(sprite));
+    if (podman === null || peerBox === null) continue;
+    await settle([], bench.directory);
+    push(peer, await podmanRound(podman, peerBox));
+  }
+  for (const [index, name] of names.entries()) {
+    const samples = own[index] ?? [];
+    const beside = size.isLarge === true ? {} : podmanPeer(bench, peer[index] ?? []);
+    const notes = size.note === undefined ? {} : { note: size.note };
+    bench.emit(rowOf({ name, unit: "ms", samples, ...beside, ...notes }));
+  }
+  if (peerBox !== null) await podman?.remove(peerBox);
+}
+
+/** Gives the guest a file of 50 GB, and the volume's map what the map would have if it had been written. */
+async function enlarge(bench: Bench, sprite: Sprite): Promise<void> {
+  const { server } = bench;
+  say("making a disk with 50 GB in use");
+  const text = await new SpritePlace(sprite).run(extentsScript);
+  await server.stop();
+  const id = sprite.id ?? "";
+  await fillMap({
+    store: await openObjectStore(join(server.dataDirectory, "bucket")),
+    prefix: `sprites/${id}`,
+    cacheDirectory: spriteCacheDirectory(server.places, id),
+    units: unitsOf(text),
+  });
+  await server.startProcess();
+  await sprite.execFile("true");
+}
+
+/** Allocates the file, and prints where each of its extents lies on the disk: first byte and length. */
+const extentsScript = `
+fallocate -l 50G large && sync large
+python3 - <<'SCRIPT'
+import array, fcntl, os, struct
+f, at = os.open("large", os.O_RDONLY), 0
+while True:
+    # FS_IOC_FIEMAP of linux/fiemap.h: a head of 32 bytes and room for extents of 56.
+    request = array.array("B", struct.pack("=QQIIII", at, 2**63 - 1 - at, 0, 0, 256, 0) + bytes(256 * 56))
+    fcntl.ioctl(f, 0xC020660B, request, True)
+    count = struct.unpack_from("=I", request, 20)[0]
+    if count == 0: break
+    for n in range(count):
+        logical, physical, length = struct.unpack_from("=QQQ", request, 32 + n * 56)
+        print(physical, length)
+        at = logical + length
+SCRIPT`;
+
+/** Only units that lie in the file as a whole: others hold what the file system needs. */
+function* unitsOf(extents: string): Generator<number> {
+  for (const line of extents.trim().split("\n")) {
+    const [startBytes = 0, sizeBytes = 0] = line.split(" ").map(Number);
+    const end = Math.floor((startBytes + sizeBytes) / unitSizeBytes);
+    for (let unit = Math.ceil(startBytes / unitSizeBytes); unit < end; unit++) yield unit;
+  }
 }
 
 /** Random bytes, made once and repeated: the machine's random source is slower than a disk. */

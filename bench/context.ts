@@ -6,6 +6,7 @@ import type { Cleanup } from "./cleanup.ts";
 import type { Plan } from "./plan.ts";
 import type { Podman } from "./podman.ts";
 import type { Row } from "./report.ts";
+import type { BenchStore } from "./store.ts";
 
 export interface Bench {
   plan: Plan;
@@ -18,10 +19,18 @@ export interface Bench {
   /** Null when podman does not run on this machine; then `podmanNote` says why. */
   podman: Podman | null;
   podmanNote: string | null;
+  /** The S3 server and the server on it: started when the first row wants them. */
+  far: () => Promise<FarBench>;
   wants: (name: string) => boolean;
-  /** Whether any row of the disk, or of the agent's memory beside it, is wanted. */
-  wantsDisk: boolean;
+  /** Whether any row is wanted of which the name begins with one of these. */
+  wantsGroup: (groups: readonly string[]) => boolean;
   emit: (row: Row) => void;
+}
+
+export interface FarBench {
+  store: BenchStore;
+  /** Its sprites are in the store. */
+  server: TestServer;
 }
 
 let spritesMade = 0;

@@ -68,7 +68,13 @@ export function fioWorkloads(size: FioSize): Workload[] {
   ];
 }
 
-/** Rows that s3backer has no part in. */
+/** What everything that makes a disk or a directory of a bucket can do. */
+export function peerWorkloads(size: FioSize): Workload[] {
+  const [oneRow] = sqliteWorkloads(size.seconds);
+  return [...fioWorkloads(size), smallFilesWorkload, ...(oneRow === undefined ? [] : [oneRow])];
+}
+
+/** Rows that only the host's own disk is compared in. */
 export function hostWorkloads(plan: Plan): Workload[] {
   const size = { seconds: plan.fioSeconds, fileMegabytes: plan.fioFileMegabytes };
   const fsynced = { depth: 1, isDirect: false, syncEachWrite: true } as const;
@@ -83,7 +89,7 @@ export function hostWorkloads(plan: Plan): Workload[] {
       measure: (place) =>
         fioRate(place, { ...fsynced, pattern: "randwrite", blockSize: "4k" }, size),
     },
-    { name: "fsync_4k", unit: "1/s", measure: (place) => appendRate(place, size.seconds) },
+    { name: "fsync_4k", unit: "1/s", measure: (place) => fsyncRate(place, size) },
     {
       name: "seq_write_synced",
       unit: "MB/s",
@@ -133,6 +139,26 @@ const removeWorkload: Workload = {
   ...{ name: "remove_tree", unit: "ms", isTree: true },
   prepare: async (place) => void (await place.run("cp -a source removed && sync -f removed")),
   measure: (place) => timedMs(place, "rm -rf removed && sync --file-system source"),
+};
+
+const smallFilesWorkload: Workload = {
+  ...{ name: "small_files", unit: "ms" },
+  measure: async (place) =>
+    await pythonNumber(
+      place,
+      `
+import ctypes, os, tempfile, time
+directory, block = tempfile.mkdtemp(dir="."), os.urandom(4096)
+start = time.perf_counter()
+for n in range(500):
+    with open(f"{directory}/{n}", "wb") as f: f.write(block)
+for n in range(500):
+    with open(f"{directory}/{n}", "rb") as f: f.read()
+f = os.open(directory, os.O_RDONLY)
+ctypes.CDLL(None).syncfs(f)
+print((time.perf_counter() - start) * 1000)
+`,
+    ),
 };
 
 const npmScript =
@@ -186,17 +212,26 @@ async function fioRate(place: Place, job: FioJob, size: FioSize): Promise<number
   return blockSize === "4k" ? side.iops : side.bw_bytes / 1e6;
 }
 
-/** Appends 4 KiB and calls fsync, over and over: what a log does. */
-async function appendRate(place: Place, seconds: number): Promise<number> {
+/** Each writer appends 4 KiB to a file of its own and calls fsync, over and over: what a log does. The fsyncs of all in a second. */
+export async function fsyncRate(
+  place: Place,
+  { seconds, writers = 1 }: { seconds: number; writers?: number },
+): Promise<number> {
   return await pythonNumber(
     place,
     `
-import os, time
-f = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-block, count, start = os.urandom(4096), 0, time.perf_counter()
-while time.perf_counter() - start < ${seconds}:
-    os.write(f, block); os.fsync(f); count += 1
-print(count / (time.perf_counter() - start))
+import os, threading, time
+block, counts = os.urandom(4096), [0] * ${writers}
+start = time.perf_counter()
+def work(n):
+    f = os.open(f"log-{n}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    while time.perf_counter() - start < ${seconds}:
+        os.write(f, block); os.fsync(f); counts[n] += 1
+threads = [threading.Thread(target=work, args=(n,)) for n in range(1, ${writers})]
+for thread in threads: thread.start()
+work(0)
+for thread in threads: thread.join()
+print(sum(counts) / (time.perf_counter() - start))
 `,
   );
 }
@@ -228,7 +263,7 @@ async function pythonNumber(place: Place, script: string): Promise<number> {
 }
 
 /** Runs a command and takes its time where it runs, without that of what goes before it. */
-async function timedMs(place: Place, command: string, before = "true"): Promise<number> {
+export async function timedMs(place: Place, command: string, before = "true"): Promise<number> {
   return toNumber(
     await place.run(
       `${before}; start=$EPOCHREALTIME; (${command}) >&2; end=$EPOCHREALTIME; ` +

@@ -1,17 +1,30 @@
 #!/bin/sh
-# Installs what `make bench` compares with, and nothing else needs: podman and s3backer from Debian.
+# Installs what `make bench` compares with, and nothing else needs: podman, s3backer and rclone from Debian; and Ceph, which plays the
+# bucket.
 set -eu
 
-missing=
-[ -x /usr/bin/podman ] || missing="$missing podman"
-[ -x /usr/bin/s3backer ] || missing="$missing s3backer"
+# One line a need: a file that proves it, and the package that brings it. rclone mounts through fuse3's fusermount.
+needs='
+/usr/bin/podman podman
+/usr/bin/s3backer s3backer
+/usr/bin/rclone rclone
+/usr/bin/fusermount fuse3
+/usr/bin/radosgw radosgw
+/usr/bin/ceph-mon ceph-mon
+/usr/bin/ceph-osd ceph-osd
+/usr/bin/ceph-authtool ceph-common
+'
+
+missing=$(printf '%s\n' "$needs" | while read -r file package; do
+  [ -z "$file" ] || [ -x "$file" ] || printf '%s ' "$package"
+done)
 [ -n "$missing" ] || exit 0
 
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
 }
 
-echo "bench: installing$missing" >&2
+echo "bench: installing $missing" >&2
 export DEBIAN_FRONTEND=noninteractive
 as_root apt-get update -qq >&2
 # shellcheck disable=SC2086 # Several packages, each a word.

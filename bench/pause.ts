@@ -6,6 +6,7 @@ import { once } from "node:events";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Sprite } from "@fly/sprites";
 import { drainStream } from "../test/support/streams.ts";
 import { createSprite, podmanPeer, type Bench } from "./context.ts";
 import { guarded } from "./life.ts";
@@ -49,14 +50,9 @@ export async function runPause(bench: Bench): Promise<void> {
     const peer: number[][] = [[], []];
     for (let run = 0; run < bench.plan.pauseRuns; run++) {
       for (const [index, kind] of ["plain", "fsync"].entries()) {
-        const pauses = await measurePauses(bench, {
-          start: (seconds) => {
-            const command = sprite.spawn("python3", ["-c", writer, String(seconds), kind]);
-            return { output: command.stdout, exited: once(command, "exit") };
-          },
-          checkpoint: async () => void (await drainStream(await sprite.createCheckpoint("pause"))),
-        });
-        own[index]?.push(...pauses);
+        own[index]?.push(
+          ...(await spritePauses(sprite, { kind, count: bench.plan.pauseCheckpointsEachRun })),
+        );
         if (container !== null) peer[index]?.push(...(await podmanPauses(bench, container, kind)));
       }
     }
@@ -69,10 +65,42 @@ export async function runPause(bench: Bench): Promise<void> {
   });
 }
 
+/** The same in a sprite with a disk that is in use, beside nobody. */
+export async function runPauseOfSize(
+  bench: Bench,
+  { sprite, suffix, note }: { sprite: Sprite; suffix: string; note?: string },
+): Promise<void> {
+  for (const [kind, name] of [
+    ["plain", `checkpoint_pause${suffix}`],
+    ["fsync", `checkpoint_pause_fsync${suffix}`],
+  ] as const) {
+    if (!bench.wants(name)) continue;
+    await guarded(bench, [name], "ms", async () => {
+      const samples = await spritePauses(sprite, {
+        ...{ kind, count: bench.plan.pauseCheckpointsOfSize },
+      });
+      bench.emit(rowOf({ name, unit: "ms", samples, ...(note === undefined ? {} : { note }) }));
+    });
+  }
+}
+
+async function spritePauses(
+  sprite: Sprite,
+  { kind, count }: { kind: string; count: number },
+): Promise<number[]> {
+  return await measurePauses(count, {
+    start: (seconds) => {
+      const command = sprite.spawn("python3", ["-c", writer, String(seconds), kind]);
+      return { output: command.stdout, exited: once(command, "exit") };
+    },
+    checkpoint: async () => void (await drainStream(await sprite.createCheckpoint("pause"))),
+  });
+}
+
 async function podmanPauses(bench: Bench, container: string, kind: string): Promise<number[]> {
   const { podman } = bench;
   if (podman === null) return [];
-  return await measurePauses(bench, {
+  return await measurePauses(bench.plan.pauseCheckpointsEachRun, {
     start: (seconds) => {
       const child = podman.spawn(container, ["python3", "-c", writer, String(seconds), kind]);
       return { output: child.stdout, exited: once(child, "exit") };
@@ -83,13 +111,12 @@ async function podmanPauses(bench: Bench, container: string, kind: string): Prom
 }
 
 async function measurePauses(
-  bench: Bench,
+  count: number,
   side: {
     start: (seconds: number) => { output: Readable; exited: Promise<unknown> };
     checkpoint: () => Promise<void>;
   },
 ): Promise<number[]> {
-  const count = bench.plan.pauseCheckpointsEachRun;
   const seconds = (count * checkpointIntervalMs + 2 * marginMs) / 1000;
   const { output, exited } = side.start(seconds);
   const lines = createInterface({ input: output })[Symbol.asyncIterator]();

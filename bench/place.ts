@@ -64,12 +64,16 @@ export class ChrootPlace implements Place {
     this.#root = root;
   }
 
-  /** @param options.directory An empty directory on the file system under test. */
+  /**
+   * @param options.directory An empty directory on the file system under test.
+   * @param options.home The directory under test, when a root's upper layer cannot lie there.
+   */
   static async mount(options: {
     name: string;
     imageMount: string;
     directory: string;
     cleanup: Cleanup;
+    home?: string;
   }): Promise<ChrootPlace> {
     const { name, imageMount, directory, cleanup } = options;
     const [upper, work, root] = ["upper", "work", "root"].map((part) => join(directory, part));
@@ -79,6 +83,9 @@ export class ChrootPlace implements Place {
     await mount(["-t", "overlay", "-o", layers, "overlay", root], { at: root, cleanup });
     await mount(["-t", "proc", "proc", join(root, "proc")], { at: join(root, "proc"), cleanup });
     await mount(["--bind", "/dev", join(root, "dev")], { at: join(root, "dev"), cleanup });
+    if (options.home !== undefined) {
+      await mount(["--bind", options.home, join(root, home)], { at: join(root, home), cleanup });
+    }
     return new ChrootPlace(name, root);
   }
 

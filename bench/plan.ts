@@ -1,4 +1,4 @@
-/** How long each thing is measured. The whole bench fits 12 minutes, the quick one 3. */
+/** How long each thing is measured. The whole bench fits 15 minutes, the quick one 5. */
 export interface Plan {
   quick: boolean;
   createRounds: number;
@@ -7,16 +7,27 @@ export interface Plan {
   execsEachRound: number;
   serverStarts: number;
   checkpointRounds: number;
-  checkpointRoundsAt5Gb: number;
-  /** Runs of the writer whose longest gap is the pause, and checkpoints in each. */
+  /** Runs of the writer whose longest gap is the pause, on an empty disk beside the peer, and checkpoints in each. */
   pauseRuns: number;
   pauseCheckpointsEachRun: number;
+  /** The same on disks that are in use. */
+  pauseCheckpointsOfSize: number;
   /** Alternations between sprite and host for each disk row. */
   diskRounds: number;
   /** The same for rows that take as long as they take: trees of small files. */
   treeRounds: number;
   fioSeconds: number;
   fioFileMegabytes: number;
+  /** The same for the rows beside other ways to use a bucket. */
+  peerRounds: number;
+  peerSeconds: number;
+  peerFileMegabytes: number;
+  /** Openings of a volume that this machine has nothing of. */
+  coldOpens: number;
+  /** Files that are read from the bucket at each distance, and how large each is. */
+  coldReads: number;
+  coldReadMegabytes: number;
+  fsyncRounds: number;
 }
 
 export const fullPlan: Plan = {
@@ -26,13 +37,20 @@ export const fullPlan: Plan = {
   execsEachRound: 4,
   serverStarts: 4,
   checkpointRounds: 8,
-  checkpointRoundsAt5Gb: 4,
   pauseRuns: 2,
   pauseCheckpointsEachRun: 5,
+  pauseCheckpointsOfSize: 15,
   diskRounds: 3,
   treeRounds: 3,
   fioSeconds: 2,
   fioFileMegabytes: 1024,
+  peerRounds: 2,
+  peerSeconds: 1,
+  peerFileMegabytes: 64,
+  coldOpens: 10,
+  coldReads: 3,
+  coldReadMegabytes: 96,
+  fsyncRounds: 3,
 };
 
 export const quickPlan: Plan = {
@@ -42,11 +60,18 @@ export const quickPlan: Plan = {
   execsEachRound: 3,
   serverStarts: 2,
   checkpointRounds: 3,
-  checkpointRoundsAt5Gb: 0,
   pauseRuns: 1,
   pauseCheckpointsEachRun: 4,
+  pauseCheckpointsOfSize: 6,
   diskRounds: 2,
   treeRounds: 1,
   fioSeconds: 1,
   fioFileMegabytes: 512,
+  peerRounds: 1,
+  peerSeconds: 1,
+  peerFileMegabytes: 64,
+  coldOpens: 3,
+  coldReads: 1,
+  coldReadMegabytes: 96,
+  fsyncRounds: 1,
 };

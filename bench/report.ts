@@ -1,5 +1,5 @@
 /** The rows of the bench: one JSON object a line, or a table for SPECIFICATION.md. */
-import { isRate, ratioToPeer, rounded, summarize, type Unit } from "./statistics.ts";
+import { isRate, ratioToPeer, rounded, summarize, type Summary, type Unit } from "./statistics.ts";
 import { targetOf, type Target } from "./targets.ts";
 
 export interface Row {
@@ -12,7 +12,7 @@ export interface Row {
   peer: { name: string; p50: number } | null;
   /** Against the peer's p50: 1 = equal, more is better, for times as for rates. */
   ratio: number | null;
-  /** What issue 2 asks for; null where it asks for nothing. */
+  /** What the issues ask for; null where it asks for nothing. */
   target: string | null;
   met: boolean | null;
   note?: string;
@@ -44,7 +44,7 @@ export function rowOf(measurement: Measurement): Row {
     peer: hasPeer ? { name: peer.name, p50: rounded(peerP50) } : null,
     ratio,
     target: target === null ? null : target.text,
-    met: target === null ? null : isMet(target, { p50: own.p50, ratio }),
+    met: target === null ? null : isMet(target, { ...own, ratio }),
     ...(note === undefined ? {} : { note }),
   };
 }
@@ -61,9 +61,12 @@ export function failedRow(name: string, unit: Unit, error: unknown): Row {
   };
 }
 
-function isMet(target: Target, figures: { p50: number; ratio: number | null }): boolean {
-  if (target.kind === "p50-max") return figures.p50 <= target.value;
-  return figures.ratio !== null && figures.ratio >= target.value;
+function isMet(target: Target, figures: Summary & { ratio: number | null }): boolean {
+  const { kind, value } = target;
+  if (kind === "p50-max") return figures.p50 <= value;
+  if (kind === "p99-max") return figures.p99 <= value;
+  if (kind === "p50-min") return figures.p50 >= value;
+  return figures.ratio !== null && figures.ratio >= value;
 }
 
 export function markdownTable(rows: readonly Row[]): string {

@@ -1,57 +1,86 @@
-/** The peer for a disk in a bucket: Debian's s3backer with a directory as its store, a loop device and ext4 on top. */
-import { spawn } from "node:child_process";
+/** The peer for a disk in a bucket: Debian's s3backer on the same store, a loop device and ext4 on top. */
 import { mkdir, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { waitUntil } from "../src/base/wait.ts";
 import { runCommand } from "../src/host/command.ts";
 import type { Cleanup } from "./cleanup.ts";
 import { ChrootPlace, mount } from "./place.ts";
+import type { BenchStore } from "./store.ts";
 
-const blockSizeBytes = 4096;
+/** Its default of 4 KiB would make a request of each of them; ours are of 64 KiB or more. */
+const blockSizeKib = 128;
 const sizeMegabytes = 512;
-/** Its test mode waits at random before each block it stores, so only what its cache answers is worth comparing. */
-export const s3backerFileMegabytes = 48;
-export const s3backerNote =
-  "s3backer --test (a directory as the bucket) delays each block it stores, " +
-  "which its cache hides until it is full";
+const mountTimeoutMs = 10_000;
+const endTimeoutMs = 20_000;
 
-export async function mountS3backer(options: {
+export const s3backerNote =
+  `blocks of ${blockSizeKib} KiB, a cache as large as the disk, 4 MiB read ahead; ` +
+  "its fsync waits neither for its cache file nor for the bucket";
+
+export interface MountedPeer {
+  pid: number;
+  /** Of the mount. */
   directory: string;
-  imageMount: string;
+  /** Ends it in order, so that everything is in the bucket. */
+  end(): Promise<void>;
+}
+
+/** One file, as large as the disk, at `<directory>/view/file`. */
+export async function startS3backer(options: {
+  store: BenchStore;
+  prefix: string;
+  directory: string;
   cleanup: Cleanup;
-}): Promise<ChrootPlace> {
-  const { directory, imageMount, cleanup } = options;
-  const [store, view, files] = ["store", "view", "files"].map((name) => join(directory, name));
-  if (store === undefined || view === undefined || files === undefined) throw new Error("paths");
-  await Promise.all([store, view, files].map((path) => mkdir(path, { recursive: true })));
-  const cacheBlocks = (sizeMegabytes * 1024 * 1024) / blockSizeBytes;
+}): Promise<MountedPeer> {
+  const { store, prefix, directory, cleanup } = options;
+  const view = join(directory, "view");
+  await mkdir(view, { recursive: true });
   const child = spawn(
     "s3backer",
     [
-      ...["--test", "-f", "--listBlocks", "--quiet", `--size=${sizeMegabytes}m`],
-      ...[`--blockSize=${blockSizeBytes}`, `--blockCacheSize=${cacheBlocks}`],
-      ...[`--blockCacheFile=${join(directory, "cache")}`, "-o", "big_writes", store, view],
+      ...["-f", "--listBlocks", "--quiet", `--size=${sizeMegabytes}m`, "-o", "big_writes"],
+      ...[
+        `--blockSize=${blockSizeKib}k`,
+        `--blockCacheSize=${(sizeMegabytes * 1024) / blockSizeKib}`,
+      ],
+      ...[`--blockCacheFile=${join(directory, "cache")}`],
+      ...[`--readAhead=${4096 / blockSizeKib}`, `--prefix=${prefix}/`],
+      ...[`--accessId=${store.accessKey}`, `--accessKey=${store.secretKey}`],
+      ...[`--baseURL=${store.proxy.endpoint}/`, store.bucket, view],
     ],
     { stdio: "ignore" },
   );
   cleanup.add("end s3backer", async () => {
-    // Killed, because it would write for minutes what nobody reads again.
+    // Killed, because it would write for a while what nobody reads again.
     child.kill("SIGKILL");
-    await runCommand("umount", ["--lazy", view], { deadlineMs: 10_000 });
+    await runCommand("umount", ["--lazy", view], { deadlineMs: 10_000 }).catch(() => undefined);
   });
-  const file = join(view, "file");
-  const isThere = (): Promise<boolean> =>
-    stat(file).then(
-      () => true,
-      () => false,
-    );
-  if (!(await waitUntil(isThere, { timeoutMs: 5_000 }))) throw new Error("s3backer did not mount");
+  await waitForFile(join(view, "file"), "s3backer did not mount");
+  return {
+    ...{ pid: child.pid ?? 0, directory: view },
+    end: async () => {
+      const exited = once(child, "exit", { signal: AbortSignal.timeout(endTimeoutMs) });
+      await runCommand("umount", [view], { deadlineMs: endTimeoutMs });
+      await exited;
+    },
+  };
+}
 
-  const { stdout } = await runCommand(
-    "losetup",
-    [...["--find", "--show", "--direct-io=on"], ...["--sector-size", "4096", file]],
-    { deadlineMs: 10_000 },
-  );
+export async function mountS3backer(options: {
+  store: BenchStore;
+  directory: string;
+  imageMount: string;
+  cleanup: Cleanup;
+}): Promise<{ place: ChrootPlace; pid: number }> {
+  const { directory, imageMount, cleanup } = options;
+  const files = join(directory, "files");
+  await mkdir(files, { recursive: true });
+  const peer = await startS3backer({ ...options, prefix: "s3backer" });
+  const losetup = ["--find", "--show", "--direct-io=on", "--sector-size", "4096"];
+  const file = join(peer.directory, "file");
+  const { stdout } = await runCommand("losetup", [...losetup, file], { deadlineMs: 10_000 });
   const device = stdout.trim();
   cleanup.add(`detach ${device}`, async () => {
     await runCommand("losetup", ["--detach", device], { deadlineMs: 10_000 });
@@ -59,5 +88,17 @@ export async function mountS3backer(options: {
   const mkfsOptions = ["-q", "-E", "nodiscard,lazy_itable_init=1", device];
   await runCommand("mkfs.ext4", mkfsOptions, { deadlineMs: 60_000 });
   await mount([device, files], { at: files, cleanup });
-  return await ChrootPlace.mount({ name: "s3backer", imageMount, directory: files, cleanup });
+  const place = await ChrootPlace.mount({
+    ...{ name: "s3backer", imageMount, directory: files, cleanup },
+  });
+  return { place, pid: peer.pid };
+}
+
+async function waitForFile(path: string, failure: string): Promise<void> {
+  const isThere = (): Promise<boolean> =>
+    stat(path).then(
+      () => true,
+      () => false,
+    );
+  if (!(await waitUntil(isThere, { timeoutMs: mountTimeoutMs }))) throw new Error(failure);
 }

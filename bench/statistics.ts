@@ -1,5 +1,5 @@
-/** Units of the rows. Times and sizes are better when small, rates when large. */
-export type Unit = "ms" | "MB" | "MB/s" | "1/s";
+/** Units of the rows. Times, sizes and factors ("x") are better when small, rates when large. */
+export type Unit = "ms" | "MB" | "x" | "MB/s" | "1/s";
 
 export interface Summary {
   n: number;
