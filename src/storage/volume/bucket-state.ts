@@ -157,7 +157,8 @@ export async function hydrate(options: OpenStateOptions, cold: ColdState): Promi
   await record.save({ txid, syncedCut, wal, isHydrating: false });
   const capture = openCapture(map, wal);
   const parts = { map, lease, chain, capture, record };
-  return { kind: "open", ...parts, isNew: false, distrust, wasClean, isAhead: false, syncedCut };
+  const news = { isNew: false, distrust, wasClean, isAhead: false, syncedCut, mapped: null };
+  return { kind: "open", ...parts, ...news };
 }
 
 export async function newRecord(

@@ -13,6 +13,7 @@ import { Cutter } from "./cutter.ts";
 import type { EngineOptions } from "./engine.ts";
 import { retentionMsDefault } from "./limits.ts";
 import { LiveFile } from "./live-file.ts";
+import type { MappedUnits } from "./mapped-units.ts";
 import { MapView } from "./map-view.ts";
 import { openReadOnly } from "./open-read-only.ts";
 import { openState } from "./open-state.ts";
@@ -108,18 +109,28 @@ function assemble(
 ): EngineParts {
   const { map, cacheId, opened } = state;
   const { sizeBytes } = map;
-  const front = makeFront(options, environment, { cacheId, sizeBytes, from: { map } });
+  const mapped = opened?.mapped ?? null;
+  const front = makeFront(options, environment, { cacheId, sizeBytes, from: { map, mapped } });
   return makeParts(options, environment, { front, map, opened });
 }
 
 export function makeFront(
   options: EngineOptions,
   { clock, punchHole, flush }: Environment,
-  state: { cacheId: string; sizeBytes: number; from: { map: BlockMap } | { remote: RemoteMap } },
+  state: {
+    cacheId: string;
+    sizeBytes: number;
+    from: { map: BlockMap; mapped: MappedUnits | null } | { remote: RemoteMap };
+  },
 ): Front {
   const { store, prefix, cacheDirectory, readOnly } = options;
   const { cacheId, sizeBytes, from } = state;
   const map = "map" in from ? from.map : null;
+  const forEachMapped = (visit: (unit: number) => void): void => {
+    const mapped = "map" in from ? from.mapped : null;
+    if (mapped !== null) mapped.forEach(visit);
+    else map?.forEachLiveUnit(visit);
+  };
   const staging = new Staging(join(cacheDirectory, stagingName));
   if (map !== null) staging.recover(map);
   const local = LocalCache.open({
@@ -129,7 +140,7 @@ export function makeFront(
     bootId: options.bootId ?? readFileSync("/proc/sys/kernel/random/boot_id", "latin1").trim(),
     readOnly,
     lastCut: map?.lastCut ?? 0,
-    forEachMapped: map === null ? null : (visit) => map.forEachLiveUnit(visit),
+    forEachMapped: map === null ? null : forEachMapped,
     punchHole,
     nowMs: clock.nowMs,
   });

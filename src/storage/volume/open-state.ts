@@ -5,6 +5,7 @@
 import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { must } from "../../base/assert.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import { BlockMap } from "../block-map/block-map.ts";
@@ -21,6 +22,7 @@ import {
   type ColdState,
 } from "./bucket-state.ts";
 import { isOurs, LocalRecord } from "./local-state.ts";
+import { MappedUnits } from "./mapped-units.ts";
 import { mapName, type OpenedState, type OpenStateOptions } from "./volume-state.ts";
 import { checkOfMap } from "./map-check.ts";
 import { openCapture, openChain, restoreLegacyMap, restoreMap } from "./map-chain.ts";
@@ -34,13 +36,18 @@ export async function openState(options: OpenStateOptions): Promise<OpenedState 
   const record = LocalRecord.read(cacheDirectory, prefix);
   const known = record?.state.writers ?? [];
   const writer = pendingWriter(record) ?? randomBytes(8).toString("hex");
-  const mapCheck = record?.state.mapCheck ?? null;
-  const isMapSound = mapCheck === null || mapCheck === checkOfMap(join(cacheDirectory, mapName));
   // Before the head can name this writer: a crash in between leaves a head that is known to be ours.
   if (!known.includes(writer)) await record?.save({ writers: [...known, writer] });
   // A round trip less: what the head names is looked at while the head is taken.
   const early = record === null ? new EarlySource(options) : null;
-  const lease = await acquire(options, { record, writer, early });
+  const acquiring = acquire(options, { record, writer, early });
+  // Whoever waits for it below hears of its failure.
+  acquiring.catch(() => undefined);
+  // The map's file is looked at while the request is on its way.
+  await nextTurn();
+  const mapCheck = record?.state.mapCheck ?? null;
+  const isMapSound = mapCheck === null || mapCheck === checkOfMap(join(cacheDirectory, mapName));
+  const lease = await acquiring;
   const { previous } = lease;
   if (previous === null) return await createNew(options, lease);
   if (record === null) return await openWithoutRecord(options, lease, early);
@@ -156,25 +163,26 @@ async function openLocal(
   }
   if (!isMapSound) return "the local map is not what it was";
   const wasClean = state.isClean && state.head?.value.writer === previous.writer;
+  const { mapCheck, txid, wal, syncedCut } = state;
+  const { generation } = lease.head.value;
   // From here on the file changes.
-  if (state.mapCheck !== null) await record.save({ mapCheck: null });
+  await record.save({ head: lease.head, generation, isClean: false, mapCheck: null });
   const map = openMapFile(options);
   if (!(map instanceof BlockMap)) return `the local map cannot be opened: ${map.message}`;
   try {
-    const chain = await chainOf(options, lease, wasClean ? state.txid : null);
-    refuseOlder(options, chain, state.txid);
-    const isAhead = chain.position !== null && chain.position.txid > state.txid;
+    const chain = await chainOf(options, lease, wasClean ? txid : null);
+    refuseOlder(options, chain, txid);
+    const isAhead = chain.position !== null && chain.position.txid > txid;
     if (isAhead && !(await continues(options, map, chain))) {
       map.close();
       return "it is older than what the bucket has of it";
     }
-    const { generation } = lease.head.value;
-    await record.save({ head: lease.head, generation, isClean: false });
-    const capture = openCapture(map, state.wal);
+    const capture = openCapture(map, wal);
     const isNew = chain.position === null;
-    const { syncedCut } = state;
+    const mapped =
+      mapCheck === null ? null : MappedUnits.read(options.cacheDirectory, map, mapCheck);
     const parts = { map, lease, chain, capture, record };
-    const news = { isNew, distrust: null, wasClean, isAhead: !wasClean, syncedCut };
+    const news = { isNew, distrust: null, wasClean, isAhead: !wasClean, syncedCut, mapped };
     return { kind: "open", ...parts, ...news };
   } catch (error) {
     map.close();
@@ -254,6 +262,6 @@ async function beginChain(
   const { writer } = parts.lease.head.value;
   const chain = openChain(options, { writer, files: [] });
   const capture = openCapture(parts.map, null);
-  const news = { isNew: true, distrust: null, wasClean: false, isAhead: false, syncedCut: -1 };
-  return { kind: "open", ...parts, chain, capture, ...news };
+  const news = { isNew: true, distrust: null, wasClean: false, isAhead: false };
+  return { kind: "open", ...parts, chain, capture, ...news, syncedCut: -1, mapped: null };
 }

@@ -6,6 +6,7 @@ import type { Chain } from "../litestream/database-replica.ts";
 import type { WalCapture } from "../litestream/wal-capture.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
 import type { LocalRecord } from "./local-state.ts";
+import type { MappedUnits } from "./mapped-units.ts";
 
 /** Attributes that the volume keeps in the map for itself. */
 export const ownAttributePrefix = "volume.";
@@ -37,6 +38,8 @@ export interface OpenedState {
   isAhead: boolean;
   /** The newest cut that is known to be in the bucket; -1 for a new volume. */
   syncedCut: number;
+  /** Which units the map has, if that is known without walking it. */
+  mapped: MappedUnits | null;
 }
 
 export const mapName = "map.db";
