@@ -11,6 +11,7 @@ import {
   hydrationPartSizeBytes,
   hydrationRequestsCountBusy,
   hydrationRequestsCountMax,
+  hydrationTurnSizeBytes,
 } from "./limits.ts";
 import { PageRunWriter } from "./page-run-writer.ts";
 import type { PageSource } from "./page-source.ts";
@@ -108,16 +109,19 @@ export class Hydration implements PageReader {
     for await (const { position, bytes, isLast } of fetchInOrder(this.#parts(), limit)) {
       this.#stop.signal.throwIfAborted();
       decoder.push(bytes);
+      let decodedSizeBytes = 0;
       for (let page = decoder.next(); page !== null; page = decoder.next()) {
         const isNewest = this.#source.newestFileOf(page.pgno) === position;
         if (isNewest && writer.add(page)) await writer.flush();
+        decodedSizeBytes += this.pageSizeBytes;
+        // Decoding keeps the thread busy; whoever waits for a page goes first.
+        if (decodedSizeBytes % hydrationTurnSizeBytes === 0) await setImmediate();
       }
       await writer.flush();
       if (isLast) {
         decoder.finish();
         decoder = new LtxDecoder();
       }
-      // Decoding kept the thread busy; whoever waits for a page goes first.
       await setImmediate();
     }
     // The indexes that chose the pages were read earlier: they have to be of the same files.

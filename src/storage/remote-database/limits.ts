@@ -23,6 +23,9 @@ export const hydrationRequestsCountMax = 8;
 /** The same while somebody waits for a page, who is to have the connection. */
 export const hydrationRequestsCountBusy = 4;
 
+/** After decoding so much, about a millisecond's worth, hydration lets others have the thread. */
+export const hydrationTurnSizeBytes = 128 * 1024;
+
 /** Hydrated pages that lie side by side are written together, up to this size. */
 export const hydrationWriteSizeBytes = 512 * 1024;
 
