@@ -41,6 +41,9 @@ const rememberedChangesMax = 64;
  */
 export class MemoryObjectStore implements ObjectStore {
   readonly faults: FaultScript;
+  /** Hears of every change when it takes effect: an object's new bytes and those before; null when there are none. */
+  onChange: ((key: string, bytes: Uint8Array | null, before: Uint8Array | null) => void) | null =
+    null;
   readonly #now: () => number;
   readonly #delay: (delayMs: number) => Promise<void>;
   readonly #objects = new Map<string, StoredObject>();
@@ -290,6 +293,7 @@ export class MemoryObjectStore implements ObjectStore {
     const before = this.#objects.get(key);
     if (object === undefined) this.#objects.delete(key);
     else this.#objects.set(key, object);
+    this.onChange?.(key, object?.bytes ?? null, before?.bytes ?? null);
     this.#changes.push({ key, before });
     if (this.#changes.length > 2 * rememberedChangesMax) {
       this.#changes = this.#changes.slice(-rememberedChangesMax);

@@ -6,11 +6,11 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
-import { BlockMap } from "../block-map/block-map.ts";
-import { blockSizeBytes, unitSizeBytes } from "../block-map/geometry.ts";
-import { DirectoryObjectStore } from "../object-store/directory-object-store.ts";
-import { VolumeEngine } from "./engine.ts";
-import { FaultyStore, seededRandom } from "./testing/faulty-store.ts";
+import { BlockMap } from "../../block-map/block-map.ts";
+import { blockSizeBytes, unitSizeBytes } from "../../block-map/geometry.ts";
+import { DirectoryObjectStore } from "../../object-store/directory-object-store.ts";
+import { VolumeEngine } from "../engine.ts";
+import { FaultyStore, seededRandom } from "../testing/faulty-store.ts";
 
 const unitCount = 24;
 const blockCount = unitCount * 16;

@@ -1,0 +1,160 @@
+/**
+ * Watches the bucket for what must hold at every instant: whatever transaction of a map can be seen names only
+ * segments that are there, whole; and no segment goes that a state which can still be restored names.
+ */
+import SqliteDatabase from "better-sqlite3";
+import { segmentKey } from "../../../block-map/segments.ts";
+import { decodeLtx } from "../../../ltx/decode.ts";
+import { parseLtxKey, type LtxFileName } from "../../../ltx/names.ts";
+
+interface Version {
+  /** Keys of the segments that it names. */
+  keys: Set<string>;
+  replacedAtMs: number | null;
+}
+
+interface Chain {
+  image: Buffer;
+  txid: number;
+  versions: Version[];
+  /** What each transaction was when it came first. */
+  seen: Map<number, Uint8Array>;
+}
+
+interface SegmentRow {
+  id: number;
+  suffix: Uint8Array;
+  size_bytes: number;
+  owner: string;
+}
+
+export class BucketChecker {
+  readonly #options: {
+    nowMs: () => number;
+    retentionMs: number;
+  };
+  readonly #sizes = new Map<string, number>();
+  readonly #chains = new Map<string, Chain>();
+  /** The first thing that was wrong. */
+  problem: string | null = null;
+
+  constructor(options: { nowMs: () => number; retentionMs: number }) {
+    this.#options = options;
+  }
+
+  /** The volume is destroyed from now on: only its forks need its segments. */
+  forget(prefix: string): void {
+    this.#chains.delete(prefix);
+  }
+
+  /** Of the newest transaction. */
+  namedKeys(prefix: string): Set<string> {
+    return this.#chains.get(prefix)?.versions.at(-1)?.keys ?? new Set();
+  }
+
+  /** The map as the newest transaction left it. */
+  image(prefix: string): Buffer | null {
+    return this.#chains.get(prefix)?.image ?? null;
+  }
+
+  /** Whether some volume's newest state needs the object. */
+  isNamed(key: string): boolean {
+    return [...this.#chains.values()].some(({ versions }) => versions.at(-1)?.keys.has(key));
+  }
+
+  onChange(key: string, bytes: Uint8Array | null, before: Uint8Array | null): void {
+    if (bytes === null) this.#sizes.delete(key);
+    else this.#sizes.set(key, bytes.length);
+    const isSegment = key.includes("/data/");
+    if (isSegment && bytes === null && before !== null) this.#onSegmentGone(key);
+    const isSame = bytes !== null && before !== null && Buffer.compare(bytes, before) === 0;
+    if (isSegment && bytes !== null && before !== null && !isSame) {
+      this.#fail(`segment ${key} changed its content`);
+    }
+    const prefix = key.slice(0, Math.max(0, key.indexOf("/meta/")));
+    const ltx = parseLtxKey(`${prefix}/meta`, key);
+    if (ltx?.level === 0 && bytes !== null) this.#onTransaction(prefix, ltx, bytes);
+  }
+
+  #onTransaction(prefix: string, { minTxid, maxTxid }: LtxFileName, bytes: Uint8Array): void {
+    const { header, pages } = decodeLtx(bytes);
+    const known = this.#chains.get(prefix);
+    const chain = known ?? newChain();
+    if (this.#isRepeated(prefix, minTxid, bytes)) return;
+    if (minTxid !== chain.txid + 1) {
+      return this.#fail(`transaction ${minTxid} of ${prefix} follows ${chain.txid}`);
+    }
+    chain.txid = maxTxid;
+    chain.seen.set(minTxid, bytes);
+    const sizeBytes = header.commitPages * header.pageSizeBytes;
+    const image = Buffer.alloc(sizeBytes);
+    chain.image.copy(image, 0, 0, Math.min(sizeBytes, chain.image.length));
+    for (const { pgno, bytes: page } of pages()) {
+      image.set(page, (pgno - 1) * header.pageSizeBytes);
+    }
+    chain.image = image;
+    const last = chain.versions.at(-1);
+    if (last !== undefined) last.replacedAtMs = this.#options.nowMs();
+    chain.versions.push({ keys: this.#named(prefix, image, maxTxid), replacedAtMs: null });
+    this.#chains.set(prefix, chain);
+  }
+
+  /** A request that is delivered twice brings the same again, perhaps after it was merged and deleted. */
+  #isRepeated(prefix: string, txid: number, bytes: Uint8Array): boolean {
+    const seen = this.#chains.get(prefix)?.seen.get(txid);
+    if (seen === undefined) return false;
+    if (Buffer.compare(seen, bytes) !== 0)
+      this.#fail(`there are two transactions ${txid} of ${prefix}`);
+    return true;
+  }
+
+  /** The segments that a map names; all of them must be there. */
+  #named(prefix: string, image: Buffer, txid: number): Set<string> {
+    const keys = new Set<string>();
+    for (const { id, suffix, size_bytes: sizeBytes, owner } of segmentsOf(image)) {
+      const key = `${owner === "" ? prefix : owner}/${segmentKey(id, suffix)}`;
+      keys.add(key);
+      const stored = this.#sizes.get(key);
+      if (stored === sizeBytes) continue;
+      const what = stored === undefined ? "is missing" : `has ${stored} bytes, not ${sizeBytes}`;
+      this.#fail(`transaction ${txid} of ${prefix} names ${key}, which ${what}`);
+    }
+    return keys;
+  }
+
+  #onSegmentGone(key: string): void {
+    const oldestMs = this.#options.nowMs() - this.#options.retentionMs;
+    for (const [prefix, { versions }] of this.#chains) {
+      // A volume is there once its head is; what a fork that failed has left is nobody's.
+      if (!this.#sizes.has(`${prefix}/head.json`)) continue;
+      for (const [index, { keys, replacedAtMs }] of versions.entries()) {
+        if (replacedAtMs !== null && replacedAtMs < oldestMs) continue;
+        if (!keys.has(key)) continue;
+        this.#fail(`${key} was deleted, which version ${index + 1} of ${prefix} names`);
+      }
+    }
+  }
+
+  #fail(problem: string): void {
+    this.problem ??= problem;
+  }
+}
+
+function newChain(): Chain {
+  return { image: Buffer.alloc(0), txid: 0, versions: [], seen: new Map() };
+}
+
+function segmentsOf(image: Buffer): SegmentRow[] {
+  const copy = Buffer.from(image);
+  // As a database without a write-ahead log: one in memory has none.
+  copy[18] = 1;
+  copy[19] = 1;
+  const database = new SqliteDatabase(copy, { readonly: true });
+  try {
+    const query = `SELECT id, suffix, size_bytes, owner FROM segment
+      WHERE id NOT IN (SELECT segment FROM garbage)`;
+    return database.prepare<[], SegmentRow>(query).all();
+  } finally {
+    database.close();
+  }
+}

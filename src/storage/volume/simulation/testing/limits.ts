@@ -1,0 +1,10 @@
+/** The sizes of simulated worlds: small, so that many of them fit into a minute. */
+
+export const unitCount = 8;
+export const syncIntervalMs = 1_000;
+/** How long the past is kept, instead of a quarter of an hour. */
+export const retentionMs = 15_000;
+/** Longer than garbage takes to be found and deleted after that. */
+export const forgetMs = 3 * retentionMs;
+export const openTriesMax = 60;
+export const readTriesMax = 200;

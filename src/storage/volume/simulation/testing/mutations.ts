@@ -1,0 +1,2 @@
+import type { Mutation } from "./stand-in-hooks.ts";
+export const mutations: readonly Mutation[] = [];

@@ -1,0 +1,225 @@
+/**
+ * A machine's disk, which forgets in a host crash what was not synced: each page written since its file's last
+ * sync stays or goes, and so does each change of names since its directory's, the later ones first. The files are
+ * real ones in memory, since SQLite opens them. A crash copies the directory, so that what the dead process still
+ * has open is not what the next one finds.
+ */
+import {
+  copyFileSync,
+  existsSync,
+  fstatSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  closeSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
+import type { Scheduler } from "./scheduler.ts";
+import type { CrashKind } from "./simulated-process.ts";
+
+const pageSizeBytes = 4_096;
+/** A page of a map and its header, in SQLite's write-ahead log. */
+const walFrameSizeBytes = 24 + 4_096;
+const atticName = "attic";
+
+/** What the disk has of a file until it is synced. */
+interface Unsynced {
+  sizeBytes: number;
+  /** Pages as they were. */
+  pages: Map<number, Buffer>;
+}
+
+type NameChange = { paths: readonly string[]; undo: () => void };
+
+export class SimulatedDisk {
+  readonly #root: string;
+  readonly #scheduler: Scheduler;
+  #generation = 0;
+  #atticCount = 0;
+  /** By the file's real inode number. */
+  readonly #unsynced = new Map<number, Unsynced>();
+  #nameChanges: NameChange[] = [];
+  /** A copied file keeps the number that the process before has seen. */
+  readonly #inodes = new Map<number, number>();
+  #nextInode = 1;
+
+  constructor(root: string, scheduler: Scheduler) {
+    this.#root = root;
+    this.#scheduler = scheduler;
+    mkdirSync(join(this.directory, atticName), { recursive: true });
+  }
+
+  /** Where the files are now; another place after every crash. */
+  get directory(): string {
+    return join(this.#root, `g${this.#generation}`);
+  }
+
+  inode(real: number): number {
+    let known = this.#inodes.get(real);
+    if (known === undefined) {
+      known = this.#nextInode++;
+      this.#inodes.set(real, known);
+    }
+    return known;
+  }
+
+  /** Remembers what a write is about to replace. */
+  willWrite(descriptor: number, offset: number, length: number): void {
+    this.#willChange(fstatSync(descriptor), descriptor, { offset, end: offset + length });
+  }
+
+  willTruncate(descriptor: number, sizeBytes: number): void {
+    const stat = fstatSync(descriptor);
+    this.#willChange(stat, descriptor, { offset: sizeBytes, end: stat.size });
+  }
+
+  #willChange(
+    { ino, size }: { ino: number; size: number },
+    descriptor: number,
+    { offset, end }: { offset: number; end: number },
+  ): void {
+    let unsynced = this.#unsynced.get(ino);
+    if (unsynced === undefined) {
+      unsynced = { sizeBytes: size, pages: new Map() };
+      this.#unsynced.set(ino, unsynced);
+    }
+    for (let page = Math.floor(offset / pageSizeBytes); page * pageSizeBytes < end; page++) {
+      if (unsynced.pages.has(page)) continue;
+      // Past the file's end these are zeros, as a file system may show them that grew the file before it wrote.
+      const bytes = Buffer.alloc(pageSizeBytes);
+      readSync(descriptor, bytes, 0, pageSizeBytes, page * pageSizeBytes);
+      unsynced.pages.set(page, bytes);
+    }
+  }
+
+  synced(descriptor: number): void {
+    this.#unsynced.delete(fstatSync(descriptor).ino);
+  }
+
+  /** SQLite syncs what it writes. */
+  syncedByDatabase(path: string): void {
+    if (existsSync(path)) this.#unsynced.delete(statSync(path).ino);
+  }
+
+  made(path: string): void {
+    this.#nameChanges.push({ paths: [path], undo: () => rmSync(path, { force: true }) });
+  }
+
+  remove(path: string): void {
+    if (!existsSync(path)) return;
+    const kept = this.#toAttic(path);
+    this.#nameChanges.push({ paths: [path], undo: () => renameSync(kept, path) });
+  }
+
+  rename(from: string, to: string): void {
+    const replaced = existsSync(to) ? this.#toAttic(to) : null;
+    renameSync(from, to);
+    this.#nameChanges.push({
+      paths: [from, to],
+      undo: () => {
+        renameSync(to, from);
+        if (replaced !== null) renameSync(replaced, to);
+      },
+    });
+  }
+
+  /** A journal keeps order: with a directory's names all that was before them is on the disk. */
+  syncedDirectory(directory: string): void {
+    const last = this.#nameChanges.findLastIndex(({ paths }) =>
+      paths.some((path) => dirname(path) === directory),
+    );
+    this.#nameChanges.splice(0, last + 1);
+  }
+
+  #toAttic(path: string): string {
+    const kept = join(this.directory, atticName, String(this.#atticCount++));
+    renameSync(path, kept);
+    return kept;
+  }
+
+  /** @param torn a file of which the last write was in progress */
+  crash(kind: CrashKind, torn: { path: string; before: Buffer } | null): void {
+    const from = this.directory;
+    if (torn !== null) this.#tear(torn);
+    if (kind === "host") this.#forgetNames();
+    const loss = kind === "host" ? this.#scheduler.choose([0, 0.3, 0.7, 1]) : null;
+    this.#generation++;
+    mkdirSync(join(this.directory, atticName), { recursive: true });
+    this.#copy(from, this.directory, loss);
+    this.#unsynced.clear();
+    this.#nameChanges = [];
+  }
+
+  /** Loses all that is on it. */
+  wipe(): void {
+    this.#generation++;
+    this.#unsynced.clear();
+    this.#nameChanges = [];
+    mkdirSync(join(this.directory, atticName), { recursive: true });
+  }
+
+  #forgetNames(): void {
+    const kept = this.#scheduler.pick(this.#nameChanges.length + 1);
+    for (const { undo } of this.#nameChanges.slice(kept).toReversed()) {
+      try {
+        undo();
+      } catch (error) {
+        // SQLite removes its files by itself; what is gone cannot come back.
+        if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+      }
+    }
+  }
+
+  #tear({ path, before }: { path: string; before: Buffer }): void {
+    if (!existsSync(path)) return;
+    const after = readFileSync(path);
+    const differs = after.findIndex((byte, index) => byte !== before[index]);
+    if (differs < 0) return;
+    // From the frame's begin on: which of its bytes differ first is SQLite's own luck, not the seed's.
+    const first = differs < 32 ? 0 : differs - ((differs - 32) % walFrameSizeBytes);
+    const kept = first + this.#scheduler.pick(after.length - first);
+    const rest = before.subarray(kept, Math.max(kept, before.length));
+    writeFileSync(path, Buffer.concat([after.subarray(0, kept), rest]));
+  }
+
+  #copy(from: string, to: string, loss: number | null): void {
+    for (const entry of readdirSync(from, { withFileTypes: true }).toSorted((a, b) =>
+      a.name < b.name ? -1 : 1,
+    )) {
+      const source = join(from, entry.name);
+      const target = join(to, entry.name);
+      if (entry.isDirectory()) {
+        if (entry.name === atticName) continue;
+        mkdirSync(target);
+        this.#copy(source, target, loss);
+        continue;
+      }
+      // SQLite's index of its log does not outlive the processes that use it.
+      if (entry.name.endsWith("-shm")) continue;
+      copyFileSync(source, target);
+      const { ino } = statSync(source);
+      this.#inodes.set(statSync(target).ino, this.inode(ino));
+      const unsynced = this.#unsynced.get(ino);
+      if (loss !== null && unsynced !== undefined) this.#forget(target, unsynced, loss);
+    }
+  }
+
+  #forget(path: string, unsynced: Unsynced, loss: number): void {
+    const descriptor = openSync(path, "r+");
+    if (this.#scheduler.chance(loss)) ftruncateSync(descriptor, unsynced.sizeBytes);
+    for (const [page, bytes] of unsynced.pages) {
+      if (!this.#scheduler.chance(loss)) continue;
+      const length = Math.min(pageSizeBytes, fstatSync(descriptor).size - page * pageSizeBytes);
+      if (length > 0) writeSync(descriptor, bytes, 0, length, page * pageSizeBytes);
+    }
+    closeSync(descriptor);
+  }
+}

@@ -1,0 +1,96 @@
+/** Stands in for `node:fs` in the storage room while it is simulated. */
+import * as fs from "node:fs";
+import { crc32 } from "node:zlib";
+import { runningProcess } from "../scheduler.ts";
+import {
+  act,
+  closeNow,
+  makeDirectoryNow,
+  markSynced,
+  nameOf,
+  openNow,
+  readNow,
+  removeNow,
+  renameNow,
+  statOf,
+  syncNow,
+  syncStep,
+  truncateNow,
+  writeNow,
+} from "./file-access.ts";
+
+export * from "node:fs";
+
+export {
+  closeNow as closeSync,
+  makeDirectoryNow as mkdirSync,
+  openNow as openSync,
+  readNow as readSync,
+  removeNow as rmSync,
+  renameNow as renameSync,
+  syncNow as fdatasyncSync,
+  syncNow as fsyncSync,
+  truncateNow as ftruncateSync,
+  writeNow as writeSync,
+};
+
+export function fdatasync(descriptor: number, done: (error: Error | null) => void): void {
+  const process = runningProcess();
+  if (process === null) return fs.fdatasync(descriptor, done);
+  if (process.isDead) return;
+  process.scheduler.schedule(process.scheduler.random(), process, () => {
+    try {
+      process.act(syncStep(descriptor), () => markSynced(descriptor));
+    } catch (error) {
+      if (!process.isDead) done(error as Error);
+      return;
+    }
+    done(null);
+  });
+}
+
+export function truncateSync(path: string, sizeBytes: number): void {
+  const descriptor = openNow(path, "r+");
+  truncateNow(descriptor, sizeBytes);
+  closeNow(descriptor);
+}
+
+export function writeFileSync(path: string, bytes: Uint8Array | string): void {
+  const descriptor = openNow(path, "w");
+  const content = Buffer.from(bytes as string);
+  if (content.length > 0) writeNow(descriptor, content, 0, content.length, 0);
+  closeNow(descriptor);
+}
+
+export function fstatSync(
+  descriptor: number,
+  options?: { bigint?: boolean },
+): fs.Stats | fs.BigIntStats {
+  runningProcess()?.check();
+  const stat = statOf(descriptor, fs.fstatSync(descriptor));
+  if (options?.bigint !== true) return stat;
+  // A file that changes has other times; which ones must not depend on the machine that simulates.
+  const bytes = Buffer.alloc(stat.size);
+  fs.readSync(descriptor, bytes, 0, bytes.length, 0);
+  const time = BigInt(crc32(bytes));
+  const [ino, size] = [BigInt(stat.ino), BigInt(stat.size)];
+  return { ino, size, mtimeNs: time, ctimeNs: time } as fs.BigIntStats;
+}
+
+/** There is always the same space. */
+export function statfsSync(): { bavail: number; bsize: number; blocks: number } {
+  return { bavail: 1 << 20, bsize: 4_096, blocks: 1 << 21 };
+}
+
+export function readdirSync(path: string, options?: { withFileTypes: true }): unknown[] {
+  runningProcess()?.check();
+  if (options !== undefined) return fs.readdirSync(path, options);
+  return fs
+    .readdirSync(path)
+    .filter((name) => name !== "attic")
+    .toSorted();
+}
+
+export function readFileSync(path: string, encoding?: BufferEncoding): unknown {
+  return act(`read ${nameOf(path)}`, () => fs.readFileSync(path, encoding));
+}

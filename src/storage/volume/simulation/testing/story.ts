@@ -1,0 +1,228 @@
+/** What happens in a world, by its seed: operations of a guest and an owner, crashes, moves, forks, and an end. */
+import { destroyVolume } from "../../destroy.ts";
+import { forkVolume } from "../../fork.ts";
+import { chooseFaults } from "./faults.ts";
+import { GuestModel } from "./guest-model.ts";
+import { forgetMs } from "./limits.ts";
+import type { Machine } from "./machine.ts";
+import { attempt, type Session } from "./session.ts";
+import { SimulatedStore } from "./simulated-store.ts";
+import { SimulatedVolume } from "./simulated-volume.ts";
+import { verifyEnd } from "./story-end.ts";
+import type { World } from "./world.ts";
+
+/** Longer than a request of a dead process is under way. */
+const lateMs = 4_000;
+
+export async function tellStory(world: World): Promise<void> {
+  const { scheduler } = world;
+  const story = new Story(world);
+  await story.begin();
+  const steps = scheduler.choose([8, 14, 14, 25, 60]);
+  for (let step = 0; step < steps; step++) {
+    await story.step();
+    world.verifyBucket();
+  }
+  await story.end();
+}
+
+class Story {
+  readonly #world: World;
+  readonly #volumes: SimulatedVolume[] = [];
+  #forkCount = 0;
+
+  constructor(world: World) {
+    this.#world = world;
+    for (const machine of world.machines) {
+      machine.onFailure = () => {
+        for (const volume of this.#volumes) volume.noteHostCrash(machine);
+      };
+    }
+  }
+
+  async begin(): Promise<void> {
+    const volume = new SimulatedVolume(this.#world, "v0");
+    this.#volumes.push(volume);
+    await volume.openOn(this.#machine());
+  }
+
+  async step(): Promise<void> {
+    const { scheduler } = this.#world;
+    if (scheduler.chance(0.2)) this.#world.setFaults(chooseFaults(scheduler));
+    await this.#ghostStep();
+    await this.#noticeDeaths();
+    const volume = scheduler.choose(this.#volumes);
+    if (volume.session === null) {
+      if (scheduler.chance(0.2)) this.#machine().fail();
+      return await volume.openOn(this.#machine());
+    }
+    this.#world.planCrash(volume.open.process, 0.12);
+    await this.#act(volume);
+    if (scheduler.chance(0.3)) await scheduler.sleep(scheduler.pick(2_500));
+    await this.#noticeDeaths();
+  }
+
+  async #act(volume: SimulatedVolume): Promise<void> {
+    const { scheduler } = this.#world;
+    const choice = scheduler.random();
+    if (choice < 0.36) return await volume.write();
+    if (choice < 0.42) return await volume.punch();
+    if (choice < 0.5) return await volume.read();
+    if (choice < 0.58) return await volume.flush();
+    if (choice < 0.66) return volume.syncInBackground();
+    if (choice < 0.73) return await volume.checkpoint();
+    if (choice < 0.77) return await volume.restore();
+    if (choice < 0.79) return await volume.deleteCheckpoint();
+    if (choice < 0.81) return await volume.setDurability();
+    if (choice < 0.84) return await scheduler.sleep(forgetMs);
+    if (choice < 0.88) return await volume.close();
+    if (choice < 0.92) return await volume.kill(scheduler.chance(0.5) ? "host" : "process");
+    if (choice < 0.96) return await this.#takeOver(volume);
+    return await this.#forkOrDestroy(volume);
+  }
+
+  #machine(): Machine {
+    return this.#world.scheduler.choose(this.#world.machines);
+  }
+
+  /** The volume is opened elsewhere while its holder stands still, or just goes on. */
+  async #takeOver(volume: SimulatedVolume): Promise<void> {
+    const { scheduler, machines } = this.#world;
+    const { open } = volume;
+    const other = machines.find((machine) => machine !== open.machine);
+    if (other === undefined || this.#world.ghosts.length > 0) return;
+    if (scheduler.chance(0.6)) open.process.pause();
+    await volume.openOn(other);
+  }
+
+  async #ghostStep(): Promise<void> {
+    const { scheduler, ghosts } = this.#world;
+    const [ghost] = ghosts;
+    if (ghost === undefined) return;
+    if (ghost.process.isPaused) ghost.process.resume();
+    const volume = this.#volumes.find(({ name }) => ghost.process.name.includes(`/${name}.`));
+    if (volume !== undefined && !ghost.process.isDead) await this.#haunt(ghost, volume);
+    if (ghost.process.isDead || scheduler.chance(0.3)) await this.#endGhost(ghost);
+  }
+
+  /** The former holder's guest goes on, and must not be told that the bucket has it. */
+  async #haunt(ghost: Session, volume: SimulatedVolume): Promise<void> {
+    await volume.write(ghost);
+    if (ghost.process.isDead) return;
+    volume.syncInBackground(ghost);
+    await this.#world.scheduler.sleep(1_500);
+  }
+
+  async #endGhost(ghost: Session): Promise<void> {
+    this.#world.ghosts.splice(this.#world.ghosts.indexOf(ghost), 1);
+    if (ghost.process.isDead) return;
+    if (this.#world.scheduler.chance(0.5)) {
+      const outcome = await ghost.attempt((engine) => engine.close({ discard: false }));
+      const isSilent = outcome.kind === "done" && ghost.model.mark > (ghost.supersededAt ?? 0);
+      if (isSilent) this.#world.fail(`${ghost.process.name} closed as if all were stored`);
+      ghost.process.exit();
+    } else ghost.process.crash("process");
+  }
+
+  /** A machine that fails takes all its processes along. */
+  async #noticeDeaths(): Promise<void> {
+    for (const volume of this.#volumes) {
+      const process = volume.session?.process;
+      if (process?.isDead === true) volume.noteDeath(await process.died);
+    }
+  }
+
+  async #forkOrDestroy(volume: SimulatedVolume): Promise<void> {
+    if (this.#volumes.length < 3) return await this.#fork(volume);
+    await this.#destroy(volume);
+  }
+
+  /** Of its newest state in the bucket, or of a checkpoint that is there. */
+  async #fork(source: SimulatedVolume): Promise<void> {
+    const { scheduler } = this.#world;
+    const name = `f${++this.#forkCount}`;
+    // A fork of a chain whose newest transaction is not listed is one of an older state: nothing tells it.
+    this.#world.setFaults(
+      this.#world.faultRules.filter(({ fault }) => fault.kind !== "stale-list"),
+    );
+    const checkpoint = source.checkpoints.anySure(scheduler);
+    const id = source.open.engine
+      .listCheckpoints()
+      .find(({ comment }) => comment === checkpoint?.comment)?.id;
+    const isOfCheckpoint = checkpoint !== null && id !== undefined && scheduler.chance(0.5);
+    const since = source.model.syncedMark;
+    const machine = this.#machine();
+    const process = machine.start(`scratch-${name}`);
+    this.#world.planCrash(process, 0.3);
+    const outcome = await attempt(process, () =>
+      forkVolume({
+        store: new SimulatedStore(this.#world.store, process),
+        from: source.prefix,
+        to: `sprites/${name}`,
+        forkId: name,
+        checkpoint: isOfCheckpoint ? id : null,
+        scratchDirectory: `${process.disk.directory}/scratch`,
+        clock: this.#world.clock,
+      }),
+    );
+    process.exit();
+    if (outcome.kind === "failed") this.#world.expect(outcome.error, "fork");
+    await this.#noticeDeaths();
+    if (outcome.kind !== "done") return await this.#clear(`sprites/${name}`);
+    const states = isOfCheckpoint ? [checkpoint.content] : source.model.storedSince(since);
+    const fork = new SimulatedVolume(this.#world, name, {
+      model: GuestModel.ofStored(states),
+      checkpoints: source.checkpoints.copy(),
+    });
+    this.#volumes.push(fork);
+    await fork.openOn(this.#machine());
+  }
+
+  async #destroy(volume: SimulatedVolume): Promise<void> {
+    await volume.settleAndEnd();
+    this.#volumes.splice(this.#volumes.indexOf(volume), 1);
+    await this.#clear(volume.prefix);
+  }
+
+  /** As whoever destroys a sprite does: again and again until it is done. */
+  async #clear(prefix: string): Promise<void> {
+    await this.#world.scheduler.sleep(lateMs);
+    this.#world.store.settle();
+    this.#world.checker.forget(prefix);
+    for (let tries = 0; tries < 100; tries++) {
+      if (tries > 20) this.#world.setFaults([]);
+      const process = this.#machine().start("destroyer");
+      this.#world.planCrash(process, 0.1);
+      const store = new SimulatedStore(this.#world.store, process);
+      const outcome = await attempt(process, () => destroyVolume({ store, prefix }));
+      process.exit();
+      if (outcome.kind === "done") return await this.#noticeDeaths();
+      if (outcome.kind === "failed") this.#world.expect(outcome.error, "destroy");
+      await this.#world.scheduler.sleep(lateMs);
+    }
+    this.#world.fail(`${prefix} cannot be destroyed`);
+  }
+
+  async end(): Promise<void> {
+    const { store, scheduler } = this.#world;
+    this.#world.setFaults([]);
+    this.#world.isCalm = true;
+    for (const { session } of this.#volumes) if (session !== null) session.process.plan = null;
+    store.settle();
+    for (const ghost of [...this.#world.ghosts]) {
+      ghost.process.resume();
+      await this.#endGhost(ghost);
+    }
+    await this.#noticeDeaths();
+    await scheduler.sleep(lateMs);
+    for (const volume of this.#volumes) await verifyEnd(this.#world, volume, this.#machine());
+    if (!scheduler.chance(0.4)) return;
+    while (this.#volumes.length > 0) {
+      const volume = scheduler.choose(this.#volumes);
+      this.#volumes.splice(this.#volumes.indexOf(volume), 1);
+      await this.#clear(volume.prefix);
+    }
+    const left = [...store.contents().keys()];
+    if (left.length > 0) this.#world.fail(`destroyed volumes have left ${left.join(", ")}`);
+  }
+}

@@ -1,0 +1,145 @@
+/**
+ * One seed's world: machines, a bucket that fails, and volumes on them, of which one story is told. Whatever
+ * happens, what is found afterwards is held against the models, and the bucket is watched all the time.
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { FaultScript, type FaultRule } from "../../../object-store/testing/fault-script.ts";
+import { MemoryObjectStore } from "../../../object-store/testing/memory-object-store.ts";
+import type { LeaseClock } from "../../../lease/clock.ts";
+import { setTimeout as delay } from "./stand-ins/timers-promises.ts";
+import { BucketChecker } from "./bucket-checker.ts";
+import { retentionMs } from "./limits.ts";
+import { Machine } from "./machine.ts";
+import { Scheduler, useScheduler } from "./scheduler.ts";
+import { isExpected, type Session } from "./session.ts";
+import type { SimulatedProcess } from "./simulated-process.ts";
+import { tellStory } from "./story.ts";
+import { worldClock } from "./virtual-time.ts";
+
+export interface WorldReport {
+  seed: number;
+  /** Null when every promise was kept. */
+  problem: string | null;
+  traceHash: number;
+  events: number;
+  crashes: number;
+  requests: number;
+}
+
+/** A promise that was broken; everything else that is thrown is a fault too, but of less known meaning. */
+export class BrokenPromise extends Error {}
+
+export class World {
+  readonly scheduler: Scheduler;
+  readonly store: MemoryObjectStore;
+  readonly faults: FaultScript;
+  readonly checker: BucketChecker;
+  readonly clock: LeaseClock;
+  readonly machines: readonly Machine[];
+  /** Sessions that others have gone on from, and that do not know it yet. */
+  readonly ghosts: Session[] = [];
+  readonly cacheUnits: number;
+  /** Every write and every checkpoint of a world has a number of its own. */
+  writeCount = 0;
+  faultRules: readonly FaultRule[] = [];
+  crashCount = 0;
+  /** Nothing dies any more. */
+  isCalm = false;
+
+  constructor(seed: number, root: string) {
+    const scheduler = new Scheduler(seed);
+    this.scheduler = scheduler;
+    const { nowMs } = worldClock(scheduler);
+    this.clock = {
+      nowMs,
+      monotonicMs: () => scheduler.nowMs,
+      wait: (ms, signal) => wait(ms, signal),
+    };
+    this.faults = new FaultScript([], { random: scheduler.random, now: () => scheduler.nowMs });
+    this.store = new MemoryObjectStore({
+      now: nowMs,
+      random: scheduler.random,
+      delay: (ms) => scheduler.sleep(ms),
+      faults: this.faults,
+    });
+    this.checker = new BucketChecker({ nowMs: () => scheduler.nowMs, retentionMs });
+    this.store.onChange = (key, bytes, before) => {
+      scheduler.trace(`bucket ${bytes === null ? "loses" : "has"} ${key} ${bytes?.length ?? 0}`);
+      this.checker.onChange(key, bytes, before);
+    };
+    this.machines = ["a", "b"].map((name) => new Machine(name, root, scheduler));
+    this.cacheUnits = scheduler.choose([3, 6, 20]);
+  }
+
+  static async run(
+    seed: number,
+    options: { onTrace?: (line: string) => void; directory?: string } = {},
+  ): Promise<WorldReport> {
+    const root = mkdtempSync(join(options.directory ?? "/dev/shm", "sim-"));
+    const world = new World(seed, root);
+    world.scheduler.onTrace = options.onTrace ?? null;
+    useScheduler(world.scheduler);
+    let problem: string | null = null;
+    try {
+      await world.scheduler.drive(tellStory(world));
+      world.verifyBucket();
+    } catch (error) {
+      problem = error instanceof BrokenPromise ? error.message : String((error as Error).stack);
+    } finally {
+      for (const machine of world.machines) machine.end();
+      useScheduler(null);
+      rmSync(root, { recursive: true, force: true });
+    }
+    const { traceHash, eventCount: events } = world.scheduler;
+    const counts = Object.values(world.store.statistics().requests);
+    const requests = counts.reduce((sum, count) => sum + count, 0);
+    return { seed, problem, traceHash, events, crashes: world.crashCount, requests };
+  }
+
+  /** @throws BrokenPromise when the bucket was ever wrong */
+  verifyBucket(): void {
+    if (this.checker.problem !== null) this.fail(this.checker.problem);
+  }
+
+  fail(problem: string): never {
+    throw new BrokenPromise(problem);
+  }
+
+  /** An error that no fault of the bucket explains is a broken promise. */
+  expect(error: unknown, what: string): void {
+    if (isExpected(error)) return;
+    // A list that misses the newest transaction looks like a bucket that has lost it.
+    if (/stored before: is it the right bucket/.test(String(error)) && this.isListStale) return;
+    throw new Error(`${what} failed for no reason: ${String(error)}`, { cause: error });
+  }
+
+  /** The list of a chain is allowed to be behind at present. */
+  get isListStale(): boolean {
+    return this.faultRules.some(({ fault }) => fault.kind === "stale-list");
+  }
+
+  setFaults(rules: readonly FaultRule[]): void {
+    this.faultRules = rules;
+    this.faults.setRules(rules);
+  }
+
+  killGhosts(machine: Machine): void {
+    for (const ghost of this.ghosts) if (ghost.machine === machine) ghost.process.crash("process");
+  }
+
+  planCrash(process: SimulatedProcess, share: number): void {
+    const { scheduler } = this;
+    process.onCrash = () => this.crashCount++;
+    if (this.isCalm || !scheduler.chance(share)) return;
+    const kind = scheduler.chance(0.5) ? "host" : "process";
+    const moment = scheduler.choose(["before", "during", "after"] as const);
+    // Many at the very next steps, some much later.
+    const steps = 1 + Math.floor(scheduler.random() ** 2 * 90);
+    process.plan = { kind, steps, moment };
+  }
+}
+
+async function wait(ms: number, signal?: AbortSignal): Promise<void> {
+  await delay(ms, undefined, signal === undefined ? {} : { signal });
+}
