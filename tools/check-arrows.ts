@@ -27,6 +27,7 @@ export const arrows: Readonly<Record<string, readonly string[]>> = {
       "storage/object-store/object-store",
       "storage/volume/open-volume",
       "storage/volume/destroy",
+      "storage/volume/fork",
       // It writes and reads archives of sprites, by the bucket alone.
       "storage/archive",
       "storage/volume/image",

@@ -18,6 +18,7 @@ export interface CommandOptions {
   watch?: boolean;
   skipConsole?: boolean;
   label?: string[];
+  from?: string;
   unset?: boolean;
   force?: boolean;
   dir?: string;

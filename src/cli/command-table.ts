@@ -138,6 +138,7 @@ const spriteCommands: readonly CommandSpec[] = [
     options: [
       ["--skip-console", "do not open a console"],
       ["--label <label>", "label; repeatable", "repeatable"],
+      ["--from <sprite[@id]>", "begin with that sprite's disk, or with a checkpoint of it"],
     ],
     load: async () => (await import("./commands/sprites.ts")).create,
   },

@@ -71,6 +71,24 @@ describe("sprite commands", () => {
     });
   });
 
+  test("create --from asks for a fork", async () => {
+    const of = async (...args: string[]): Promise<unknown> => {
+      const created = (await jsonOf("create", ...args)) as { name: string };
+      return bench.server.sprites.get(created.name)?.from;
+    };
+    assert.deepEqual(await of("copy", "--from", "box"), { sprite: "box" });
+    assert.deepEqual(await of("old", "--from", "box@v3"), { sprite: "box", checkpoint: "v3" });
+    assert.equal(await of("plain"), undefined);
+    for (const from of ["", "@v1", "box@", "a@b@v1"]) {
+      const result = await bench.run(["create", "odd", "--from", from]);
+      assert.equal(result.exitCode, 1);
+      assert.match(result.stderr, /--from takes a sprite's name/);
+    }
+    const missing = await bench.run(["create", "odd", "--from", "bos@v1"]);
+    assert.equal(missing.exitCode, 1);
+    assert.match(missing.stderr, /no sprite "bos".*\n.*Did you mean box/);
+  });
+
   test("info, url and url update", async () => {
     assert.partialDeepStrictEqual(await jsonOf("info", "box"), { name: "box" });
     const text = await bench.run(["info", "-s", "box"]);

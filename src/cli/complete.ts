@@ -53,9 +53,11 @@ export function findCompletion(before: readonly string[], current: string): Comp
     if (word.startsWith("-")) {
       const option = allOptions(spec).find(([flags]) => flagsOf(flags).includes(word));
       if (option === undefined || !option[0].includes("<")) continue;
-      const isSprite = flagsOf(option[0]).includes("--sprite");
+      const flags = flagsOf(option[0]);
+      const isSprite = flags.includes("--sprite");
       if (i === before.length - 1) {
-        return { ...nothing, wanted: isSprite ? "sprite" : "nothing", spriteOption };
+        const wanted = isSprite || flags.includes("--from") ? "sprite" : "nothing";
+        return { ...nothing, wanted, spriteOption };
       }
       i++;
       if (isSprite) spriteOption = before[i];

@@ -123,6 +123,8 @@ describe("completion", () => {
     assert.equal(wanted("destroy"), "sprite");
     assert.equal(wanted("exec", "-s"), "sprite");
     assert.equal(wanted("create"), "nothing");
+    assert.equal(wanted("create", "copy", "--from"), "sprite");
+    assert.equal(findCompletion(["create", "--from", "box"], "").spriteOption, undefined);
     assert.equal(wanted("restore"), "checkpoint");
     assert.equal(wanted("restore", "v1"), "nothing");
     assert.equal(wanted("sessions", "kill"), "session");

@@ -25,6 +25,8 @@ export interface AgentStartup {
   name: string;
   /** Default environment of every command, from the create call. */
   environment: Record<string, string>;
+  /** Its disk began as another sprite's: machine id, host keys and the like are made anew at the first start. */
+  isFork: boolean;
   /** What an fsync of the sprite's waits for; may change while it runs. */
   durability: Durability;
   /** A directory's path, or its `file://` URL. */

@@ -7,6 +7,9 @@ import { formatTimestamp } from "./timestamp.ts";
 /** The id of the live state: served by id, left out of lists. */
 export const currentCheckpointId = "Current";
 
+/** What the id of a kept checkpoint looks like; the live state is none. */
+export const checkpointIdPattern = /^v\d{1,15}$/;
+
 export interface CheckpointObject {
   id: string;
   create_time: string;

@@ -24,10 +24,11 @@ const create = (body: unknown) => validate(spriteCreateSchema, body);
 test("a create body needs only a name", () => {
   assert.deepEqual(create({ name: "a" }), {
     name: "a",
-    config: {},
-    environment: {},
+    from: null,
+    config: null,
+    environment: null,
     labels: [],
-    durability: "local",
+    durability: null,
     urlSettings: {},
     waitForCapacity: false,
   });
@@ -50,8 +51,24 @@ test("null reads as absent", () => {
     labels: null,
     url_settings: null,
   });
-  assert.deepEqual(body.environment, {});
+  assert.equal(body.environment, null);
   assert.deepEqual(create({ name: "a", config: { ram_mb: null } }).config, {});
+  assert.equal(create({ name: "a", from: null }).from, null);
+});
+
+test("a fork names a sprite, and a checkpoint of it or none", () => {
+  const from = (value: unknown) => create({ name: "a", from: value }).from;
+  assert.deepEqual(from({ sprite: "b" }), { sprite: "b", checkpoint: null });
+  assert.deepEqual(from({ sprite: "b", checkpoint: "v12", more: 1 }), {
+    sprite: "b",
+    checkpoint: "v12",
+  });
+  for (const value of ["b", ["b"], {}, { checkpoint: "v1" }, { sprite: "B" }]) {
+    assert.throws(() => from(value), refused(/^from/));
+  }
+  for (const checkpoint of ["", "1", "v", "v1/..", "Current", "v1\n", 1]) {
+    assert.throws(() => from({ sprite: "b", checkpoint }), refused(/^from\.checkpoint: /));
+  }
 });
 
 test("names are DNS labels", () => {
@@ -93,7 +110,7 @@ test("a name must leave room for the organization in its DNS label", () => {
 test("an environment is a map of strings that a process can be given", () => {
   const environment = JSON.parse('{"A":"1","B":"","__proto__":"p","a b":"2"}') as unknown;
   const parsed = create({ name: "a", environment }).environment;
-  assert.deepEqual(Object.entries(parsed), [
+  assert.deepEqual(Object.entries(parsed ?? {}), [
     ["A", "1"],
     ["B", ""],
     ["__proto__", "p"],

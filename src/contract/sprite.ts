@@ -5,7 +5,7 @@
 
 import { z } from "zod";
 
-import type { SyncObject } from "./checkpoint.ts";
+import { checkpointIdPattern, type SyncObject } from "./checkpoint.ts";
 import { durabilities, type Durability } from "./durability.ts";
 import { SpriteError } from "./errors.ts";
 import {
@@ -88,12 +88,21 @@ export interface SpriteCheckObject {
   choices?: string[];
 }
 
+/** Whose disk a new sprite begins with. */
+export interface ForkSource {
+  sprite: string;
+  /** Null: the newest state. */
+  checkpoint: string | null;
+}
+
+/** Null for what was not asked for, and a fork has as its source has it. */
 export interface SpriteCreateBody {
   name: string;
-  config: SpriteConfig;
-  environment: Record<string, string>;
+  from: ForkSource | null;
+  config: SpriteConfig | null;
+  environment: Record<string, string> | null;
   labels: string[];
-  durability: Durability;
+  durability: Durability | null;
   urlSettings: UrlSettingsChange;
   waitForCapacity: boolean;
 }
@@ -102,10 +111,24 @@ const booleanSchema = z.boolean("expected true or false").nullish();
 const durabilitySchema = z.enum(durabilities, "expected local or durable").nullish();
 const bodyMessage = "expected a JSON object";
 
+const forkSourceSchema: z.ZodType<ForkSource> = z
+  .object(
+    {
+      sprite: spriteNameSchema,
+      checkpoint: z
+        .string("expected a string")
+        .regex(checkpointIdPattern, "expected a checkpoint's id, such as v1")
+        .nullish(),
+    },
+    "expected an object with the name of a sprite",
+  )
+  .transform(({ sprite, checkpoint }) => ({ sprite, checkpoint: checkpoint ?? null }));
+
 export const spriteCreateSchema: z.ZodType<SpriteCreateBody> = z
   .object(
     {
       name: spriteNameSchema,
+      from: forkSourceSchema.nullish(),
       config: configSchema.nullish(),
       environment: environmentSchema.nullish(),
       labels: labelsSchema.nullish(),
@@ -119,10 +142,11 @@ export const spriteCreateSchema: z.ZodType<SpriteCreateBody> = z
   )
   .transform((body) => ({
     name: body.name,
-    config: body.config ?? {},
-    environment: body.environment ?? {},
+    from: body.from ?? null,
+    config: body.config ?? null,
+    environment: body.environment ?? null,
     labels: body.labels ?? [],
-    durability: body.durability ?? "local",
+    durability: body.durability ?? null,
     urlSettings: body.url_settings ?? {},
     waitForCapacity: body.wait_for_capacity ?? false,
   }));

@@ -49,6 +49,7 @@ test("create, get, update, delete", async () => {
     name: "my-box",
     environment: { FOO: "bar" },
     imageHash: "image-1",
+    isFork: false,
     durability: "local",
   };
   assert.deepEqual(worker.created, [spec]);

@@ -8,6 +8,7 @@ import {
   tokenCreateSchema,
 } from "../contract/sprite.ts";
 import { validate } from "../contract/validate.ts";
+import { forkSprite } from "./forks.ts";
 import type { Organization } from "./organization.ts";
 import type { Organizations } from "./organizations.ts";
 import type { Route } from "./request-target.ts";
@@ -71,7 +72,13 @@ function ok(body: object): ApiResult {
 
 async function createSprite(sprites: Sprites, request: ApiRequest): Promise<ApiResult> {
   const body = validate(spriteCreateSchema, await request.readBody());
-  return { status: 201, body: await sprites.create(request.organization, body) };
+  const { organization } = request;
+  const { from } = body;
+  const sprite =
+    from === null
+      ? await sprites.create(organization, body)
+      : await forkSprite(sprites, organization, { ...body, from });
+  return { status: 201, body: sprite };
 }
 
 async function handleSprite(

@@ -54,6 +54,10 @@ const migrations: readonly string[] = [
   ALTER TABLE sprite ADD COLUMN durability TEXT NOT NULL DEFAULT 'local'
     CHECK (durability IN ('local', 'durable'));
   `,
+  `
+  -- Id of the sprite whose disk this one began with. No reference: that one may be gone.
+  ALTER TABLE sprite ADD COLUMN forked_from TEXT;
+  `,
 ];
 
 /** Opens the file, making it if it is new. `token create` and the server may do so at the same time. */

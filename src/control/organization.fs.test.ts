@@ -31,6 +31,7 @@ function sprite(name: string, changes: Partial<SpriteRecord> = {}): SpriteRecord
     urlSettings: { auth: "sprite" },
     imageHash: "hash",
     durability: "local",
+    forkedFrom: null,
     createdAtMs: 1,
     updatedAtMs: 2,
     lastRunningAtMs: null,

@@ -184,9 +184,9 @@ function prepareStatements(database: Sqlite) {
     ),
     insertSprite: database.prepare<[SpriteRow]>(
       `INSERT INTO sprite (id, name, state, labels, environment, config, url_settings, image_hash,
-         durability, created_at_ms, updated_at_ms, last_running_at_ms, last_warming_at_ms)
+         durability, forked_from, created_at_ms, updated_at_ms, last_running_at_ms, last_warming_at_ms)
        VALUES (@id, @name, @state, @labels, @environment, @config, @url_settings, @image_hash,
-         @durability, @created_at_ms, @updated_at_ms, @last_running_at_ms, @last_warming_at_ms)
+         @durability, @forked_from, @created_at_ms, @updated_at_ms, @last_running_at_ms, @last_warming_at_ms)
        ON CONFLICT DO NOTHING`,
     ),
     spriteByName: database.prepare<[string], SpriteRow>(

@@ -1,10 +1,16 @@
 import type { Durability } from "../contract/durability.ts";
-import type { SpriteObject, SpriteStatus } from "../contract/sprite.ts";
-import type { SpriteConfig, UrlSettings } from "../contract/sprite-config.ts";
+import type { SpriteCreateBody, SpriteObject, SpriteStatus } from "../contract/sprite.ts";
+import {
+  mergeUrlSettings,
+  urlSettingsDefault,
+  type SpriteConfig,
+  type UrlSettings,
+} from "../contract/sprite-config.ts";
 import { spriteUrl } from "../contract/names.ts";
 import { formatOptionalTimestamp, formatTimestamp } from "../contract/timestamp.ts";
 import type { SpriteSpec } from "../worker/worker.ts";
 import type { OrganizationRecord } from "./organization.ts";
+import { randomSpriteId } from "./random-ids.ts";
 
 /**
  * `creating`: the row is there, the worker may not have finished. `ready`: the sprite can be used.
@@ -23,6 +29,8 @@ export interface SpriteRecord {
   urlSettings: UrlSettings;
   imageHash: string;
   durability: Durability;
+  /** Id of the sprite that its disk began with; null for one that began with an empty disk. */
+  forkedFrom: string | null;
   createdAtMs: number;
   updatedAtMs: number;
   lastRunningAtMs: number | null;
@@ -39,6 +47,7 @@ export interface SpriteRow {
   url_settings: string;
   image_hash: string;
   durability: Durability;
+  forked_from: string | null;
   created_at_ms: number;
   updated_at_ms: number;
   last_running_at_ms: number | null;
@@ -56,6 +65,7 @@ export function serializeSprite(sprite: SpriteRecord): SpriteRow {
     url_settings: JSON.stringify(sprite.urlSettings),
     image_hash: sprite.imageHash,
     durability: sprite.durability,
+    forked_from: sprite.forkedFrom,
     created_at_ms: sprite.createdAtMs,
     updated_at_ms: sprite.updatedAtMs,
     last_running_at_ms: sprite.lastRunningAtMs,
@@ -75,6 +85,7 @@ export function parseSpriteRow(row: SpriteRow): SpriteRecord {
     urlSettings: JSON.parse(row.url_settings) as UrlSettings,
     imageHash: row.image_hash,
     durability: row.durability,
+    forkedFrom: row.forked_from,
     createdAtMs: row.created_at_ms,
     updatedAtMs: row.updated_at_ms,
     lastRunningAtMs: row.last_running_at_ms,
@@ -84,7 +95,32 @@ export function parseSpriteRow(row: SpriteRow): SpriteRecord {
 
 export function spriteSpec(sprite: SpriteRecord): SpriteSpec {
   const { id, name, environment, imageHash, durability } = sprite;
-  return { id, name, environment, imageHash, durability };
+  return { id, name, environment, imageHash, durability, isFork: sprite.forkedFrom !== null };
+}
+
+/** The record of a sprite that is to be made as asked; a fork has the rest of its source. */
+export function newSprite(
+  body: Omit<SpriteCreateBody, "from">,
+  from: { imageHash: string; source: SpriteRecord | null },
+): SpriteRecord {
+  const { imageHash, source } = from;
+  const nowMs = Date.now();
+  return {
+    id: randomSpriteId(),
+    name: body.name,
+    state: "creating",
+    labels: body.labels,
+    environment: body.environment ?? source?.environment ?? {},
+    config: body.config ?? source?.config ?? {},
+    urlSettings: mergeUrlSettings(urlSettingsDefault, body.urlSettings),
+    imageHash,
+    durability: body.durability ?? source?.durability ?? "local",
+    forkedFrom: source?.id ?? null,
+    createdAtMs: nowMs,
+    updatedAtMs: nowMs,
+    lastRunningAtMs: null,
+    lastWarmingAtMs: null,
+  };
 }
 
 export interface SpriteObjectContext {

@@ -13,7 +13,7 @@ import {
   type SpriteUpdateBody,
   type SpriteWatchLine,
 } from "../contract/sprite.ts";
-import { mergeUrlSettings, urlSettingsDefault } from "../contract/sprite-config.ts";
+import { mergeUrlSettings } from "../contract/sprite-config.ts";
 import { formatOptionalTimestamp, formatTimestamp } from "../contract/timestamp.ts";
 import type { Log } from "../base/log.ts";
 import { settlesWithin } from "../base/wait.ts";
@@ -24,9 +24,8 @@ import { checkStartTimeoutMs, destroyWaitMsMax } from "./limits.ts";
 import { isDiskFull } from "./database.ts";
 import type { Organization } from "./organization.ts";
 import type { Organizations } from "./organizations.ts";
-import { randomSpriteId } from "./random-ids.ts";
 import { Removals } from "./removals.ts";
-import { spriteObject, spriteSpec, type SpriteRecord } from "./sprite-record.ts";
+import { newSprite, spriteObject, spriteSpec, type SpriteRecord } from "./sprite-record.ts";
 import { Watchers } from "./watch.ts";
 
 export interface SpritesOptions {
@@ -91,24 +90,9 @@ export class Sprites {
   /** @throws SpriteError already_exists, invalid_request, start_failed, disk_full */
   async create(organization: Organization, body: SpriteCreateBody): Promise<SpriteObject> {
     assertHostLabelFits(body.name, organization.record.shortId);
-    const nowMs = Date.now();
-    const sprite: SpriteRecord = {
-      id: randomSpriteId(),
-      name: body.name,
-      state: "creating",
-      labels: body.labels,
-      environment: body.environment,
-      config: body.config,
-      urlSettings: mergeUrlSettings(urlSettingsDefault, body.urlSettings),
-      imageHash: this.#options.worker.defaultImageHash,
-      durability: body.durability,
-      createdAtMs: nowMs,
-      updatedAtMs: nowMs,
-      lastRunningAtMs: null,
-      lastWarmingAtMs: null,
-    };
-    const make = (): Promise<void> => this.#options.worker.create(spriteSpec(sprite));
-    return await this.add(organization, sprite, make);
+    const { worker } = this.#options;
+    const sprite = newSprite(body, { imageHash: worker.defaultImageHash, source: null });
+    return await this.add(organization, sprite, () => worker.create(spriteSpec(sprite)));
   }
 
   /** Makes a sprite of the state `creating`; nothing is left of it when that fails. @throws SpriteError already_exists */

@@ -7,15 +7,13 @@ import { z } from "zod";
 
 import { archiveContentType } from "../contract/archive.ts";
 import { spriteCreateSchema } from "../contract/sprite.ts";
-import { mergeUrlSettings, urlSettingsDefault } from "../contract/sprite-config.ts";
 import { formatTimestamp } from "../contract/timestamp.ts";
 import { validate } from "../contract/validate.ts";
 import type { Worker } from "../worker/worker.ts";
 import { assertMethodAllowed, type ApiResult } from "./api.ts";
 import type { Organization } from "./organization.ts";
-import { randomSpriteId } from "./random-ids.ts";
 import type { AddedHeaders } from "./splice/http-heads.ts";
-import { spriteSpec, type SpriteRecord } from "./sprite-record.ts";
+import { newSprite, spriteSpec, type SpriteRecord } from "./sprite-record.ts";
 import type { Sprites } from "./sprites.ts";
 
 export interface TransferRequest {
@@ -85,12 +83,5 @@ const imageSchema = z.object({ image_hash: z.string().regex(/^[0-9A-Za-z-]{1,128
 function importedSprite(name: string, archived: object): SpriteRecord {
   const body = validate(spriteCreateSchema, { ...archived, name });
   const { image_hash: imageHash } = validate(imageSchema, archived);
-  const nowMs = Date.now();
-  return {
-    ...{ id: randomSpriteId(), name: body.name, state: "creating", imageHash },
-    ...{ labels: body.labels, environment: body.environment, config: body.config },
-    urlSettings: mergeUrlSettings(urlSettingsDefault, body.urlSettings),
-    durability: body.durability,
-    ...{ createdAtMs: nowMs, updatedAtMs: nowMs, lastRunningAtMs: null, lastWarmingAtMs: null },
-  };
+  return newSprite(body, { imageHash, source: null });
 }

@@ -25,6 +25,7 @@ import { makeTinyDisk, type TinyDisk } from "../testing/tiny-disk.ts";
 import { makeTinyImage, type TinyImage } from "../testing/tiny-image.ts";
 import { containerId } from "./container-id.ts";
 import { createSandbox } from "./container.ts";
+import { machineId } from "./init-script.ts";
 import type { ExitStatus } from "./process.ts";
 import type { Sandbox, SandboxOptions } from "./sandbox.ts";
 
@@ -49,6 +50,7 @@ before(async () => {
   mkdirSync(join(directory, "private/dot-sprite"));
   options = {
     spriteId,
+    isFork: false,
     name: "my-box",
     diskDirectory: disk.directory,
     imageDirectory: image.directory,
@@ -130,6 +132,43 @@ describe("a started sandbox", () => {
       assert.match(output, /^uid=1000.*\nmy-box\n[^]*127.0.1.1 my-box\n$/);
       assert.deepEqual(exit, { kind: "exited", code: 7 });
     });
+  });
+
+  test("is somebody: its machine id is its own, and the same at each start", async () => {
+    const ids: string[] = [];
+    for (let start = 0; start < 2; start++) {
+      await withSandbox(async () => void ids.push(await asRoot("cat /etc/machine-id")));
+    }
+    assert.deepEqual(ids, Array(2).fill(`${machineId(spriteId)}\n`));
+    // Whatever the guest has made of it stays.
+    await withSandbox(async () => void (await asRoot("echo mine > /etc/machine-id")));
+    await withSandbox(async () => assert.equal(await asRoot("cat /etc/machine-id"), "mine\n"));
+  });
+
+  test("of a fork renews what says who its source was, once", async () => {
+    const key = "/etc/ssh/ssh_host_rsa_key";
+    await withSandbox(async () => {
+      await asRoot(`
+        mkdir -p /etc/ssh /var/lib/dbus /var/lib/systemd /usr/local/bin
+        echo source > /etc/machine-id; echo source > /var/lib/dbus/machine-id
+        echo source > /var/lib/systemd/random-seed
+        for end in "" .pub -cert.pub; do echo source > ${key}$end; done
+        echo stays > /etc/ssh/sshd_config; echo "10.0.0.9 my-box" >> /etc/hosts
+        printf '#!%s sh\necho "$@" > ${key}; echo new > ${key}.pub\n' ${busybox} > /usr/local/bin/ssh-keygen
+        chmod 755 /usr/local/bin/ssh-keygen`);
+    });
+    const fork = { isFork: true, name: "its-fork" };
+    await withSandbox(async () => {
+      const files = await asRoot(`cat /etc/machine-id /etc/hosts ${key} ${key}.pub; ls /etc/ssh`);
+      assert.ok(files.startsWith(`${machineId(spriteId)}\n127.0.0.1 localhost`), files);
+      assert.ok(!files.includes("source") && !files.includes("127.0.1.1 my-box"), files);
+      assert.match(files, /10\.0\.0\.9 my-box\n127\.0\.1\.1 its-fork\n/);
+      assert.match(files, /-t rsa .*-C root@its-fork -f \/etc\/ssh\/ssh_host_rsa_key\nnew\n/);
+      assert.match(files, /\nssh_host_rsa_key\nssh_host_rsa_key\.pub\nsshd_config\n$/);
+      assert.equal(await asRoot("ls /var/lib/dbus /var/lib/systemd | grep -e id -e seed"), "");
+      await asRoot(`echo mine > ${key}`);
+    }, fork);
+    await withSandbox(async () => assert.equal(await asRoot(`cat ${key}`), "mine\n"), fork);
   });
 
   test("keeps what root changes, with the guest's own ids on the disk", async () => {

@@ -23,7 +23,14 @@ import { containerId } from "./container-id.ts";
 import { FirstProcessRecord, watchProcess } from "./first-process.ts";
 import { adoptLifeline, createLifeline, type Lifeline } from "./lifeline.ts";
 import { busyboxPath, readyLine } from "./init-script.ts";
-import { bootMsMax, killMsMax, killPassedOnMs, openFilesHard, openFilesSoft } from "./limits.ts";
+import {
+  bootMsMax,
+  killMsMax,
+  killPassedOnMs,
+  openFilesHard,
+  openFilesSoft,
+  renewalMsMax,
+} from "./limits.ts";
 import { containerCapabilities } from "./capabilities.ts";
 import { ociConfig, resourceLimits } from "./oci-config.ts";
 import { connectNetwork, disconnectNetwork } from "./network.ts";
@@ -234,6 +241,7 @@ class ContainerSandbox implements Sandbox {
 
   async #prepareBundle(): Promise<void> {
     const { dotSpriteDirectory, hostIdBase, name, network, limits, cgroupPath } = this.#options;
+    const { spriteId, isFork } = this.#options;
     await mkdir(this.#bundleDirectory, { recursive: true });
     await mkdir(this.#options.runtimeRoot, { recursive: true });
     // Whatever the server's umask is, the guest's users have to get through these.
@@ -245,7 +253,7 @@ class ContainerSandbox implements Sandbox {
     // A mount point for the host's own.
     await writeFile(join(dotSpriteDirectory, "bin", "busybox"), "", { flag: "a" });
     const config = ociConfig({
-      hostname: name,
+      ...{ spriteId, isFork, hostname: name },
       nameserver: network.nameserver,
       rootDirectory: this.#rootfs.directory,
       dotSpriteDirectory,
@@ -288,7 +296,8 @@ class ContainerSandbox implements Sandbox {
       ended = true;
     });
     const isReady = (): boolean => started.output().includes(readyLine);
-    await waitUntil(() => ended || isReady(), { timeoutMs: bootMsMax, intervalMs: 1 });
+    const timeoutMs = bootMsMax + (this.#options.isFork ? renewalMsMax : 0);
+    await waitUntil(() => ended || isReady(), { timeoutMs, intervalMs: 1 });
     if (!isReady()) throw new Error("the container's first process is not ready");
   }
 

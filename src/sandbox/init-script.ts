@@ -5,6 +5,9 @@
  * can be hit.
  */
 
+import { createHash } from "node:crypto";
+import { hostKeySecondsMax } from "./limits.ts";
+
 /** Where the host's BusyBox is seen inside. */
 export const busyboxPath = "/.sprite/bin/busybox";
 
@@ -12,8 +15,23 @@ export const busyboxPath = "/.sprite/bin/busybox";
 export const readyLine = "sprite-ready";
 
 export interface InitFiles {
+  /** Whose the machine id is. */
+  spriteId: string;
   hostname: string;
   nameserver: string;
+  /** The disk began as another sprite's: whatever says who that one is is made anew, once. */
+  isFork: boolean;
+}
+
+/**
+ * What /etc/machine-id gets: 128 bits in hexadecimal, as machine-id(5) has it. The same at each start, so that a
+ * start that was cut short is gone on with.
+ */
+export function machineId(spriteId: string): string {
+  return createHash("sha256")
+    .update(`opensprites machine-id ${spriteId}`)
+    .digest("hex")
+    .slice(0, 32);
 }
 
 export function resolverFile(nameserver: string): string {
@@ -33,6 +51,8 @@ export function initArguments(files: InitFiles): string[] {
     "init",
     files.hostname,
     resolverFile(files.nameserver),
+    machineId(files.spriteId),
+    files.isFork ? "fork" : "",
   ];
 }
 
@@ -41,23 +61,48 @@ export function initArguments(files: InitFiles): string[] {
  * container.
  */
 const initScript = `
-hostname=$1 resolver=$2 b=${busyboxPath}
+hostname=$1 resolver=$2 machine_id=$3 fork=$4 b=${busyboxPath}
 exec 2>/dev/null
 umask 022
 
 # An ordinary directory, whatever stands there now.
 directory() { [ -d "$1" ] || { $b rm -f "$1"; $b mkdir -p "$1"; }; }
-# An ordinary file with exactly this content; written anew only if something differs, so that an
-# idle boot writes nothing. cmp reads no further than the first difference: the file may be larger
-# than the guest's memory.
+# An ordinary file with exactly this content. cmp reads no further than the first difference: the
+# file may be larger than the guest's memory.
+holds() { ! [ -L "$1" ] && [ -f "$1" ] && echo "$2" | $b cmp -s - "$1"; }
+# Written anew only if something differs, so that an idle boot writes nothing.
 file() {
-  if [ -L "$1" ] || ! [ -f "$1" ] || ! echo "$2" | $b cmp -s - "$1"; then
-    $b rm -rf "$1"
-    $b printf '%s\\n' "$2" > "$1"
+  holds "$1" "$2" && return
+  $b rm -rf "$1"
+  $b printf '%s\\n' "$2" > "$1"
+}
+
+# Key types stay as they were; a program that hangs keeps nobody from starting.
+host_keys() {
+  for key in /etc/ssh/ssh_host_*_key; do
+    [ -e "$key" ] || continue
+    type=\${key#/etc/ssh/ssh_host_}
+    $b rm -f "$key" "$key.pub" "$key-cert.pub"
+    $b timeout ${hostKeySecondsMax} ssh-keygen -q -t "\${type%_key}" -N "" -C "root@$hostname" -f "$key" </dev/null
+  done
+}
+renew() {
+  old=$($b head -c 255 /etc/hostname)
+  if [ -f /etc/hosts ] && [ -n "$old" ]; then
+    $b grep -v -x -F -e "127.0.1.1 $old" /etc/hosts > /etc/.hosts.new
+    $b mv -f /etc/.hosts.new /etc/hosts
   fi
+  host_keys
+  $b rm -f /var/lib/systemd/random-seed /var/lib/urandom/random-seed
+  [ -L /var/lib/dbus/machine-id ] || $b rm -f /var/lib/dbus/machine-id
+  $b sync -f /etc
+  # Last, since it says that all of this is done.
+  file /etc/machine-id "$machine_id"
 }
 
 directory /etc
+[ -z "$fork" ] || holds /etc/machine-id "$machine_id" || renew
+[ -s /etc/machine-id ] || file /etc/machine-id "$machine_id"
 file /etc/hostname "$hostname"
 file /etc/resolv.conf "$(echo -n "$resolver")"
 if ! [ -f /etc/hosts ]; then

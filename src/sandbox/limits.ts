@@ -9,6 +9,10 @@ export const runtimeCallMsMax = 20_000;
 /** From the start of the container's first process to its word that the files in /etc are written. */
 export const bootMsMax = 10_000;
 
+/** Beside that, a fork makes new host keys at its first start: a few, and an RSA key takes a while. */
+export const renewalMsMax = 20_000;
+export const hostKeySecondsMax = 4;
+
 /**
  * From SIGKILL to the end of the container's first process; a process that hangs in the disk's
  * kernel code takes longer.

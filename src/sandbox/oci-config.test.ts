@@ -6,6 +6,8 @@ import { ociConfig, type OciConfigOptions } from "./oci-config.ts";
 import { seccompProfile } from "./seccomp.ts";
 
 const options: OciConfigOptions = {
+  spriteId: "4f1c",
+  isFork: false,
   hostname: "box",
   nameserver: "10.209.0.1",
   rootDirectory: "/run/x/rootfs",
@@ -91,7 +93,7 @@ test("what is bound from the machine is read-only and brings no devices or set-u
 
 test("the first process gets names as arguments, never as text of its script", () => {
   const hostname = "$(touch /pwned)'\"`";
-  const args = initArguments({ hostname, nameserver: "10.0.0.1" });
+  const args = initArguments({ ...options, hostname, nameserver: "10.0.0.1" });
   assert.equal(args.indexOf(hostname), 5);
   assert.ok(!args[3]?.includes("pwned"));
   assert.equal(args[6], resolverFile("10.0.0.1"));

@@ -2,7 +2,7 @@
 import type { SpriteLimits } from "../contract/agent-startup.ts";
 import { hostIdsPerSprite } from "../host/limits.ts";
 import { containerCapabilities } from "./capabilities.ts";
-import { busyboxPath, initArguments } from "./init-script.ts";
+import { busyboxPath, initArguments, type InitFiles } from "./init-script.ts";
 import { runFileSystemBytesMax, sharedMemoryBytesMax } from "./limits.ts";
 import type { SeccompProfile } from "./seccomp.ts";
 
@@ -12,9 +12,7 @@ export interface ResourceLimit {
   hard: number;
 }
 
-export interface OciConfigOptions {
-  hostname: string;
-  nameserver: string;
+export interface OciConfigOptions extends InitFiles {
   rootDirectory: string;
   dotSpriteDirectory: string;
   /** A statically linked BusyBox of the host. */
@@ -113,7 +111,7 @@ function firstProcess(options: OciConfigOptions): Record<string, unknown> {
     terminal: false,
     user: { uid: 0, gid: 0 },
     cwd: "/",
-    args: initArguments({ hostname: options.hostname, nameserver: options.nameserver }),
+    args: initArguments(options),
     env: ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
     // sudo has to work. What set-uid can gain is bounded by the user namespace and by the bounding set below.
     noNewPrivileges: false,

@@ -7,6 +7,7 @@ export interface SandboxOptions extends Pick<
   AgentStartup,
   | "spriteId"
   | "name"
+  | "isFork"
   | "imageDirectory"
   | "runDirectory"
   | "hostIdBase"

@@ -13,7 +13,7 @@ import { spriteCacheDirectory, spriteRunDirectory, type Places } from "./places.
 import { goneError, SpriteProcess, type SpriteStartup } from "./sprite-process.ts";
 import type { Slot, Slots } from "./slots.ts";
 import { Transfers } from "./transfers.ts";
-import type { OpenedArchive, SpriteSpec, Worker, WorkerStatusEvent } from "./worker.ts";
+import type { ForkOrigin, OpenedArchive, SpriteSpec, Worker, WorkerStatusEvent } from "./worker.ts";
 
 export interface LocalWorkerOptions {
   places: Places;
@@ -98,11 +98,7 @@ export class LocalWorker implements Worker {
   }
 
   async *export(spec: SpriteSpec, sprite: object): AsyncGenerator<Uint8Array> {
-    const running = this.#sprites.get(spec.id);
-    if (running?.process.ending === false) {
-      const { socketPath } = await running.process.ready();
-      await storeAgentsDisk(socketPath, spec);
-    }
+    await this.#storeNewest(spec);
     yield* this.#transfers.export(spec.id, sprite);
   }
 
@@ -112,6 +108,41 @@ export class LocalWorker implements Worker {
 
   status(spriteId: string): SpriteStatus {
     return this.#sprites.get(spriteId)?.ready === true ? "running" : "cold";
+  async fork(spec: SpriteSpec, { spec: source, checkpoint }: ForkOrigin): Promise<void> {
+    const from = { spriteId: source.id, checkpoint };
+    if (checkpoint !== null) {
+      try {
+        // A checkpoint is in the bucket, as a rule: the source is left alone, well or not.
+        return await this.#transfers.fork(spec.id, from);
+      } catch (error) {
+        if (!(error instanceof SpriteError) || error.code !== "not_found") throw error;
+      }
+    }
+    await this.#storeNewest(source);
+    await this.#transfers.fork(spec.id, from);
+  }
+
+  /**
+   * Settles when the bucket has what this machine has of the sprite's disk, as of now. One whose agent or server
+   * was killed is started for it: what it stored last may be on this machine only.
+   */
+  async #storeNewest(spec: SpriteSpec): Promise<void> {
+    let running = this.#sprites.get(spec.id);
+    while (running?.process.ending === true) {
+      await running.process.ended;
+      running = this.#sprites.get(spec.id);
+    }
+    const isAllStored = running === undefined && !this.#mayHaveMore(spec.id);
+    if (isAllStored) return;
+    const { socketPath } = await this.ensureRunning(spec);
+    await storeAgentsDisk(socketPath, spec);
+  }
+
+  #mayHaveMore(spriteId: string): boolean {
+    const cacheDirectory = spriteCacheDirectory(this.#options.places, spriteId);
+    return mayHaveMore({ cacheDirectory, prefix: `sprites/${spriteId}` });
+  }
+
   }
 
   async stop(spriteId: string): Promise<void> {
@@ -193,6 +224,7 @@ export class LocalWorker implements Worker {
       limits: options.limits,
       network: options.networkOf(slot),
       runtime: options.runtime,
+      isFork: spec.isFork,
       runtimeRoot: options.places.runtimeRoot,
       cgroupPath: `${options.places.cgroupParent}/${slot.index}`,
       version: options.version,

@@ -1,4 +1,4 @@
-/** Sprites as archives: out of the bucket into one file, and out of one into the bucket. */
+/** Sprites as archives, out of the bucket and into it, and sprites made of others there. */
 import { randomUUID } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -7,6 +7,7 @@ import { exportVolume } from "../storage/archive/export-volume.ts";
 import { readArchive } from "../storage/archive/format.ts";
 import { importVolume, takeSprite } from "../storage/archive/import-volume.ts";
 import type { ObjectStore } from "../storage/object-store/object-store.ts";
+import { forkVolume } from "../storage/volume/fork.ts";
 import { imageExists } from "../storage/volume/image.ts";
 import type { Places } from "./places.ts";
 import type { OpenedArchive } from "./worker.ts";
@@ -28,6 +29,18 @@ export class Transfers {
   async *export(spriteId: string, sprite: object): AsyncGenerator<Uint8Array> {
     yield* exportVolume({
       ...{ store: this.#store, prefix: `sprites/${spriteId}`, sprite },
+      scratchDirectory: await this.#scratchDirectory(),
+    });
+  }
+
+  /** @throws SpriteError not_found: the source was destroyed, or has no such checkpoint; storage_failure */
+  async fork(
+    spriteId: string,
+    from: { spriteId: string; checkpoint: string | null },
+  ): Promise<void> {
+    await forkVolume({
+      ...{ store: this.#store, from: `sprites/${from.spriteId}`, checkpoint: from.checkpoint },
+      ...{ to: `sprites/${spriteId}`, forkId: spriteId },
       scratchDirectory: await this.#scratchDirectory(),
     });
   }

@@ -14,6 +14,15 @@ export interface SpriteSpec {
   /** Content hash of the image that the sprite was made with; it keeps it. */
   imageHash: string;
   durability: Durability;
+  /** Its disk began as another sprite's, whose identity it must not go on with. */
+  isFork: boolean;
+}
+
+/** What a fork begins with. */
+export interface ForkOrigin {
+  spec: SpriteSpec;
+  /** Null: the newest state. */
+  checkpoint: string | null;
 }
 
 export interface WorkerStatusEvent {
@@ -36,6 +45,12 @@ export interface Worker {
   readonly defaultImageHash: string;
   /** Makes the sprite's disk and starts it. @throws SpriteError start_failed, disk_full */
   create(spec: SpriteSpec): Promise<void>;
+  /**
+   * Makes the sprite's disk of another's, whatever that one does meanwhile, and copies no content. It is not
+   * started. Nothing is left of one that fails.
+   * @throws SpriteError not_found: the source was destroyed, or has no such checkpoint; storage_failure
+   */
+  fork(spec: SpriteSpec, from: ForkOrigin): Promise<void>;
   /**
    * Starts the sprite unless it runs; concurrent calls share one start. Resolves with its agent's socket.
    * @throws SpriteError start_failed

@@ -15,10 +15,14 @@ import {
 
 export async function create(cli: Cli, args: readonly string[]): Promise<number> {
   const name = args[0] ?? cli.options.sprite ?? randomName();
-  const labels = cli.options.label;
-  const body = labels === undefined ? { name } : { name, labels };
+  const { label: labels, from: source } = cli.options;
+  const from = source === undefined ? undefined : parseForkSource(source);
+  const body = { name, labels, from };
+  const post = (): Promise<Sprite> =>
+    cli.client.json<Sprite>("POST", "/v1/sprites", { body, timeoutMs: createTimeoutMsMax });
+  // Only what it is made from can be missing.
   const sprite = await cli.spin(`Creating ${name}`, () =>
-    cli.client.json<Sprite>("POST", "/v1/sprites", { body, timeoutMs: createTimeoutMsMax }),
+    from === undefined ? post() : cli.forSprite(from.sprite, post),
   );
   if (cli.isJson) {
     cli.printJson(sprite);
@@ -35,6 +39,16 @@ export async function create(cli: Cli, args: readonly string[]): Promise<number>
   cli.options.sprite = sprite.name;
   const { console } = await import("./exec.ts");
   return await console(cli);
+}
+
+/** `NAME` or `NAME@CHECKPOINT`. */
+function parseForkSource(text: string): { sprite: string; checkpoint?: string } {
+  const [sprite = "", checkpoint, ...rest] = text.split("@");
+  if (sprite === "" || checkpoint === "" || rest.length > 0) {
+    const message = "--from takes a sprite's name, or NAME@CHECKPOINT such as box@v1";
+    throw new CliError(message, { code: "usage" });
+  }
+  return checkpoint === undefined ? { sprite } : { sprite, checkpoint };
 }
 
 export async function list(cli: Cli): Promise<number> {

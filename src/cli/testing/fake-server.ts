@@ -23,6 +23,8 @@ interface FakeCheckpoint {
 
 interface FakeSprite {
   name: string;
+  /** As it was asked for. */
+  from?: { sprite: string; checkpoint?: string };
   labels: string[];
   durability: string;
   url_settings: { auth: string };
@@ -152,7 +154,12 @@ export class FakeServer {
       if (this.sprites.has(name)) {
         return sendError(response, 409, "already_exists", `a sprite ${name} exists`);
       }
+      const from = body["from"] as FakeSprite["from"];
+      if (from !== undefined && !this.sprites.has(from.sprite)) {
+        return sendError(response, 404, "not_found", `there is no sprite ${from.sprite} to fork`);
+      }
       const sprite = this.addSprite(name);
+      if (from !== undefined) sprite.from = from;
       sprite.labels = (body["labels"] as string[] | undefined) ?? [];
       return sendJson(response, 201, spriteObject(sprite));
     }

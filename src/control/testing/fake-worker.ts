@@ -5,12 +5,20 @@ import { json } from "node:stream/consumers";
 
 import { SpriteError } from "../../contract/errors.ts";
 import type { SpriteStatus } from "../../contract/sprite.ts";
-import type { OpenedArchive, SpriteSpec, Worker, WorkerStatusEvent } from "../../worker/worker.ts";
+import type {
+  ForkOrigin,
+  OpenedArchive,
+  SpriteSpec,
+  Worker,
+  WorkerStatusEvent,
+} from "../../worker/worker.ts";
 import { FakeAgent } from "./fake-agent.ts";
 
 export class FakeWorker implements Worker {
   readonly defaultImageHash = "image-1";
   readonly created: SpriteSpec[] = [];
+  /** Of the forks among them. */
+  readonly forkedFrom: ForkOrigin[] = [];
   readonly destroyed: string[] = [];
   readonly configured: SpriteSpec[] = [];
   startCount = 0;
@@ -56,6 +64,13 @@ export class FakeWorker implements Worker {
   async configure(spec: SpriteSpec): Promise<void> {
     this.configured.push(spec);
     if (this.configureError !== null) throw this.configureError;
+  }
+
+  async fork(spec: SpriteSpec, from: ForkOrigin): Promise<void> {
+    this.created.push(spec);
+    this.forkedFrom.push(from);
+    await this.createGate;
+    if (this.createError !== null) throw this.createError;
   }
 
   /** Not a real archive: one line that says what was given. */

@@ -14,6 +14,7 @@ import type { ObjectStore } from "../object-store/object-store.ts";
 import { destroyVolume, finishDestroyed } from "./destroy.ts";
 import { hasTombstone, putMarker, putOrigin } from "./fork-markers.ts";
 import { forkTriesMax } from "./limits.ts";
+import { LocalRecord } from "./local-state.ts";
 import {
   chainPrefix,
   hintOf,
@@ -61,6 +62,15 @@ export async function forkVolume(options: ForkVolumeOptions): Promise<void> {
   } finally {
     await rm(scratchDirectory, { recursive: true, force: true });
   }
+}
+
+/**
+ * Whether this machine may have something of the volume that its bucket has not: it was not closed in order here.
+ * To be asked while nothing here has it open.
+ */
+export function mayHaveMore(volume: { cacheDirectory: string; prefix: string }): boolean {
+  const record = LocalRecord.read(volume.cacheDirectory, volume.prefix);
+  return record !== null && !record.state.isClean;
 }
 
 async function makeFork(options: ForkVolumeOptions): Promise<void> {
