@@ -1,6 +1,7 @@
 /** Agent, server and store killed at random moments under load, with and without the local cache: what was promised is there. */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
+import { seededRandom } from "../src/storage/volume/testing/faulty-store.ts";
 import {
   makeTestBucket,
   radosgwVariable,
@@ -9,7 +10,7 @@ import {
 } from "../src/testing/radosgw.ts";
 import { KillSoak, type MortalStore } from "./support/kill-soak.ts";
 import { TestServer } from "./support/server.ts";
-import { isSoak, seededRandom, soakSeed, soakSetting } from "./support/soak-scale.ts";
+import { isSoak, soakSeed, soakSetting } from "./support/soak-scale.ts";
 import { StoreProcess } from "./support/store-process.ts";
 
 /** Each kind once: who is killed, and whether the cache is deleted. */
