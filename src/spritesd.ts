@@ -7,6 +7,7 @@ import { keepCompiledCode } from "./base/node-process.ts";
 import { createToken } from "./control/tokens.ts";
 import { addDatabaseCommands } from "./spritesd/database-commands.ts";
 import { addGcCommand } from "./spritesd/gc-command.ts";
+import { addScrubCommand } from "./spritesd/scrub-command.ts";
 import { startServer } from "./spritesd/server.ts";
 import { addServeOptions, dataDirectoryDefault, serveOptionsOf } from "./spritesd/options.ts";
 import { version } from "./spritesd/version.ts";
@@ -68,6 +69,7 @@ program
 const print = (text: string): boolean => process.stdout.write(text);
 addDatabaseCommands(program, print);
 addGcCommand(program, print);
+addScrubCommand(program, print);
 
 try {
   await program.parseAsync();

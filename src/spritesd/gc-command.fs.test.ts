@@ -83,9 +83,13 @@ test("images stay while a server runs", async (t) => {
     run("--images"),
     /server s1 runs and may be about to use an image/,
   );
-  let sequence = 2;
-  const timer = setInterval(() => void renew(sequence++), 50);
-  await refused.finally(() => clearInterval(timer));
+  let isOver = false;
+  const settled = refused.finally(() => (isOver = true));
+  for (let sequence = 2; !isOver; sequence++) {
+    await renew(sequence);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  await settled;
 });
 
 test("what was set aside on this machine is listed with its age, size and reason", async (t) => {

@@ -14,6 +14,7 @@ import { openExisting } from "./database-commands.ts";
 import { summaryText, orphanText, strayText, volumeText } from "./gc-text.ts";
 import { parseSize } from "./options.ts";
 import { readRegistered } from "./registered.ts";
+import { parseVolume } from "./scrub-command.ts";
 
 interface Values {
   bucket: string;
@@ -135,9 +136,4 @@ function parseDuration(text: string): number {
   const durationMs = Number(match?.[1]) * unitMs;
   if (durationMs >= graceMsMin) return durationMs;
   throw new InvalidArgumentError("give 15m or more: states so young can be restored still");
-}
-
-function parseVolume(text: string): string {
-  if (/^(?:sprites|images)\/[^/]+$/.test(text)) return text;
-  throw new InvalidArgumentError("give a prefix such as sprites/4f1c...");
 }

@@ -36,4 +36,17 @@ test("flags win over their defaults, and every default is valid", () => {
   assert.deepEqual(options.listen, { host: "127.0.0.1", port: 7777 });
   assert.equal(options.cpuCoresMax, 8);
   assert.equal(options.bucket, null);
+  assert.equal(options.scrubRateBytes, 2 ** 20);
+});
+
+test("the scrubber has a rate, or is off", () => {
+  const parse = (text: string): number | null => {
+    const quiet = { writeErr: () => undefined };
+    const command = addServeOptions(new Command().exitOverride().configureOutput(quiet));
+    command.parse(["--scrub-rate", text], { from: "user" });
+    return serveOptionsOf(command.opts()).scrubRateBytes;
+  };
+  assert.equal(parse("512K"), 512 * 2 ** 10);
+  assert.equal(parse("off"), null);
+  for (const wrong of ["0", "fast", ""]) assert.throws(() => parse(wrong), /bytes a second/);
 });

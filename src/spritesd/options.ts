@@ -19,6 +19,8 @@ export interface ServeOptions {
   cpuCoresMax: number;
   pidsMax: number;
   cacheSizeBytesMax: number;
+  /** Bytes a second that the scrubber reads; null: it does not run. */
+  scrubRateBytes: number | null;
   urlDomain: string;
   logLevel: LogLevel;
 }
@@ -107,6 +109,13 @@ const serveSettings: readonly Setting[] = [
     parse: parseSize,
   },
   {
+    flags: "--scrub-rate <size>",
+    variable: "SPRITES_SCRUB_RATE",
+    text: "how fast everything in the bucket is read again and verified, once a week: bytes a second, or off",
+    default: "1M",
+    parse: (text) => (text === "off" ? "off" : parseRate(text)),
+  },
+  {
     flags: "--url-domain <domain>",
     variable: "SPRITES_URL_DOMAIN",
     text: "domain of the sprites' own URLs",
@@ -148,6 +157,7 @@ export function serveOptionsOf(values: Record<string, unknown>): ServeOptions {
     cpuCoresMax: values["cpusMax"] as number,
     pidsMax: values["pidsMax"] as number,
     cacheSizeBytesMax: values["cacheMax"] as number,
+    scrubRateBytes: values["scrubRate"] === "off" ? null : (values["scrubRate"] as number),
     urlDomain: values["urlDomain"] as string,
     logLevel: values["logLevel"] as LogLevel,
   };
@@ -180,6 +190,15 @@ export function parseSize(text: string): number {
   const bytes = Math.round(Number(match[1]) * 1024 ** power);
   if (!(bytes > 0)) throw new InvalidArgumentError("the size must be more than nothing");
   return bytes;
+}
+
+/** Bytes a second. */
+export function parseRate(text: string): number {
+  try {
+    return parseSize(text);
+  } catch {
+    throw new InvalidArgumentError("give bytes a second, such as 512K or 10M");
+  }
 }
 
 function parsePositive(text: string): number {

@@ -7,6 +7,7 @@ import { createControl } from "../control/control.ts";
 import { createHostHelper } from "../host/host-helper.ts";
 import { chooseRuntime } from "../host/runtime.ts";
 import { createGateway, removeGatewayLeftovers, type Gateway } from "../sandbox/gateway.ts";
+import { ScrubberClient } from "../storage/audit/scrubber-client.ts";
 import { systemClock } from "../storage/lease/clock.ts";
 import { machineIdentity, serverIdentity } from "../storage/lease/server-identity.ts";
 import { ServerLease } from "../storage/lease/server-lease.ts";
@@ -93,6 +94,7 @@ class Startup {
     await control.recover();
     signal.throwIfAborted();
     const { address } = await control.start();
+    this.#scrub();
     return address;
   }
 
@@ -230,6 +232,21 @@ class Startup {
     });
     this.#undoSteps.push(() => worker.drain());
     return worker;
+  }
+
+  /** Reads the bucket again now and then, so that damage is known before a user finds it. */
+  #scrub(): void {
+    const rateBytes = this.#options.scrubRateBytes;
+    if (rateBytes === null) return;
+    const log = this.#log;
+    const scrubber = new ScrubberClient({
+      ...{ bucket: this.#bucket, rateBytes },
+      positionPath: join(this.#places.dataDirectory, "scrub.json"),
+      onDamage: (damage) => log.error({ damage }, "what the bucket holds is damaged"),
+      onPassed: (pass) => log.info(pass, "the bucket was read again"),
+      onProblem: (problem) => log.warn({ err: problem }, "the bucket could not be read again"),
+    });
+    this.#undoSteps.push(() => scrubber.stop());
   }
 
   #common(): ConstructorParameters<typeof ImageServers>[0] {

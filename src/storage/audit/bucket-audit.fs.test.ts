@@ -77,7 +77,7 @@ test("what nobody names is pending until its writer has named others much later,
 test("a segment that reached the bucket before its machine was switched off is there when it is on again", async () => {
   let isChainRefused = false;
   const store = refusing(rig.store, (key) => isChainRefused && key.includes("/meta/"));
-  const engine = await rig.open("one", { store });
+  const engine = await rig.open("one", { store, closeTimeoutMs: 50 });
   await writeUnit(engine, 0, 1);
   isChainRefused = true;
   const before = await rig.keys("sprites/one/data/");

@@ -2,9 +2,11 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { makeTestBucket } from "../../testing/radosgw.ts";
+import { systemClock } from "../lease/clock.ts";
 import { openObjectStore } from "../object-store/open-object-store.ts";
 import { destroyVolume } from "../volume/destroy.ts";
 import { listStrays, listVolumePrefixes } from "./bucket-listing.ts";
+import { scrubBucket } from "./scrubber.ts";
 import { AuditRig, dayMs, strayName, writeUnit } from "./testing/audit-rig.ts";
 
 let rig: AuditRig;
@@ -45,6 +47,26 @@ test("leaks go from S3, what forks need stays, and what is missing is told", asy
   await store.deleteMany([lost]);
   const { problems } = (await rig.audit()).volumes.get("sprites/two") ?? {};
   assert.deepEqual(problems, [`${lost} is missing`]);
+});
+
+test("a scrub reads everything from S3 and names the damage", async () => {
+  const { store } = rig;
+  const engine = await rig.open("three");
+  for (const unit of [0, 1]) await writeUnit(engine, unit, unit + 1);
+  await engine.close({ discard: false });
+  const scrub = async (): Promise<string[]> => {
+    const common = { store, rateBytes: Infinity, positionPath: null, clock: systemClock };
+    const found = { volume: "sprites/three", onDamage: () => undefined };
+    const { damages } = await scrubBucket({ ...common, ...found });
+    return damages.flatMap(({ places }) => places);
+  };
+  assert.deepEqual(await scrub(), []);
+  const [, second = ""] = (await rig.keys("sprites/three/data/")).toSorted();
+  const bytes = Buffer.from((await store.get(second)) ?? []);
+  bytes[9_000] = (bytes[9_000] ?? 0) ^ 8;
+  await store.put(second, bytes);
+  assert.deepEqual(await scrub(), ["live@65536"]);
+  await store.deletePrefix("sprites/three/");
 });
 
 test("volumes and strays are found wherever they are in the listing", async () => {

@@ -22,14 +22,16 @@ export const deletedBytesMaxDefault = 1024 ** 4;
 export const scrubbedSegmentsAtOnce = 64;
 /** Places named for one damaged object: of more only the first are told. */
 export const placesNamedMax = 16;
-/** Findings that are kept; a bucket with more has other troubles than a list that ends. */
-export const findingsMax = 1_000;
+/** Damages that are kept; a bucket with more has other troubles than a list that ends. */
+export const damagesMax = 1_000;
+/** A segment is deleted long after the map has stopped naming it, so a map this young says what must be there. */
+export const mapAgeMsMax = 5 * 60_000;
+/** How often the position is kept, which is what a killed scrubber reads again. */
+export const positionIntervalMs = 10_000;
 
-/** The server's scrubber leaves a start alone, and after a failure and between two passes it waits. */
+/** The server's scrubber leaves a start alone, and waits after a failure and between the starts of two passes. */
 export const scrubStartDelayMs = 10 * 60_000;
 export const scrubRetryMs = 5 * 60_000;
 export const scrubPassIntervalMs = 7 * 24 * 60 * 60_000;
-/** Bytes a second that the server's scrubber reads unless it is told otherwise: some 600 GB a week. */
-export const scrubRateBytesDefault = 1024 * 1024;
-/** For the thread to end when the server stops. */
-export const scrubDrainMs = 1_000;
+/** For its thread to end when the server stops. */
+export const scrubStopMs = 1_000;

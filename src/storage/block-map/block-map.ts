@@ -8,7 +8,7 @@ import type { CheckpointRecord } from "../volume/volume.ts";
 import { Attributes } from "./attributes.ts";
 import { Checkpoints, type NewCheckpoint } from "./checkpoints.ts";
 import { FileTree, type Found, type LeafPart } from "./file-tree.ts";
-import { blockSizeBytes, unitSizeBytes } from "./geometry.ts";
+import { blockSizeBytes, unitSizeBytes, unitsPerLeaf } from "./geometry.ts";
 import { makeFork, type ForkOptions } from "./fork.ts";
 import { findProblems } from "./integrity.ts";
 import { decodeMapCopy, encodeMapCopy } from "./map-copy.ts";
@@ -335,6 +335,19 @@ export class BlockMap {
   /** A part of a search through the live file for units in as many slices or more. */
   findFragmented(slicesMin: number, part: LeafPart): Found<LiveUnit> {
     return this.#database.read("find units", () => this.#tree.findFragmented(slicesMin, part));
+  }
+
+  /** The files that name the leaf: the live one or checkpoints; in each its first unit is the same. Reads all roots. */
+  filesOfLeaf(leaf: number): { name: string; firstUnit: number }[] {
+    return this.#database.read("find files", () => {
+      const files = this.#database.prepare<[number], { name: string; leaf_index: number }>(
+        `SELECT name, leaf_index FROM root JOIN file ON file.id = root.file WHERE leaf = ?
+         ORDER BY file.id`,
+      );
+      return files
+        .all(leaf)
+        .map(({ name, leaf_index }) => ({ name, firstUnit: leaf_index * unitsPerLeaf }));
+    });
   }
 
   get formatted(): boolean {

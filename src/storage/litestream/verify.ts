@@ -36,7 +36,7 @@ export async function verifyChain(options: VerifyOptions): Promise<ChainReport> 
   if (files.length === 0) throw new SpriteError("not_found", `the bucket has no ${prefix}`);
   const problems: string[] = [];
   for (const file of files) {
-    const problem = await problemOf(file, options);
+    const problem = await chainFileProblem(file, options);
     if (problem !== null) problems.push(problem);
   }
   const plan = planRestore(files);
@@ -50,7 +50,8 @@ export async function verifyChain(options: VerifyOptions): Promise<ChainReport> 
   };
 }
 
-async function problemOf(
+/** What is wrong with one file, in a sentence; null when it is sound, or is not there any more. */
+export async function chainFileProblem(
   file: ChainFile,
   { store, prefix, signal }: VerifyOptions,
 ): Promise<string | null> {

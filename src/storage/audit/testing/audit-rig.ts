@@ -23,7 +23,7 @@ export class AuditRig {
   /** How far the clock is ahead, for the bucket, the volumes and the audits alike. */
   skewMs = 0;
   readonly store: ObjectStore;
-  readonly #opened: VolumeEngine[] = [];
+  readonly #opened = new Set<VolumeEngine>();
 
   constructor(store?: ObjectStore) {
     this.store = store ?? new MemoryObjectStore({ now: () => this.nowMs });
@@ -33,9 +33,13 @@ export class AuditRig {
     return Date.now() + this.skewMs;
   }
 
-  async open(name: string, options: { store?: ObjectStore } = {}): Promise<VolumeEngine> {
+  async open(
+    name: string,
+    options: { store?: ObjectStore; closeTimeoutMs?: number } = {},
+  ): Promise<VolumeEngine> {
     const engine = await VolumeEngine.open({
-      store: options.store ?? this.store,
+      store: this.store,
+      ...options,
       prefix: `sprites/${name}`,
       cacheDirectory: join(this.directory, "cache", name),
       cacheSizeBytesMax: 2 ** 30,
@@ -45,12 +49,16 @@ export class AuditRig {
       syncIntervalMs: 5,
       onProblem: () => undefined,
       retryMsMin: 5,
-      closeTimeoutMs: 50,
       // Nothing in these tests is collected by the volumes themselves.
       retentionMs: 10 ** 12,
       clock: { ...systemClock, nowMs: () => this.nowMs },
     });
-    this.#opened.push(engine);
+    this.#opened.add(engine);
+    const close = engine.close.bind(engine);
+    engine.close = (how) => {
+      this.#opened.delete(engine);
+      return close(how);
+    };
     return engine;
   }
 

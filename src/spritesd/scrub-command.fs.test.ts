@@ -1,0 +1,42 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { Command } from "commander";
+import { AuditRig, writeUnit } from "../storage/audit/testing/audit-rig.ts";
+import { openObjectStore } from "../storage/object-store/open-object-store.ts";
+import { addScrubCommand } from "./scrub-command.ts";
+
+test("scrub is quiet about a sound bucket, and fails with the place of a damage", async (t) => {
+  const root = mkdtempSync(join(tmpdir(), "scrub-command-"));
+  t.after(() => rmSync(root, { recursive: true, force: true }));
+  const bucket = join(root, "bucket");
+  const rig = new AuditRig(await openObjectStore(bucket));
+  t.after(() => rig.dispose());
+  const engine = await rig.open("one");
+  await writeUnit(engine, 2, 1);
+  await engine.close({ discard: false });
+  let output = "";
+  const run = async (...options: string[]): Promise<void> => {
+    output = "";
+    const program = new Command("spritesd").exitOverride();
+    addScrubCommand(program, (text) => (output += text));
+    const quiet = { writeErr: () => undefined };
+    for (const command of program.commands) command.exitOverride().configureOutput(quiet);
+    await program.parseAsync(["scrub", "--bucket", bucket, ...options], { from: "user" });
+  };
+  await run();
+  assert.match(output, /^read \d+ bytes, found 0 damages\n$/);
+  const [key = ""] = await rig.keys("sprites/one/data/");
+  const path = join(bucket, key);
+  const bytes = readFileSync(path);
+  bytes[4_096] = (bytes[4_096] ?? 0) ^ 1;
+  rmSync(path);
+  writeFileSync(path, bytes);
+  await assert.rejects(run("--volume", "sprites/one", "--rate", "100M"), /scrub found 1 damages/);
+  assert.match(output, new RegExp(`^sprites/one {2}DAMAGED {2}${key}: .*checksum does not match`));
+  assert.match(output, /\n {2}in live: live@131072\n/);
+  await assert.rejects(run("--rate", "0"), /bytes a second/);
+  await assert.rejects(run("--volume", "one"), /a prefix such as/);
+});
