@@ -7,6 +7,7 @@ import type { SpriteStatus } from "../contract/sprite.ts";
 import type { ObjectStore } from "../storage/object-store/object-store.ts";
 import { storeAgentsDisk, tellAgent } from "./agent-settings.ts";
 import { destroyVolume } from "../storage/volume/destroy.ts";
+import { mayHaveMore } from "../storage/volume/fork.ts";
 import type { ImageServers } from "./image-servers.ts";
 import { parallelStopsMax } from "./limits.ts";
 import { spriteCacheDirectory, spriteRunDirectory, type Places } from "./places.ts";
@@ -102,12 +103,6 @@ export class LocalWorker implements Worker {
     yield* this.#transfers.export(spec.id, sprite);
   }
 
-  async openArchive(source: AsyncIterable<Uint8Array>): Promise<OpenedArchive> {
-    return await this.#transfers.open(source);
-  }
-
-  status(spriteId: string): SpriteStatus {
-    return this.#sprites.get(spriteId)?.ready === true ? "running" : "cold";
   async fork(spec: SpriteSpec, { spec: source, checkpoint }: ForkOrigin): Promise<void> {
     const from = { spriteId: source.id, checkpoint };
     if (checkpoint !== null) {
@@ -143,6 +138,12 @@ export class LocalWorker implements Worker {
     return mayHaveMore({ cacheDirectory, prefix: `sprites/${spriteId}` });
   }
 
+  async openArchive(source: AsyncIterable<Uint8Array>): Promise<OpenedArchive> {
+    return await this.#transfers.open(source);
+  }
+
+  status(spriteId: string): SpriteStatus {
+    return this.#sprites.get(spriteId)?.ready === true ? "running" : "cold";
   }
 
   async stop(spriteId: string): Promise<void> {
@@ -213,6 +214,7 @@ export class LocalWorker implements Worker {
       serverId: options.serverId,
       name: spec.name,
       environment: spec.environment,
+      isFork: spec.isFork,
       durability: spec.durability,
       bucket: options.bucket,
       cacheDirectory: spriteCacheDirectory(options.places, spec.id),
@@ -224,7 +226,6 @@ export class LocalWorker implements Worker {
       limits: options.limits,
       network: options.networkOf(slot),
       runtime: options.runtime,
-      isFork: spec.isFork,
       runtimeRoot: options.places.runtimeRoot,
       cgroupPath: `${options.places.cgroupParent}/${slot.index}`,
       version: options.version,
