@@ -1,5 +1,5 @@
 /** `spritesd gc`: what of a bucket nobody needs, and what is missing of what somebody needs. */
-import { InvalidArgumentError, type Command } from "commander";
+import { InvalidArgumentError, Option, type Command } from "commander";
 import { join } from "node:path";
 import { SpriteError } from "../contract/errors.ts";
 import { auditBucket, type AuditedVolume } from "../storage/audit/bucket-audit.ts";
@@ -37,8 +37,16 @@ export function addGcCommand(program: Command, write: (text: string) => void): v
     )
     .requiredOption("--bucket <url>", "the object store", process.env["SPRITES_BUCKET"])
     .option("--dry-run", "delete nothing, and say what would go")
-    .option("--grace <time>", "how long what nobody names is kept", parseDuration, graceMsMin)
-    .option("--budget <size>", "delete this much at most", parseSize, deletedBytesMaxDefault)
+    .addOption(
+      new Option("--grace <time>", "how long what nobody names is kept")
+        .argParser(parseDuration)
+        .default(graceMsMin, "15m"),
+    )
+    .addOption(
+      new Option("--budget <size>", "delete this much at most")
+        .argParser(parseSize)
+        .default(deletedBytesMaxDefault, "1T"),
+    )
     .option("--volume <prefix>", "only of this volume, such as sprites/4f1c...", parseVolume)
     .option(
       "--volumes",
@@ -82,12 +90,13 @@ async function collectGarbage(
 }
 
 function isWorthTelling(volume: AuditedVolume): boolean {
-  const { condition, problems, leaked, counts, disposal } = volume;
+  const { condition, problems, leaked, surplus, counts, disposal } = volume;
   const isOrdinary = condition === "held" || condition === "released";
   return (
     !isOrdinary ||
     problems.length > 0 ||
     leaked.length > 0 ||
+    surplus.length > 0 ||
     counts.unknown.count > 0 ||
     (disposal !== null && disposal !== "young")
   );

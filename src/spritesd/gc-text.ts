@@ -21,13 +21,16 @@ const disposalTexts: Record<Exclude<Disposal, null>, string> = {
 };
 
 export function volumeText(volume: AuditedVolume): string {
-  const { prefix, condition, server, txid, disposal, deleted, problems, leaked } = volume;
+  const { prefix, condition, server, txid, disposal, deleted, problems, leaked, surplus } = volume;
   const by = server === null ? "" : ` by ${server}`;
   const at = txid === 0 ? "" : `, transaction ${txid}`;
   const lines = [`${prefix}  ${condition}${by}${at}: ${countsText(volume.counts)}`];
   if (disposal !== null) lines.push(`  ${disposalTexts[disposal]}`);
   for (const { key, sizeBytes } of leaked.slice(0, keysNamedMax)) {
     lines.push(`  leaked  ${key}  ${sizeText(sizeBytes)}`);
+  }
+  for (const { owner, count } of surplus) {
+    lines.push(`  its marker keeps ${count} segments of ${owner} that it does not read any more`);
   }
   if (deleted !== null && deleted.count > 0) lines.push(`  deleted ${countText(deleted)}`);
   for (const problem of problems) lines.push(`  PROBLEM  ${problem}`);

@@ -10,7 +10,7 @@ import { parseRate } from "./options.ts";
 interface Values {
   bucket: string;
   volume?: string;
-  rate: number;
+  rate?: number;
   resume?: string;
 }
 
@@ -23,9 +23,9 @@ export function addScrubCommand(program: Command, write: (text: string) => void)
     )
     .requiredOption("--bucket <url>", "the object store", process.env["SPRITES_BUCKET"])
     .option("--volume <prefix>", "only this volume, such as sprites/4f1c...", parseVolume)
-    .option("--rate <size>", "read so much a second at most", parseRate, Infinity)
+    .option("--rate <size>", "read so much a second at most", parseRate)
     .option("--resume <file>", "keep the position there, and go on from it")
-    .action(async ({ bucket, volume, rate, resume }: Values) => {
+    .action(async ({ bucket, volume, rate = Infinity, resume }: Values) => {
       const store = await openExisting(bucket);
       const { damages, readBytes } = await scrubBucket({
         ...{ store, rateBytes: rate, positionPath: resume ?? null, volume: volume ?? null },

@@ -7,6 +7,7 @@ import { unitSizeBytes } from "../block-map/geometry.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
 import { destroyVolume } from "../volume/destroy.ts";
 import type { VolumeEngine } from "../volume/engine.ts";
+import { putMarker } from "../volume/fork-markers.ts";
 import type { AuditedVolume, BucketAuditOptions } from "./bucket-audit.ts";
 import { Collector } from "./collect.ts";
 import { AuditRig, dayMs, graceMs, strayName, writeUnit } from "./testing/audit-rig.ts";
@@ -115,6 +116,43 @@ test("what a fork needs of its source stays when the source has given it up", as
   const { counts, deleted } = await auditOne("one", { isDryRun: false });
   assert.deepEqual([counts.forks.count, counts.leaked.count, deleted?.count], [1, 0, 0]);
   assert.deepEqual(await rig.readCold("two", 2), [1, 2]);
+});
+
+test("a fork that has stopped reading its source lets go of it, and a destroyed source then goes too", async () => {
+  const engine = await makeVolume("one", 3);
+  await engine.close({ discard: false });
+  await rig.fork("one", "two");
+  const fork = await rig.open("two");
+  await writeUnit(fork, 0, 7);
+  await writeUnit(fork, 1, 8);
+  await fork.close({ discard: false });
+  assert.deepEqual((await auditOne("two")).surplus, [], "states of the past need it for the grace");
+  rig.skewMs += dayMs;
+  await destroyVolume({ store: rig.store, prefix: "sprites/one" });
+  assert.equal((await rig.keys("sprites/one/data/")).length, 3);
+  assert.deepEqual(
+    (await auditOne("two")).surplus.map(({ owner, count }) => [owner, count]),
+    [["sprites/one", 2]],
+  );
+  assert.equal((await rig.keys("sprites/one/data/")).length, 3, "a dry run");
+  // A fork of the fork that is being made may need it yet.
+  await putMarker(rig.store, {
+    ...{ owner: "sprites/two", forkId: "three", fork: "sprites/three", segments: "all" },
+  });
+  await rig.audit({ isDryRun: false });
+  assert.equal((await rig.keys("sprites/one/data/")).length, 3);
+  await rig.store.deleteMany(["sprites/two/forks/three.json"]);
+  await rig.audit({ isDryRun: false });
+  assert.equal((await rig.keys("sprites/one/data/")).length, 1);
+  assert.deepEqual((await auditOne("two")).problems, []);
+  assert.deepEqual(await rig.readCold("two", 3), [7, 8, 3]);
+  const again = await rig.open("two");
+  await writeUnit(again, 2, 9);
+  await again.close({ discard: false });
+  rig.skewMs += dayMs;
+  await rig.audit({ isDryRun: false });
+  assert.deepEqual(await rig.keys("sprites/one/data/"), []);
+  assert.deepEqual(await rig.readCold("two", 3), [7, 8, 9]);
 });
 
 test("only what is leaked at a second look goes", async () => {

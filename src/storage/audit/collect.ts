@@ -3,7 +3,7 @@ import { systemClock, type LeaseClock } from "../lease/clock.ts";
 import { isServerAlive } from "../lease/server-record.ts";
 import type { ListedObject } from "../object-store/object-store.ts";
 import { destroyVolume, finishDestroyed } from "../volume/destroy.ts";
-import { pinnedByForks } from "../volume/fork-markers.ts";
+import { hasTombstone, pinnedByForks, shrinkMarker } from "../volume/fork-markers.ts";
 import type { Disposal } from "./disposal.ts";
 import { deletedAtOnceMax } from "./limits.ts";
 import { auditVolume, type VolumeAuditOptions, type VolumeReport } from "./volume-audit.ts";
@@ -39,16 +39,16 @@ export class Collector {
    */
   async collect(report: VolumeReport): Promise<Collected> {
     if (report.condition === "destroyed") return await this.#finishDestroyed(report);
+    await this.#shrinkMarkers(report);
     const none = { count: 0, sizeBytes: 0 };
     if (report.leaked.length === 0 || this.#bytesLeft <= 0) {
       this.isBudgetSpent ||= report.leaked.length > 0;
       return none;
     }
-    const { store, signal } = this.#options;
     const { prefix } = report;
     const again = await auditVolume({ ...this.#options, prefix });
     const leakedStill = new Set(again.leaked.map(({ key }) => key));
-    const pinned = await pinnedByForks({ store, prefix, ...(signal && { signal }) });
+    const pinned = await this.#pinned(prefix);
     const isDoomed = ({ key }: ListedObject): boolean =>
       leakedStill.has(key) && !pinned.has(key.slice(prefix.length + 1));
     return await this.#delete(report.leaked.filter(isDoomed));
@@ -81,6 +81,23 @@ export class Collector {
     answer ??= isServerAlive({ store, server, clock, signal });
     this.#alive.set(server, answer);
     return answer;
+  }
+
+  /** What is let go of is its owner's garbage from then on. */
+  async #shrinkMarkers({ prefix, surplus }: VolumeReport): Promise<void> {
+    const { store, signal } = this.#options;
+    if (surplus.length === 0) return;
+    // A fork of this fork is being made, by a map that may be older, and has no markers of its own there yet.
+    if ((await this.#pinned(prefix)).size === Infinity) return;
+    for (const { owner, forkId, needed } of surplus) {
+      await shrinkMarker(store, { owner, forkId, needed, signal });
+      if (await hasTombstone(store, owner)) await finishDestroyed({ store, prefix: owner });
+    }
+  }
+
+  async #pinned(prefix: string): ReturnType<typeof pinnedByForks> {
+    const { store, signal } = this.#options;
+    return await pinnedByForks({ store, prefix, ...(signal && { signal }) });
   }
 
   async #finishDestroyed(report: VolumeReport): Promise<Collected> {

@@ -7,6 +7,7 @@ import { headKey } from "../lease/head.ts";
 import type { ListedObject } from "../object-store/object-store.ts";
 import { pinnedByForks, tombstoneKey } from "../volume/fork-markers.ts";
 import { listObjects } from "./bucket-listing.ts";
+import { auditForeign, type Absent, type Surplus } from "./foreign-audit.ts";
 import { keysNamedMax } from "./limits.ts";
 import {
   addObject,
@@ -43,6 +44,8 @@ export interface VolumeReport {
   leaked: ListedObject[];
   /** When the youngest object came, by the bucket's clock. */
   youngestAtMs: number;
+  /** What markers of this volume, a fork, keep at others without need, by the others' prefixes. */
+  surplus: Surplus[];
   /** What is wrong, a sentence each, with the key: objects that are missing first of all. */
   problems: string[];
 }
@@ -64,12 +67,6 @@ export async function auditVolume(options: VolumeAuditOptions): Promise<VolumeRe
   }
 }
 
-/** A segment that the map names and the list did not have. */
-interface Absent {
-  id: number;
-  key: string;
-}
-
 class VolumeAudit {
   readonly #options: VolumeAuditOptions;
   readonly #problems: string[] = [];
@@ -79,7 +76,7 @@ class VolumeAudit {
   }
 
   async run(): Promise<VolumeReport> {
-    const { store, prefix, signal, mapPath } = this.#options;
+    const { store, prefix, signal, mapPath, graceMs, nowMs } = this.#options;
     // Listed before the map is read: what is uploaded meanwhile is in the map by then, or not in the list.
     const objects = await listObjects(store, `${prefix}/`, signal);
     if (objects.has(tombstoneKey(prefix))) return await this.#destroyed(objects);
@@ -100,8 +97,13 @@ class VolumeAudit {
     const absent: Absent[] = [];
     try {
       report = await this.#complete(objects, state);
-      if (map !== null)
-        absent.push(...this.#checkOwn(map, objects), ...(await this.#checkForeign(map)));
+      if (map !== null) {
+        const foreign = await auditForeign(this.#options, map);
+        absent.push(...this.#checkOwn(map, objects), ...foreign.absent);
+        this.#problems.push(...foreign.problems);
+        // States of the past need what they need for the grace.
+        if (state.txidAtMs <= nowMs - graceMs) report.surplus = foreign.surplus;
+      }
     } finally {
       map?.close();
     }
@@ -143,26 +145,6 @@ class VolumeAudit {
         const sizes = `${object.sizeBytes} bytes instead of ${sizeBytes}`;
         this.#problems.push(`${whole} has ${sizes}`);
       }
-    }
-    return absent;
-  }
-
-  /** What a fork reads of others has to be there, and a marker has to keep it there. */
-  async #checkForeign(map: BlockMap): Promise<Absent[]> {
-    const { store, prefix, signal } = this.#options;
-    const absent: Absent[] = [];
-    for (const { owner, ids } of map.foreignSegments()) {
-      const objects = await listObjects(store, `${owner}/data/`, signal);
-      const pinned = await this.#pinned(owner);
-      const keys = ids.map((id) => ({ id, name: map.segmentKey(id) }));
-      for (const { id, name } of keys) {
-        const key = `${owner}/${name}`;
-        if (!objects.has(key)) absent.push({ id, key });
-      }
-      const unprotected = keys.filter(({ name }) => !pinned.has(name)).length;
-      if (unprotected === 0) continue;
-      const many = `${unprotected} of the ${ids.length} segments`;
-      this.#problems.push(`${prefix}: no marker keeps ${many} that it reads of ${owner}`);
     }
     return absent;
   }
@@ -234,6 +216,9 @@ class VolumeAudit {
     }
     const { prefix } = this.#options;
     const problems = this.#problems;
-    return { prefix, condition, server: null, txid: 0, counts, leaked, youngestAtMs, problems };
+    return {
+      ...{ prefix, condition, server: null, txid: 0, counts, leaked, youngestAtMs },
+      ...{ surplus: [], problems },
+    };
   }
 }

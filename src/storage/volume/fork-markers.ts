@@ -49,6 +49,38 @@ export async function putMarker(
   await store.put(markerKey(owner, forkId), encode(marker));
 }
 
+/** Keys below the owner's prefix that a fork's marker keeps there; null when there is no such marker. */
+export async function markedSegments(
+  store: ObjectStore,
+  options: { owner: string; forkId: string } & CallOptions,
+): Promise<ForkMarker["segments"] | null> {
+  const { owner, forkId, signal } = options;
+  const key = markerKey(owner, forkId);
+  const bytes = await store.get(key, { signal });
+  return bytes === null ? null : decodeMarker(bytes, key).segments;
+}
+
+/**
+ * Lets go of what a fork has stopped reading of an owner, in every state of it that can be restored. A marker that was
+ * deleted meanwhile stays deleted. Returns how many keys it does not keep any more.
+ */
+export async function shrinkMarker(
+  store: ObjectStore,
+  options: { owner: string; forkId: string; needed: ReadonlySet<string> } & CallOptions,
+): Promise<number> {
+  const { owner, forkId, needed, signal } = options;
+  const key = markerKey(owner, forkId);
+  const found = await store.getWithEtag(key, { signal });
+  if (found === null) return 0;
+  const marker = decodeMarker(found.bytes, key);
+  if (marker.segments === "all") return 0;
+  const segments = marker.segments.filter((segment) => needed.has(segment));
+  const surplus = marker.segments.length - segments.length;
+  if (surplus === 0) return 0;
+  const swapped = await store.swap(key, encode({ ...marker, segments }), found, { signal });
+  return swapped === null ? 0 : surplus;
+}
+
 export async function deleteMarkers(
   store: ObjectStore,
   origin: Pick<Origin, "forkId" | "owners">,
