@@ -1,17 +1,25 @@
 /**
- * The units that a guest reads first after its disk was opened (docs/formats/residency-log.md, "boot.json"): kept
- * in the bucket, so that the next machine fetches them before they are asked for. Only ever a hint.
+ * The units that a guest reads first after its disk was opened: kept in the bucket (boot-file.ts), so that the next
+ * machine fetches them before they are asked for.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { bootUnitsMax } from "../chunk-cache/limits.ts";
+import type { BlockMap } from "../block-map/block-map.ts";
 import { control } from "../chunk-cache/shared-state.ts";
 import type { LocalCache } from "../chunk-cache/local-cache.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
+import {
+  bootFileName,
+  decodeBootFile,
+  describeBoot,
+  digestOf,
+  encodeBootFile,
+  type BootFile,
+  type ChainState,
+} from "./boot-file.ts";
+import type { EarlyBoot } from "./early-boot.ts";
 import { bootKeptRatio, bootUnitsMin } from "./limits.ts";
 import type { LiveFile } from "./live-file.ts";
-
-const fileName = "boot.json";
 
 export interface BootListOptions {
   store: Pick<ObjectStore, "get" | "put">;
@@ -25,35 +33,44 @@ export class BootList {
   readonly #key: string;
   readonly #path: string;
   /** As the bucket has it; null when nobody has looked, or there is none. */
-  #known: number[] | null = null;
+  #known: Pick<BootFile, "units" | "stateDigest"> | null = null;
 
   constructor(options: BootListOptions) {
     this.#options = options;
-    this.#key = `${options.prefix}/${fileName}`;
-    this.#path = join(options.cacheDirectory, fileName);
+    this.#key = `${options.prefix}/${bootFileName}`;
+    this.#path = join(options.cacheDirectory, bootFileName);
   }
 
-  /** Begins to fetch what the last boot read, if the cache is empty. Settles when all of it is here. */
-  async start(local: LocalCache): Promise<void> {
+  /**
+   * Begins to fetch what the last boot read, if the cache is empty. Settles when all of it is here. `early` is what
+   * was asked for while the volume was being opened.
+   */
+  async start(local: LocalCache, early: EarlyBoot | null): Promise<void> {
     if (local.cache.state.control[control.foundFile] !== 0) {
-      this.#known = decode(readFile(this.#path));
+      this.#known = decodeBootFile(readFile(this.#path));
       return;
     }
     // Without it the guest waits for each unit, and nothing else.
-    const bytes = await this.#options.store.get(this.#key).catch(() => null);
-    this.#known = decode(bytes);
-    if (bytes === null || this.#known === null) return;
+    const bytes = await (early?.bytes ?? this.#options.store.get(this.#key)).catch(() => null);
+    const found = decodeBootFile(bytes);
+    if (bytes === null || found === null) return;
+    // The places are of no use any more, and there may be many.
+    this.#known = { units: found.units, stateDigest: found.stateDigest };
     this.#note(bytes);
-    await this.#options.live.prefetch(this.#known);
+    await this.#options.live.prefetch(found.units);
   }
 
-  /** Stores what this boot has read, if that is much else. */
-  async save(signal: AbortSignal): Promise<void> {
-    const units = [...this.#options.live.recordedBoot()];
-    if (!isWorthStoring(units, this.#known)) return;
-    const bytes = Buffer.from(`${JSON.stringify({ formatVersion: 1, units })}\n`);
+  /** Stores what this boot has read, if that is much else, and where it is, if that has changed. */
+  async save(options: { map: BlockMap; state: ChainState; signal: AbortSignal }): Promise<void> {
+    const { map, state, signal } = options;
+    const { prefix, store, live } = this.#options;
+    const recorded = [...live.recordedBoot()];
+    const isNew = isWorthStoring(recorded, this.#known?.units ?? null);
+    const units = isNew ? recorded : (this.#known?.units ?? []);
+    if (units.length === 0 || (!isNew && this.#known?.stateDigest === digestOf(state))) return;
+    const bytes = encodeBootFile(describeBoot(units, { map, prefix, state }));
     try {
-      await this.#options.store.put(this.#key, bytes, { signal });
+      await store.put(this.#key, bytes, { signal });
     } catch {
       // The next close tries again; a list that is a little old does as well.
       return;
@@ -79,24 +96,6 @@ export function isWorthStoring(units: readonly number[], known: readonly number[
   const before = new Set(known);
   const kept = units.filter((unit) => before.has(unit)).length;
   return kept < units.length * bootKeptRatio;
-}
-
-/** Null when there is none that can be understood. */
-function decode(bytes: Uint8Array | null): number[] | null {
-  if (bytes === null) return null;
-  try {
-    const found = JSON.parse(Buffer.from(bytes).toString()) as {
-      formatVersion?: unknown;
-      units?: unknown;
-    };
-    if (found.formatVersion !== 1 || !Array.isArray(found.units)) return null;
-    const units = found.units.filter(
-      (unit): unit is number => Number.isSafeInteger(unit) && unit >= 0,
-    );
-    return units.slice(0, bootUnitsMax);
-  } catch {
-    return null;
-  }
 }
 
 function readFile(path: string): Uint8Array | null {

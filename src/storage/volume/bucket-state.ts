@@ -5,6 +5,7 @@
 import { randomBytes } from "node:crypto";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { must } from "../../base/assert.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import { BlockMap } from "../block-map/block-map.ts";
@@ -15,6 +16,7 @@ import type { Chain, ChainFile, Position } from "../litestream/database-replica.
 import { Hydration } from "../remote-database/hydration.ts";
 import type { PageSource } from "../remote-database/page-source.ts";
 import type { PageReader } from "../remote-database/pages.ts";
+import { EarlyBoot, type KnownPlaces } from "./early-boot.ts";
 import { fenceTriesMax } from "./limits.ts";
 import { LocalRecord } from "./local-state.ts";
 import {
@@ -41,6 +43,8 @@ export interface ColdState {
   distrust: string | null;
   /** Nothing of a crash is left in the bucket, as far as this opening can know. */
   wasClean: boolean;
+  /** What was asked for before it was known that all of this is so; null: nothing. */
+  early: { boot: EarlyBoot; places: KnownPlaces | null } | null;
 }
 
 /**
@@ -58,15 +62,17 @@ export async function openBucketState(
     const chain = await chainOf(options, lease, wasClean ? lease.head.value.txid : null);
     if (chain.position === null) return null;
     try {
-      const source = await (found.early?.take(lease) ?? openSource(options, chain.files()));
+      const begun = found.early?.take(lease) ?? null;
+      const source = await (begun?.source ?? openSource(options, chain.files()));
       if (!wasClean) await fence(chain, source);
+      // Only a hint: nobody waits for it.
+      const places = await Promise.race([begun?.places ?? null, nextTurn(null)]);
+      const early = found.early === null ? null : { boot: found.early.boot, places };
       rmSync(join(options.cacheDirectory, stagingName), { recursive: true, force: true });
-      const record = found.record ?? (await newRecord(options, lease, chain.position));
-      const { generation } = lease.head.value;
-      await record.save({ head: lease.head, generation, isClean: false, isHydrating: true });
+      const record = await hydratingRecord(options, { lease, chain, record: found.record });
       const pages = pagesOf(source, join(options.cacheDirectory, mapName));
       const { distrust } = found;
-      return { kind: "cold", lease, chain, record, source, pages, distrust, wasClean };
+      return { kind: "cold", lease, chain, record, source, pages, distrust, wasClean, early };
     } catch (error) {
       // The former holder was faster once more, or has merged files that were listed: what it stored belongs
       // to the volume.
@@ -76,13 +82,31 @@ export async function openBucketState(
   }
 }
 
-/** The map of a head that nobody holds, opened while the head is being taken. */
+async function hydratingRecord(
+  options: OpenStateOptions,
+  found: { lease: VolumeLease; chain: Chain; record: LocalRecord | null },
+): Promise<LocalRecord> {
+  const { lease, chain, record } = found;
+  if (record === null)
+    return await newRecord(options, lease, chain.position, { isHydrating: true });
+  const { generation } = lease.head.value;
+  await record.save({ head: lease.head, generation, isClean: false, isHydrating: true });
+  return record;
+}
+
+/** The map of a head that nobody holds, and what its boot reads, asked for while the head is being taken. */
 export class EarlySource {
+  readonly boot: EarlyBoot;
   readonly #options: Omit<ChainPlace, "clock">;
-  #begun: { head: Head; source: Promise<PageSource> } | null = null;
+  #begun: {
+    head: Head;
+    source: Promise<PageSource>;
+    places: Promise<KnownPlaces | null>;
+  } | null = null;
 
   constructor(options: Omit<ChainPlace, "clock">) {
     this.#options = options;
+    this.boot = new EarlyBoot(options);
   }
 
   begin(head: Head): void {
@@ -90,12 +114,14 @@ export class EarlySource {
     const source = openSource(this.#options, filesOf(head));
     // Whoever takes it hears of a failure; perhaps nobody does.
     source.catch(() => undefined);
-    this.#begun = { head, source };
+    this.#begun = { head, source, places: this.boot.placesFor(head) };
   }
 
   /** Null unless it is what the lease was taken from. */
-  take(lease: VolumeLease): Promise<PageSource> | null {
-    return this.#begun?.head === lease.previous ? (this.#begun?.source ?? null) : null;
+  take(
+    lease: VolumeLease,
+  ): { source: Promise<PageSource>; places: Promise<KnownPlaces | null> } | null {
+    return this.#begun?.head === lease.previous ? this.#begun : null;
   }
 }
 
@@ -165,7 +191,7 @@ export async function newRecord(
   options: OpenStateOptions,
   lease: VolumeLease,
   position: Position | null,
-  cacheId = randomBytes(16).toString("hex"),
+  { cacheId = randomBytes(16).toString("hex"), isHydrating = false } = {},
 ): Promise<LocalRecord> {
   const { cacheDirectory, prefix } = options;
   const record = new LocalRecord(cacheDirectory, {
@@ -179,7 +205,7 @@ export async function newRecord(
     syncedCut: -1,
     wal: null,
     isClean: false,
-    isHydrating: false,
+    isHydrating,
     mapCheck: null,
   });
   await record.save({});

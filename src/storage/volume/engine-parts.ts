@@ -9,6 +9,7 @@ import type { LeaseClock } from "../lease/clock.ts";
 import { BootList } from "./boot-list.ts";
 import { BucketSide } from "./bucket-side.ts";
 import { hydrate, type ColdState } from "./bucket-state.ts";
+import type { KnownPlaces } from "./early-boot.ts";
 import { Cutter } from "./cutter.ts";
 import type { EngineOptions } from "./engine.ts";
 import { retentionMsDefault } from "./limits.ts";
@@ -74,7 +75,7 @@ export async function openParts(
   if (options.readOnly) {
     const { map, cacheId } = await openReadOnly({ ...options, clock });
     return await closingOnFailure([map], async () =>
-      assemble(options, environment, { map, cacheId, opened: null }),
+      assemble(options, environment, { map, cacheId, opened: null, early: null }),
     );
   }
   const stateOptions = { ...options, clock, server: options.server ?? localServer };
@@ -83,7 +84,8 @@ export async function openParts(
   const { map, capture, record } = opened;
   return await closingOnFailure([map, capture], async () => {
     const { cacheId } = record.state;
-    const parts = assemble(options, environment, { map, cacheId, opened });
+    const early = state.kind === "cold" ? state.early : null;
+    const parts = assemble(options, environment, { map, cacheId, opened, early });
     // A new volume exists once its first transaction does, so that an empty chain is never taken for lost.
     if (opened.isNew) await parts.bucket?.publisher.publish(new AbortController().signal);
     return parts;
@@ -105,12 +107,18 @@ async function closingOnFailure<T>(
 function assemble(
   options: EngineOptions,
   environment: Environment,
-  state: { map: BlockMap; cacheId: string; opened: OpenedState | null },
+  state: {
+    map: BlockMap;
+    cacheId: string;
+    opened: OpenedState | null;
+    early: ColdState["early"];
+  },
 ): EngineParts {
-  const { map, cacheId, opened } = state;
+  const { map, cacheId, opened, early } = state;
   const { sizeBytes } = map;
   const mapped = opened?.mapped ?? null;
-  const front = makeFront(options, environment, { cacheId, sizeBytes, from: { map, mapped } });
+  const from = { map, mapped };
+  const front = makeFront(options, environment, { cacheId, sizeBytes, from, early });
   return makeParts(options, environment, { front, map, opened });
 }
 
@@ -120,11 +128,14 @@ export function makeFront(
   state: {
     cacheId: string;
     sizeBytes: number;
-    from: { map: BlockMap; mapped: MappedUnits | null } | { remote: RemoteMap };
+    from:
+      | { map: BlockMap; mapped: MappedUnits | null }
+      | { remote: RemoteMap; places: KnownPlaces | null };
+    early: ColdState["early"];
   },
 ): Front {
   const { store, prefix, cacheDirectory, readOnly } = options;
-  const { cacheId, sizeBytes, from } = state;
+  const { cacheId, sizeBytes, from, early } = state;
   const map = "map" in from ? from.map : null;
   const forEachMapped = (visit: (unit: number) => void): void => {
     const mapped = "map" in from ? from.mapped : null;
@@ -153,7 +164,8 @@ export function makeFront(
   const live = new LiveFile({ local, reader, eviction, places: view, punchHole, readOnly, flush });
   const boot = readOnly ? null : new BootList({ store, prefix, cacheDirectory, live });
   // Nobody waits for it: it only makes the first reads quicker.
-  if (map === null || map.lastCut > 0) void boot?.start(local);
+  if (early?.places) live.expect(early.places);
+  if (map === null || map.lastCut > 0) void boot?.start(local, early?.boot ?? null);
   return { staging, local, reader, eviction, live, view, boot };
 }
 

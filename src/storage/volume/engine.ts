@@ -362,10 +362,11 @@ export class VolumeEngine {
     else await this.local.close();
     await this.#staging.close();
     const isStored = isStoring && failures.length === 0;
-    if (isStored) await this.#boot?.save(deadline.signal);
+    const saved = isStored ? this.#saveBoot(deadline.signal) : null;
     await this.#closeMap({ isStored, signal: deadline.signal }).catch((error) =>
       failures.push(error),
     );
+    await saved;
     clearTimeout(timer);
     release();
     if (failures.length > 0) throw await this.#unstoredError(failures[0]);
@@ -377,6 +378,11 @@ export class VolumeEngine {
     signal.addEventListener("abort", onAbort);
     await Promise.race([this.#loop.sync(), late.promise]);
     signal.removeEventListener("abort", onAbort);
+  }
+
+  async #saveBoot(signal: AbortSignal): Promise<void> {
+    const state = this.#bucket?.publisher.chainState ?? null;
+    if (state !== null) await this.#boot?.save({ map: this.#map, state, signal });
   }
 
   async #closeMap(options: { isStored: boolean; signal: AbortSignal }): Promise<void> {

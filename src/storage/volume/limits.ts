@@ -20,6 +20,8 @@ export const fetchSizeBytesMax = 1024 * 1024;
 export const fetchGapBlocksMax = 16;
 /** Units that one fetch brings, when they lie next to each other: as much as `fetchSizeBytesMax`. */
 export const fetchUnitsMax = 16;
+/** So many of a boot's first units (2 MiB) are fetched, into memory, while a volume is being taken. */
+export const earlyUnitsMax = 32;
 /** A boot list is worth storing from so many units on. */
 export const bootUnitsMin = 8;
 /** It is stored again when less than this share of it was in the one before. */

@@ -173,6 +173,24 @@ export class LiveFile implements BlockFile {
     await Promise.race([flush(), this.#becameLocal.promise.then(() => local.flush())]);
   }
 
+  /** Units whose content is on its way already: whoever reads one of them waits for that. */
+  expect(expected: {
+    units: readonly number[];
+    layouts: ReadonlyMap<number, UnitLayout | null>;
+    contents: Promise<Map<UnitLayout, Uint8Array>>;
+  }): void {
+    const { units, contents } = expected;
+    const layouts = units.map((unit) => expected.layouts.get(unit) ?? null);
+    const arrival = contents
+      .then((found) => this.#store(units, layouts, found))
+      // Whoever waits asks again, and hears of what happens then.
+      .catch(() => undefined)
+      .finally(() => {
+        for (const unit of units) this.#fetching.delete(unit);
+      });
+    for (const unit of units) this.#fetching.set(unit, arrival);
+  }
+
   /** Brings units into the cache. */
   async fetchUnits(units: readonly number[]): Promise<void> {
     const waits = new Set<Promise<void>>();
@@ -207,12 +225,20 @@ export class LiveFile implements BlockFile {
       if (units.every((_, index) => isCurrent(index))) throw error;
       return;
     }
+    this.#store(units, layouts, contents);
+  }
+
+  #store(
+    units: readonly number[],
+    layouts: readonly (UnitLayout | null)[],
+    contents: ReadonlyMap<UnitLayout, Uint8Array>,
+  ): void {
     for (const [index, unit] of units.entries()) {
       const layout = layouts[index] ?? null;
       // The guest may have overwritten the unit, a cut may have stored that, and eviction may have
       // dropped it again while the old content was on its way: it must not be taken for the new
       // one. The reader asks again.
-      if (!isCurrent(index)) continue;
+      if (!this.#places.isCurrent(unit, layout)) continue;
       if (layout === null) {
         this.#options.local.learnUnmapped(unit);
         continue;

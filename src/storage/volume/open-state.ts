@@ -80,7 +80,7 @@ async function openWithoutRecord(
     // Local state of format 1 that the bucket's head of format 1 was written from goes on as it is.
     const cacheId = legacyCacheId(map, previous);
     if (cacheId !== null) {
-      const record = await newRecord(options, lease, null, cacheId);
+      const record = await newRecord(options, lease, null, { cacheId });
       return { ...(await beginChain(options, { lease, map, record })), isAhead: true };
     }
     map.close();

@@ -71,7 +71,9 @@ export class OpeningVolume {
     };
     const { cacheId } = found.record.state;
     const { sizeBytes } = found.lease.head.value;
-    const parts = makeFront(options, environment, { cacheId, sizeBytes, from: { remote } });
+    const { early } = found;
+    const from = { remote, places: early?.places ?? null };
+    const parts = makeFront(options, environment, { cacheId, sizeBytes, from, early });
     const names = [durabilityAttribute, "formatted"];
     const [kept, flag] = await Promise.all(names.map((name) => remote.attribute(name)));
     state.durability = options.durability ?? toDurability(kept ?? null);

@@ -15,6 +15,7 @@ import type {
   Position,
 } from "../litestream/database-replica.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
+import type { ChainState } from "./boot-file.ts";
 import { uploadsAtOnceMax } from "./limits.ts";
 import { hintOf } from "./map-chain.ts";
 import type { Staging } from "./staging.ts";
@@ -135,6 +136,11 @@ export class Publisher {
       signal,
     });
     if (snapshotTxid !== null) await lease.update(this.#hint(), signal);
+  }
+
+  /** The state that the head names when the volume is let go now; null while that is not known. */
+  get chainState(): ChainState | null {
+    return this.#hint();
   }
 
   /** Lets go of the volume: everything is in the bucket. @throws SpriteError storage_failure, FencedError */

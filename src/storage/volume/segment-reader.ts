@@ -14,7 +14,8 @@ export interface SegmentReaderOptions {
   store: ObjectStore;
   /** The segment's key in the bucket. */
   keyOf: (segment: number) => string | Promise<string>;
-  staging: Staging;
+  /** Null when nothing can be staged here. */
+  staging: Staging | null;
 }
 
 /** Slices of one segment that lie next to each other, or nearly. */
@@ -84,10 +85,11 @@ export class SegmentReader {
   }
 
   async #readStaged(segment: number, offset: number, length: number): Promise<Uint8Array | null> {
-    if (!this.#options.staging.has(segment)) return null;
+    const { staging } = this.#options;
+    if (staging === null || !staging.has(segment)) return null;
     try {
-      await this.#options.staging.restoreName(segment);
-      const file = await open(this.#options.staging.path(segment), "r");
+      await staging.restoreName(segment);
+      const file = await open(staging.path(segment), "r");
       try {
         const bytes = Buffer.alloc(length);
         const { bytesRead } = await file.read(bytes, 0, length, offset);
