@@ -36,9 +36,9 @@ export async function runCheckpoints(bench: Bench, size: Size): Promise<void> {
   const pauses = ["checkpoint_pause", "checkpoint_pause_fsync"].map((name) => name + suffix);
   if (![...names, ...(suffix === "" ? [] : pauses)].some(bench.wants)) return;
   await guarded(bench, names, "ms", async () => {
-    const sprite = await createSprite(bench);
-    await new SpritePlace(sprite).run(fillScript(size.megabytes));
-    if (size.isLarge === true) await enlarge(bench, sprite);
+    const made = await createSprite(bench);
+    await new SpritePlace(made).run(fillScript(size.megabytes));
+    const sprite = size.isLarge === true ? await enlarge(bench, made) : made;
     if (names.some(bench.wants)) await runRounds(bench, { sprite, size, names });
     if (suffix !== "") await runPauseOfSize(bench, { sprite, ...size });
     await sprite.delete();
@@ -71,7 +71,7 @@ async function runRounds(
 }
 
 /** Gives the guest a file of 50 GB, and the volume's map what the map would have if it had been written. */
-async function enlarge(bench: Bench, sprite: Sprite): Promise<void> {
+async function enlarge(bench: Bench, sprite: Sprite): Promise<Sprite> {
   const { server } = bench;
   say("making a disk with 50 GB in use");
   const text = await new SpritePlace(sprite).run(extentsScript);
@@ -84,7 +84,10 @@ async function enlarge(bench: Bench, sprite: Sprite): Promise<void> {
     units: unitsOf(text),
   });
   await server.startProcess();
-  await sprite.execFile("true");
+  // The server listens somewhere else now.
+  const again = server.client().sprite(sprite.name);
+  await again.execFile("true");
+  return again;
 }
 
 /** Allocates the file, and prints where each of its extents lies on the disk: first byte and length. */
