@@ -26,6 +26,12 @@ describe("block map: cuts", () => {
     const range = map.lookupRange(map.liveFileId, 254, 4);
     assert.deepEqual(range, [null, layoutIn(segment, 17), layoutIn(segment, 33), null]);
     assert.deepEqual(map.lookupRange(map.liveFileId, 5, 0), []);
+    const all: number[] = [];
+    map.forEachLiveUnit((unit) => all.push(unit));
+    assert.deepEqual(all, [0, 255, 256, 4_095]);
+    const part: number[] = [];
+    map.forEachLiveUnit((unit) => part.push(unit), { first: 256, end: 4_096 });
+    assert.deepEqual(part, [256, 4_095]);
     map.commitCut({ cut: 2, changes: new Map([[255, zeros]]), segments: [] });
     assert.equal(map.lookup(map.liveFileId, 255), null);
     assert.equal(map.statistics().usedBytes, 3 * unitSizeBytes);

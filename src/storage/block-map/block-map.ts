@@ -182,9 +182,14 @@ export class BlockMap {
     );
   }
 
-  /** Calls back with every unit that the live file maps, ascending. */
-  forEachLiveUnit(visit: (unit: number) => void): void {
-    this.#database.read("look up all units", () => this.#tree.forEachUnit(liveFileId, visit));
+  /** Calls back with every unit that the live file maps, ascending; of the whole file, or of a part between two leaves. */
+  forEachLiveUnit(visit: (unit: number) => void, part?: { first: number; end: number }): void {
+    const { first, end } = part ?? { first: 0, end: this.sizeBytes / unitSizeBytes };
+    const leaves = { first: first / unitsPerLeaf, last: Math.ceil(end / unitsPerLeaf) - 1 };
+    assert(Number.isInteger(leaves.first), "a part begins with a leaf");
+    this.#database.read("look up all units", () =>
+      this.#tree.forEachUnit(liveFileId, visit, leaves),
+    );
   }
 
   /** Records a cut; returns the checkpoint if one was asked for. */

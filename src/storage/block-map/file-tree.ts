@@ -124,10 +124,16 @@ export class FileTree {
     return layouts;
   }
 
-  /** Calls back with every unit that the file maps, ascending; what it does not map costs nothing. */
-  forEachUnit(fileId: number, visit: (unit: number) => void): void {
-    const everyLeaf = Number.MAX_SAFE_INTEGER;
-    for (const { leaf_index, data } of this.#range.iterate(fileId, 0, everyLeaf)) {
+  /**
+   * Calls back with every unit that the file maps, ascending, of the leaves from `first` to `last`; what it does not
+   * map costs nothing.
+   */
+  forEachUnit(
+    fileId: number,
+    visit: (unit: number) => void,
+    { first, last }: { first: number; last: number },
+  ): void {
+    for (const { leaf_index, data } of this.#range.iterate(fileId, first, last)) {
       const leaf = new Leaf(data);
       for (let index = 0; index < unitsPerLeaf; index++) {
         if (leaf.isMapped(index)) visit(leaf_index * unitsPerLeaf + index);

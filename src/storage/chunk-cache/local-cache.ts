@@ -133,19 +133,25 @@ export class LocalCache {
     this.cache.locked(() => this.cache.state.setMapped(unit, false));
   }
 
-  /** The map is here, and says what it said before any cut. Guests may have written meanwhile. */
-  settleMapping(forEachMapped: (visit: (unit: number) => void) => void): void {
+  /**
+   * The map is here, and says what it said before any cut. Guests may have written meanwhile, and go on reading and
+   * writing while it is asked part by part.
+   */
+  async settleMapping(
+    forEachMapped: (visit: (unit: number) => void, part: { first: number; end: number }) => void,
+  ): Promise<void> {
     assert(!this.#isSettled, "the mapping is settled once");
     const { state } = this.cache;
-    const isMapped = new Uint8Array(state.unitCount);
-    forEachMapped((unit) => (isMapped[unit] = 1));
     for (let first = 0; first < state.unitCount; first += evictionScanUnits) {
       const end = Math.min(first + evictionScanUnits, state.unitCount);
+      const isMapped = new Uint8Array(end - first);
+      forEachMapped((unit) => (isMapped[unit - first] = 1), { first, end });
       this.cache.locked(() => {
         for (let unit = first; unit < end; unit++) {
-          if (isMapped[unit] === 0) state.setMapped(unit, false);
+          if (isMapped[unit - first] === 0) state.setMapped(unit, false);
         }
       });
+      await nextTurn();
     }
     this.#isSettled = true;
   }

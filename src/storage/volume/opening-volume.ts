@@ -153,7 +153,7 @@ class Fetching {
       hydrate({ ...this.#options, clock, server }, cold),
     );
     signal.removeEventListener("abort", onAbort);
-    front.local.settleMapping((visit) => opened.map.forEachLiveUnit(visit));
+    await front.local.settleMapping((visit, part) => opened.map.forEachLiveUnit(visit, part));
     front.view.settle(opened.map);
     const parts = makeParts(this.#options, environment, { front, map: opened.map, opened });
     return VolumeEngine.begin(this.#options, parts);
