@@ -29,6 +29,7 @@ export function beginAgent(
     readOnly: false,
     syncIntervalMs,
     durability: startup.durability,
+    isStillOurs: startup.isStillOurs,
   });
   // Whoever boots the agent awaits it, if it gets that far.
   opening.catch(() => undefined);

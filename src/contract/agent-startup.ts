@@ -54,6 +54,11 @@ export interface AgentStartup {
   descriptors: readonly PassedDescriptor[];
   /** An agent before this one died under its running container, which this one is to go on with. */
   takesOver: boolean;
+  /**
+   * An agent before this one had the disk and did not let it go, and no other server can have it since: this
+   * machine's state of it is opened without asking the bucket.
+   */
+  isStillOurs: boolean;
 }
 
 /** Its name among the passed descriptors: /dev/fuse, to serve the disk on. */

@@ -71,13 +71,13 @@ class Startup {
   async run(signal: AbortSignal): Promise<string> {
     const runtime = await this.#takeOver();
     signal.throwIfAborted();
-    const serverId = await this.#announce(signal);
+    const { serverId, lease } = await this.#announce(signal);
     const registry = this.#replicateRegistry(serverId);
     const image = await this.#provideImage(serverId);
     signal.throwIfAborted();
     const gateway = await this.#openGateway();
     signal.throwIfAborted();
-    const worker = await this.#makeWorker({ serverId, runtime, gateway, ...image });
+    const worker = await this.#makeWorker({ serverId, lease, runtime, gateway, ...image });
     // Before the registry is opened: on a new machine it comes from the bucket.
     await unlessAborted(registry.ready, signal);
     const { listen, urlDomain } = this.#options;
@@ -131,7 +131,7 @@ class Startup {
   }
 
   /** Says in the bucket that this server lives, until the end: others leave alone what it holds. */
-  async #announce(signal: AbortSignal): Promise<string> {
+  async #announce(signal: AbortSignal): Promise<{ serverId: string; lease: ServerLease }> {
     const store = await openObjectStore(this.#bucket);
     // Before anything is written: what two writers rely on must hold in this bucket.
     await probeObjectStore(store, { signal, isDirectory: schemeOf(this.#bucket) !== "s3" });
@@ -148,7 +148,7 @@ class Startup {
       signal,
     });
     this.#undoSteps.push(() => lease.stop());
-    return server;
+    return { serverId: server, lease };
   }
 
   /** Keeps the organizations' databases in the bucket too, and gets from there what this machine lacks. */
@@ -211,12 +211,13 @@ class Startup {
 
   async #makeWorker(parts: {
     serverId: string;
+    lease: ServerLease;
     runtime: RuntimeName;
     gateway: Gateway;
     images: ImageServers;
     imageHash: string;
   }): Promise<LocalWorker> {
-    const { serverId, runtime, gateway, images, imageHash } = parts;
+    const { serverId, lease, runtime, gateway, images, imageHash } = parts;
     const worker = new LocalWorker({
       ...this.#common(),
       serverId,
@@ -224,6 +225,7 @@ class Startup {
       images,
       defaultImageHash: imageHash,
       slots: new Slots(this.#places.serverHash),
+      serverTenure: () => lease.tenure,
       networkOf: (slot) => gateway.networkOf(slot),
       limits: limitsOf(this.#options),
       runtime,

@@ -8,6 +8,7 @@ import type { ObjectStore } from "../storage/object-store/object-store.ts";
 import { storeAgentsDisk, tellAgent } from "./agent-settings.ts";
 import { destroyVolume } from "../storage/volume/destroy.ts";
 import { mayHaveMore } from "../storage/volume/fork.ts";
+import { DiskTenure } from "./disk-tenure.ts";
 import type { ImageServers } from "./image-servers.ts";
 import { parallelStopsMax } from "./limits.ts";
 import { spriteCacheDirectory, spriteRunDirectory, type Places } from "./places.ts";
@@ -26,6 +27,8 @@ export interface LocalWorkerOptions {
   slots: Slots;
   /** The addresses of a slot in the sprite network. */
   networkOf: (slot: Slot) => AgentNetwork;
+  /** As `ServerLease.tenure`, of this server. */
+  serverTenure: () => number | null;
   limits: SpriteLimits;
   runtime: AgentStartup["runtime"];
   diskSizeBytes: number;
@@ -50,6 +53,8 @@ export class LocalWorker implements Worker {
   readonly #sprites = new Map<string, RunningSprite>();
   readonly #transfers: Transfers;
   readonly #destroyed = new Set<string>();
+  /** Of the sprites that have run here. */
+  readonly #tenures = new Map<string, DiskTenure>();
   readonly #listeners = new Set<(event: WorkerStatusEvent) => void>();
   #draining = false;
 
@@ -155,6 +160,7 @@ export class LocalWorker implements Worker {
     await this.#sprites.get(spriteId)?.process.stop({ discard: true });
     // The bucket first: what a crash leaves then is disposable, and the registry still names the
     // sprite for another try.
+    this.#tenures.delete(spriteId);
     await destroyVolume({ store: this.#options.store, prefix: `sprites/${spriteId}` });
     const cacheDirectory = spriteCacheDirectory(this.#options.places, spriteId);
     await rm(cacheDirectory, { recursive: true, force: true });
@@ -180,7 +186,10 @@ export class LocalWorker implements Worker {
   async #start(spec: SpriteSpec): Promise<{ socketPath: string }> {
     const { slots, log } = this.#options;
     const slot = slots.take();
+    const tenure = this.#tenures.get(spec.id) ?? new DiskTenure(this.#options.serverTenure);
+    this.#tenures.set(spec.id, tenure);
     const process = new SpriteProcess({
+      tenure,
       makeStartup: async () => {
         // The image is mounted before the agent is born, since the agent inherits the mounts there are.
         const { mountDirectory } = await this.#options.images.ensure(spec.imageHash);
@@ -195,6 +204,7 @@ export class LocalWorker implements Worker {
       onEnded: () => {
         slots.release(slot);
         this.#sprites.delete(spec.id);
+        if (tenure.isReleased) this.#tenures.delete(spec.id);
         this.#tell(spec.id, "cold");
       },
     });

@@ -8,6 +8,7 @@ import { withExpeditedGracePeriods } from "../host/expedited-grace-periods.ts";
 import { deleteContainer } from "../host/runtime.ts";
 import { containerId } from "../sandbox/container-id.ts";
 import { AgentPace, type NextAgent } from "./agent-pace.ts";
+import type { DiskTenure } from "./disk-tenure.ts";
 import { KeptDescriptors } from "./kept-descriptors.ts";
 import {
   agentStartTimeoutMs,
@@ -18,11 +19,12 @@ import {
 import { SupervisedProcess } from "./supervised-process.ts";
 
 /** All of an agent's configuration but what differs from one agent of a sprite to the next. */
-export type SpriteStartup = Omit<AgentStartup, "descriptors" | "takesOver">;
+export type SpriteStartup = Omit<AgentStartup, "descriptors" | "takesOver" | "isStillOurs">;
 
 export interface SpriteProcessOptions {
   makeStartup: () => Promise<SpriteStartup>;
   identityFile: string;
+  tenure: DiskTenure;
   log: Log;
   /** Called once, when nothing of the sprite runs any more, however it ended. */
   onEnded: () => void;
@@ -82,6 +84,7 @@ export class SpriteProcess {
   /** Ends the sprite's processes; its disk is stored unless it is to be discarded. */
   async stop(options: { discard: boolean }): Promise<void> {
     this.#stopAsked = true;
+    this.#options.tenure.onStopAsked();
     const synced = await this.#child?.stop({ ...options, timeoutMs: agentStopTimeoutMs });
     await this.ended;
     if (synced === false && !options.discard) {
@@ -158,10 +161,12 @@ export class SpriteProcess {
     refused: boolean;
   }> {
     const { startup, kept, mounts } = life;
-    const { identityFile, log } = this.#options;
+    const { identityFile, log, tenure } = this.#options;
+    // A guest that runs goes on with what it has, as it would if its agent lived.
+    const isStillOurs = takesOver || tenure.isStillOurs();
     const child = new SupervisedProcess({
       modulePath: join(import.meta.dirname, "../agent/main.ts"),
-      startup: (descriptors) => ({ ...startup, descriptors, takesOver }) satisfies AgentStartup,
+      startup: (descriptors): AgentStartup => ({ ...startup, descriptors, takesOver, isStillOurs }),
       kept,
       identityFile,
       mounts: mounts === null ? "copy" : { of: `/proc/${process.pid}/fd/${mounts}` },
@@ -174,12 +179,14 @@ export class SpriteProcess {
     void withExpeditedGracePeriods(() => child.ready()).then(
       ({ socketPath }) => {
         readyAtMs = performance.now();
+        if (!isStillOurs) tenure.onOpened();
         life.mounts ??= openMounts(child.pid);
         this.#readiness.resolve({ socketPath });
       },
       (error: Error) => (failure = error),
     );
     const how = await child.exited;
+    tenure.onAgentEnded({ isStored: child.synced, isExplained: child.refused });
     // Before anybody else can look: who comes from now on waits for the next agent.
     if (readyAtMs !== null) this.#readiness = newReadiness();
     const livedMs = readyAtMs === null ? null : performance.now() - readyAtMs;

@@ -108,6 +108,11 @@ export class SupervisedProcess {
     return this.#child.pid ?? 0;
   }
 
+  /** True when it said that all it had is in the bucket. */
+  get synced(): boolean {
+    return this.#synced;
+  }
+
   /** True when it said why it does not serve, or took too long: trying the same again is no use. */
   get refused(): boolean {
     return this.#refused;

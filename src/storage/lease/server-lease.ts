@@ -35,6 +35,7 @@ export class ServerLease {
   #etag: string | null = null;
   #renewedAtMs = 0;
   #isTroubled = false;
+  #tenure = 1;
   /** Another process has our record, for good. */
   #isLost = false;
   #ended: Promise<void> = Promise.resolve();
@@ -52,6 +53,15 @@ export class ServerLease {
     await lease.#takeOver();
     lease.#ended = lease.#run();
     return lease;
+  }
+
+  /**
+   * A number that changes whenever others could believe us dead: what was held here under the same number
+   * nobody else can have taken. Null while they can.
+   */
+  get tenure(): number | null {
+    const silentMs = this.#options.clock.monotonicMs() - this.#renewedAtMs;
+    return this.#isLost || silentMs >= serverTtlMs ? null : this.#tenure;
   }
 
   /** Stops renewing and tells others that they need not wait for us. */
@@ -135,6 +145,7 @@ export class ServerLease {
       if (written === null) return false;
     }
     this.#etag = written.etag;
+    if (clock.monotonicMs() - this.#renewedAtMs >= serverTtlMs) this.#tenure++;
     this.#renewedAtMs = beganAtMs;
     return true;
   }

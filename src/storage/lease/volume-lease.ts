@@ -27,7 +27,7 @@ export interface AcquireOptions {
   newSizeBytes: number;
   /** Thrown when the volume does not exist; null: it is made. */
   missingError: SpriteError | null;
-  /** Hears of a head before an attempt to replace it. */
+  /** Hears of a head before an attempt to replace it, and may throw to leave it as it is. */
   onFound?: ((head: Head) => Promise<void>) | undefined;
   /** Hears of a head that nobody holds before it is taken: what it names can be read meanwhile. */
   onFree?: ((head: Head) => void) | undefined;
@@ -74,9 +74,9 @@ export class VolumeLease {
     const found = await store.getWithEtag(headKey(prefix), { signal });
     if (found === null && options.missingError !== null) throw options.missingError;
     const previous = found === null ? null : decodeHead(found.bytes);
+    if (previous?.formatVersion === 2) await options.onFound?.(previous);
     if (previous?.formatVersion === 2) await refuseIfHeld(options, previous);
     if (previous?.formatVersion === 2 && previous.holder === null) options.onFree?.(previous);
-    if (previous?.formatVersion === 2) await options.onFound?.(previous);
     const next = acquiredFrom(options, previous);
     const head = await swapHead(options, next, found?.etag ?? null);
     return head === null ? null : new VolumeLease(options, { previous, head });

@@ -4,12 +4,19 @@ import type { MaintenancePolicy } from "../litestream/database-replica.ts";
 import { mapPolicy } from "../litestream/policies.ts";
 import { Garbage } from "./garbage.ts";
 import { collectIntervalMs, preRestoreAgeMsMax } from "./limits.ts";
+import { Holding } from "./holding.ts";
 import type { LocalState } from "./local-state.ts";
 import { checkOfMap } from "./map-check.ts";
 import { MappedUnits } from "./mapped-units.ts";
 import { listChainOf, openChain, writerOf } from "./map-chain.ts";
 import { refuseOlder } from "./open-state.ts";
-import { mapName, scratchName, type OpenedState, type OpenStateOptions } from "./volume-state.ts";
+import {
+  mapName,
+  scratchName,
+  type OpenedState,
+  type OpenStateOptions,
+  type UnclaimedState,
+} from "./volume-state.ts";
 import { Publisher } from "./publisher.ts";
 import type { Staging } from "./staging.ts";
 
@@ -21,7 +28,8 @@ export interface BucketSideOptions extends OpenStateOptions {
 
 export class BucketSide {
   readonly publisher: Publisher;
-  readonly #opened: OpenedState;
+  readonly #opened: OpenedState | UnclaimedState;
+  readonly #holding: Holding;
   readonly #garbage: Garbage;
   readonly #mapPath: string;
   readonly #options: Pick<BucketSideOptions, "clock" | "retentionMs">;
@@ -30,10 +38,12 @@ export class BucketSide {
   /** By the monotonic clock: from then on no leavings can be so young that they are spared. */
   readonly #lastSweepFromMs: number;
 
-  constructor(options: BucketSideOptions, opened: OpenedState) {
+  constructor(options: BucketSideOptions, opened: OpenedState | UnclaimedState) {
     const { store, prefix, clock, cacheDirectory, staging, retentionMs } = options;
-    const { map, lease, chain, capture, record, syncedCut } = opened;
+    const { map, capture, record, syncedCut } = opened;
     this.#opened = opened;
+    const holding = new Holding(opened.kind === "open" ? opened : opened.claim);
+    this.#holding = holding;
     this.#mapPath = join(cacheDirectory, mapName);
     this.#options = { clock, retentionMs };
     this.#sweepAtMs = opened.wasClean ? Infinity : 0;
@@ -43,15 +53,16 @@ export class BucketSide {
     this.#garbage = new Garbage({ store, prefix, map, graceMs: retentionMs, nowMs });
     if (syncedCut >= 0) this.#garbage.synced(syncedCut);
     this.publisher = new Publisher({
-      ...{ store, prefix, map, staging, lease, chain, capture, syncedCut, nowMs },
-      syncedAtMs: syncedCut < 0 ? null : (lease.previous?.writtenAtMs ?? null),
+      ...{ store, prefix, map, staging, holding, capture, syncedCut, nowMs },
+      txidBefore: record.state.txid,
+      syncedAtMs: syncedCut < 0 ? null : writtenAtMs(opened),
       policy: policyFor(retentionMs),
       scratchDirectory: join(cacheDirectory, scratchName),
       isOurs: async (txid) => {
         const writer = await writerOf(options, txid);
         return writer !== null && record.state.writers.includes(writer);
       },
-      reopenChain: async (txid) => {
+      reopenChain: async (lease, txid) => {
         const { writer } = lease.head.value;
         const reopened = openChain(options, { writer, files: await listChainOf(options) });
         refuseOlder(options, reopened, txid);
@@ -66,7 +77,7 @@ export class BucketSide {
   }
 
   get generation(): number {
-    return this.#opened.lease.head.value.generation;
+    return this.#holding.held?.lease.head.value.generation ?? this.#opened.record.state.generation;
   }
 
   get localState(): Readonly<LocalState> {
@@ -76,6 +87,8 @@ export class BucketSide {
   /** Everything that can wait; makes no request when nothing is due. @throws SpriteError storage_failure */
   async tidy(signal: AbortSignal): Promise<{ isMapChanged: boolean }> {
     const { map } = this.#opened;
+    // What is tidied up is in the bucket, and must be ours.
+    await this.#holding.take(signal);
     await this.#sweepIfDue(signal);
     await this.#garbage.collect(signal);
     await this.publisher.maintain(signal);
@@ -95,7 +108,7 @@ export class BucketSide {
 
   /** Closes the map. What `isStored` says is all in the bucket is let go there, so that the next opening is quick. */
   async close({ isStored, signal }: { isStored: boolean; signal: AbortSignal }): Promise<void> {
-    const { map, capture, lease, record } = this.#opened;
+    const { map, capture, record } = this.#opened;
     let isReleased = false;
     // What is not all in the bucket may not even be in a cut.
     const mapped = isStored ? this.#mappedUnits() : null;
@@ -110,10 +123,15 @@ export class BucketSide {
       const wal = capture.position();
       capture.close();
       const { txid, syncedCut } = this.publisher;
-      const released = { head: lease.head, txid, syncedCut, wal, isClean: true };
+      const head = this.#holding.held?.lease.head ?? record.state.head;
+      const released = { head, txid, syncedCut, wal, isClean: true };
+      // The bucket may have been told without our hearing of it: then others may have the volume from now on.
+      const unsure = isStored
+        ? { head: head && { ...head, value: { ...head.value, holder: null } } }
+        : {};
       const mapCheck = checkOfMap(this.#mapPath);
       if (mapCheck !== null) mapped?.save(dirname(this.#mapPath), mapCheck);
-      await record.save({ mapCheck, ...(isReleased ? released : {}) });
+      await record.save({ mapCheck, ...(isReleased ? released : unsure) });
     }
   }
 
@@ -122,6 +140,12 @@ export class BucketSide {
     const { map, mapped } = this.#opened;
     return mapped?.lastCut === map.lastCut ? mapped : MappedUnits.of(map);
   }
+}
+
+/** When what is in the bucket was stored, at the latest. */
+function writtenAtMs(opened: OpenedState | UnclaimedState): number | null {
+  if (opened.kind === "open") return opened.lease.previous?.writtenAtMs ?? null;
+  return opened.record.state.head?.value.writtenAtMs ?? null;
 }
 
 function policyFor(retentionMs: number): MaintenancePolicy {

@@ -16,9 +16,15 @@ import { retentionMsDefault } from "./limits.ts";
 import { LiveFile } from "./live-file.ts";
 import type { MappedUnits } from "./mapped-units.ts";
 import { MapView } from "./map-view.ts";
+import { openUnclaimed } from "./late-claim.ts";
 import { openReadOnly } from "./open-read-only.ts";
 import { openState } from "./open-state.ts";
-import { stagingName, type OpenedState } from "./volume-state.ts";
+import {
+  stagingName,
+  type OpenedState,
+  type OpenStateOptions,
+  type UnclaimedState,
+} from "./volume-state.ts";
 import type { RemoteMap } from "./remote-map.ts";
 import { Rewriter } from "./rewriter.ts";
 import { SegmentReader } from "./segment-reader.ts";
@@ -69,7 +75,7 @@ export const localServer = "local";
 export async function openParts(
   options: EngineOptions,
   environment: Environment,
-  found?: OpenedState | ColdState,
+  found?: FoundState,
 ): Promise<EngineParts> {
   const { clock } = environment;
   if (options.readOnly) {
@@ -79,8 +85,8 @@ export async function openParts(
     );
   }
   const stateOptions = { ...options, clock, server: options.server ?? localServer };
-  const state = found ?? (await openState(stateOptions));
-  const opened = state.kind === "open" ? state : await hydrate(stateOptions, state);
+  const state = found ?? (await findState(options, stateOptions));
+  const opened = state.kind === "cold" ? await hydrate(stateOptions, state) : state;
   const { map, capture, record } = opened;
   return await closingOnFailure([map, capture], async () => {
     const { cacheId } = record.state;
@@ -90,6 +96,17 @@ export async function openParts(
     if (opened.isNew) await parts.bucket?.publisher.publish(new AbortController().signal);
     return parts;
   });
+}
+
+export type FoundState = OpenedState | UnclaimedState | ColdState;
+
+/** @throws SpriteError as `VolumeEngine.open` */
+export async function findState(
+  { isStillOurs = false }: Pick<EngineOptions, "isStillOurs">,
+  options: OpenStateOptions,
+): Promise<FoundState> {
+  const unclaimed = isStillOurs ? await openUnclaimed(options) : null;
+  return unclaimed ?? (await openState(options));
 }
 
 async function closingOnFailure<T>(
@@ -110,7 +127,7 @@ function assemble(
   state: {
     map: BlockMap;
     cacheId: string;
-    opened: OpenedState | null;
+    opened: OpenedState | UnclaimedState | null;
     early: ColdState["early"];
   },
 ): EngineParts {
@@ -173,7 +190,7 @@ export function makeFront(
 export function makeParts(
   options: EngineOptions,
   { clock, punchHole }: Environment,
-  state: { front: Front; map: BlockMap; opened: OpenedState | null },
+  state: { front: Front; map: BlockMap; opened: OpenedState | UnclaimedState | null },
 ): EngineParts {
   const { store, prefix } = options;
   const { front, map, opened } = state;

@@ -19,15 +19,14 @@ import { isFenced } from "../lease/fenced-error.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
 import type { BootList } from "./boot-list.ts";
 import type { BucketSide } from "./bucket-side.ts";
-import type { ColdState } from "./bucket-state.ts";
 import { CheckpointFile } from "./checkpoint-file.ts";
 import type { BegunCut, Cutter } from "./cutter.ts";
 import type { PreparedRewrite, Rewriter } from "./rewriter.ts";
 import { durabilityOf, durabilityAttribute } from "./durability.ts";
-import { openParts, type EngineParts } from "./engine-parts.ts";
+import { openParts, type EngineParts, type FoundState } from "./engine-parts.ts";
 import { cleanTriesMax, closeTimeoutMs, restoreStoreTimeoutMs, retryMsMin } from "./limits.ts";
 import type { LiveFile } from "./live-file.ts";
-import { ownAttributePrefix, type OpenedState } from "./volume-state.ts";
+import { ownAttributePrefix } from "./volume-state.ts";
 import { setAsideAll } from "./orphan.ts";
 import type { SegmentReader } from "./segment-reader.ts";
 import type { Staging } from "./staging.ts";
@@ -106,10 +105,7 @@ export class VolumeEngine {
    * @throws SpriteError storage_failure, not_found, invalid_request, disk_full, conflict (another server has it:
    * `holder` in the details)
    */
-  static async open(
-    options: EngineOptions,
-    found?: OpenedState | ColdState,
-  ): Promise<VolumeEngine> {
+  static async open(options: EngineOptions, found?: FoundState): Promise<VolumeEngine> {
     const environment = {
       clock: options.clock ?? systemClock,
       punchHole: loadPunchHole(),

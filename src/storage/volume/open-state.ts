@@ -61,7 +61,7 @@ export async function openState(options: OpenStateOptions): Promise<OpenedState 
  * The id of an attempt to open that failed: it is used again, since the head may name it. So an outage of the
  * bucket, however many attempts it sees, never makes local state forget which heads are its own.
  */
-function pendingWriter(record: LocalRecord | null): string | null {
+export function pendingWriter(record: LocalRecord | null): string | null {
   const last = record?.state.writers.at(-1) ?? null;
   return last === record?.state.head?.value.writer ? null : last;
 }
@@ -130,13 +130,17 @@ function missingError(
 ): SpriteError | null {
   if (wasStored) {
     // A bucket that has lost a volume which was there is not the same as a new volume.
-    const message = `the bucket has no ${headKey(prefix)}, but this machine has stored the volume there before: is it the right bucket?`;
-    return new SpriteError("storage_failure", message);
+    return lostError(prefix);
   }
   if (Number.isSafeInteger(sizeBytes) && sizeBytes > 0 && sizeBytes % unitSizeBytes === 0) {
     return null;
   }
   return new SpriteError("invalid_request", "a volume's size is a multiple of 64 KiB");
+}
+
+export function lostError(prefix: string): SpriteError {
+  const message = `the bucket has no ${headKey(prefix)}, but this machine has stored the volume there before: is it the right bucket?`;
+  return new SpriteError("storage_failure", message);
 }
 
 /** The local state, or why it cannot be believed. */
@@ -198,7 +202,7 @@ export function refuseOlder({ prefix }: { prefix: string }, chain: Chain, txid: 
   throw new SpriteError("storage_failure", message);
 }
 
-function openMapFile(options: OpenStateOptions): BlockMap | Error {
+export function openMapFile(options: OpenStateOptions): BlockMap | Error {
   try {
     return BlockMap.open(join(options.cacheDirectory, mapName), {
       now: options.clock.nowMs,
@@ -215,13 +219,18 @@ function openMapFile(options: OpenStateOptions): BlockMap | Error {
  * believing the local map would silently undo what the bucket has.
  */
 async function continues(options: OpenStateOptions, map: BlockMap, chain: Chain): Promise<boolean> {
+  return map.lastCut >= (await storedLastCut(options, chain));
+}
+
+/** The newest cut that the bucket has. */
+export async function storedLastCut(options: OpenStateOptions, chain: Chain): Promise<number> {
   const path = join(options.cacheDirectory, "compared.db");
   await restoreMap(options, chain, path);
   const stored = BlockMap.open(path, { now: options.clock.nowMs, isReplicated: true });
   const { lastCut } = stored;
   stored.close();
   rmSync(path, { force: true });
-  return map.lastCut >= lastCut;
+  return lastCut;
 }
 
 async function createNew(options: OpenStateOptions, lease: VolumeLease): Promise<OpenedState> {

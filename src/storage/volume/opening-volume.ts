@@ -10,10 +10,16 @@ import { systemClock } from "../lease/clock.ts";
 import { hydrate, type ColdState } from "./bucket-state.ts";
 import { durabilityAttribute, toDurability } from "./durability.ts";
 import { lateError, VolumeEngine, type EngineOptions } from "./engine.ts";
-import { localServer, makeFront, makeParts, type Environment, type Front } from "./engine-parts.ts";
+import {
+  findState,
+  localServer,
+  makeFront,
+  makeParts,
+  type Environment,
+  type Front,
+} from "./engine-parts.ts";
 import { closeTimeoutMs, inPlaceSizeBytesMin, retryMsMax, retryMsMin } from "./limits.ts";
 import type { LiveFile } from "./live-file.ts";
-import { openState } from "./open-state.ts";
 import { RemoteMap } from "./remote-map.ts";
 import type { Durability } from "./volume.ts";
 
@@ -50,9 +56,9 @@ export class OpeningVolume {
     if (options.readOnly) return ofEngine(await VolumeEngine.open(options));
     const clock = options.clock ?? systemClock;
     const server = options.server ?? localServer;
-    const found = await openState({ ...options, clock, server });
+    const found = await findState(options, { ...options, clock, server });
     const remote = found.kind === "cold" ? await readInPlace(options, found) : null;
-    if (found.kind === "open" || remote === null) {
+    if (found.kind !== "cold" || remote === null) {
       return ofEngine(await VolumeEngine.open(options, found));
     }
     const later = Promise.withResolvers<VolumeEngine>();

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { FencedError, isFenced } from "../lease/fenced-error.ts";
+import type { VolumeLease } from "../lease/volume-lease.ts";
 import type { CapturedChange, Chain } from "../litestream/database-replica.ts";
 import { mapPolicy } from "../litestream/policies.ts";
 import { MemoryObjectStore } from "../object-store/testing/memory-object-store.ts";
+import { Holding } from "./holding.ts";
 import { Publisher, type PublisherOptions } from "./publisher.ts";
 
 const change: CapturedChange = {
@@ -31,12 +33,13 @@ function publisherBehind(options: { newestTxid: number; ours: readonly number[] 
     shipped.push(options.newestTxid + 1);
     return { txid: options.newestTxid + 1, writer: 1n };
   });
+  const lease = {} as VolumeLease;
   const parts: Partial<PublisherOptions> = {
     store: new MemoryObjectStore(),
     prefix: "sprites/published",
     map: { lastCut: 3 } as PublisherOptions["map"],
     staging: { waiting: () => [] } as unknown as PublisherOptions["staging"],
-    chain: fakeChain(4, () => Promise.reject(new FencedError())),
+    holding: new Holding({ lease, chain: fakeChain(4, () => Promise.reject(new FencedError())) }),
     capture: {
       capture: () => change,
       advance: () => undefined,

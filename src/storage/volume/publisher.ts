@@ -15,6 +15,7 @@ import type {
   Position,
 } from "../litestream/database-replica.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
+import type { Held, Holding } from "./holding.ts";
 import type { ChainState } from "./boot-file.ts";
 import { uploadsAtOnceMax } from "./limits.ts";
 import { hintOf } from "./map-chain.ts";
@@ -25,8 +26,9 @@ export interface PublisherOptions {
   prefix: string;
   map: BlockMap;
   staging: Staging;
-  lease: VolumeLease;
-  chain: Chain;
+  holding: Holding;
+  /** The newest transaction that was known to be in the bucket when the volume was opened. */
+  txidBefore: number;
   capture: Capture;
   policy: MaintenancePolicy;
   scratchDirectory: string;
@@ -36,7 +38,7 @@ export interface PublisherOptions {
   /** Node ids of earlier processes on this local state: all that they have made is in it. */
   isOurs: (txid: number) => Promise<boolean>;
   /** Reads the chain again, after that transaction of such a process. */
-  reopenChain: (txid: number) => Promise<Chain>;
+  reopenChain: (lease: VolumeLease, txid: number) => Promise<Chain>;
   /** Called when everything up to the cut is in the bucket. */
   onSynced: (cut: number) => Promise<void>;
   nowMs: () => number;
@@ -44,13 +46,11 @@ export interface PublisherOptions {
 
 export class Publisher {
   readonly #options: PublisherOptions;
-  #chain: Chain;
   #syncedCut: number;
   #syncedAtMs: number | null;
 
   constructor(options: PublisherOptions) {
     this.#options = options;
-    this.#chain = options.chain;
     this.#syncedCut = options.syncedCut;
     this.#syncedAtMs = options.syncedAtMs;
   }
@@ -66,7 +66,8 @@ export class Publisher {
 
   /** The newest transaction in the bucket, as far as we know; 0 before the first. */
   get txid(): number {
-    return this.#chain.position?.txid ?? 0;
+    const { holding, txidBefore } = this.#options;
+    return holding.held === null ? txidBefore : (holding.held.chain.position?.txid ?? 0);
   }
 
   /**
@@ -74,14 +75,15 @@ export class Publisher {
    * @throws SpriteError storage_failure, FencedError
    */
   async publish(signal: AbortSignal): Promise<void> {
-    const { map, staging, capture } = this.#options;
+    const { map, staging, capture, holding } = this.#options;
+    const held = await holding.take(signal);
     // One instant: the change names the segments that wait now; later cuts may go on meanwhile.
     const cut = map.lastCut;
     const waiting = staging.waiting();
     const change = capture.capture();
     await this.#upload(waiting, signal);
     if (change !== null) {
-      const { txid } = await this.#ship(change, signal);
+      const { txid } = await this.#ship(held, change, signal);
       capture.advance(change, txid);
     }
     this.#syncedCut = cut;
@@ -91,19 +93,19 @@ export class Publisher {
   }
 
   /** A store may complete a request of a process that has died since: that transaction is no other's. */
-  async #ship(change: CapturedChange, signal: AbortSignal): Promise<Position> {
+  async #ship(held: Held, change: CapturedChange, signal: AbortSignal): Promise<Position> {
+    const { holding } = this.#options;
     try {
-      return await this.#chain.ship(change, signal);
+      return await held.chain.ship(change, signal);
     } catch (error) {
       const txid = this.txid + 1;
       if (!isFenced(error) || !(await this.#options.isOurs(txid))) throw error;
-      const chain = await this.#options.reopenChain(txid);
+      const chain = await this.#options.reopenChain(held.lease, txid);
       // Behind it there may be one of a machine that has taken over since: this change does not follow that.
       for (let later = txid + 1; later <= (chain.position?.txid ?? 0); later++) {
         if (!(await this.#options.isOurs(later))) throw error;
       }
-      this.#chain = chain;
-      return await this.#chain.ship(change, signal);
+      return await holding.replaceChain(held, chain).chain.ship(change, signal);
     }
   }
 
@@ -126,30 +128,32 @@ export class Publisher {
    * @throws SpriteError storage_failure, FencedError
    */
   async maintain(signal: AbortSignal): Promise<void> {
-    const { capture, policy, scratchDirectory, lease } = this.#options;
+    const { capture, policy, scratchDirectory, holding } = this.#options;
+    const { lease, chain } = await holding.take(signal);
     // It goes with the rest when somebody deletes the cache.
     await mkdir(scratchDirectory, { recursive: true, mode: 0o700 });
     const image = (): ReturnType<Capture["image"]> => capture.image();
-    const { snapshotTxid } = await this.#chain.maintain(policy, {
+    const { snapshotTxid } = await chain.maintain(policy, {
       image,
       scratchDirectory,
       signal,
     });
-    if (snapshotTxid !== null) await lease.update(this.#hint(), signal);
+    if (snapshotTxid !== null) await lease.update(hintAfter(chain), signal);
   }
 
   /** The state that the head names when the volume is let go now; null while that is not known. */
   get chainState(): ChainState | null {
-    return this.#hint();
+    const { held } = this.#options.holding;
+    return held === null ? null : hintAfter(held.chain);
   }
 
   /** Lets go of the volume: everything is in the bucket. @throws SpriteError storage_failure, FencedError */
   async release(signal: AbortSignal): Promise<void> {
-    await this.#options.lease.release(this.#hint(), signal);
+    const { lease, chain } = await this.#options.holding.take(signal);
+    await lease.release(hintAfter(chain), signal);
   }
+}
 
-  #hint(): { txid: number; files: HeadFile[]; legacyMap: null } {
-    const files = hintOf(this.#chain);
-    return { txid: this.txid, files, legacyMap: null };
-  }
+function hintAfter(chain: Chain): { txid: number; files: HeadFile[]; legacyMap: null } {
+  return { txid: chain.position?.txid ?? 0, files: hintOf(chain), legacyMap: null };
 }

@@ -5,6 +5,7 @@ import type { VolumeLease } from "../lease/volume-lease.ts";
 import type { Chain } from "../litestream/database-replica.ts";
 import type { WalCapture } from "../litestream/wal-capture.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
+import type { Held } from "./holding.ts";
 import type { LocalRecord } from "./local-state.ts";
 import type { MappedUnits } from "./mapped-units.ts";
 
@@ -40,6 +41,12 @@ export interface OpenedState {
   syncedCut: number;
   /** Which units the map has, if that is known without walking it. */
   mapped: MappedUnits | null;
+}
+
+/** Opened without the bucket, which is asked before anything is stored (late-claim.ts). */
+export interface UnclaimedState extends Omit<OpenedState, "kind" | "lease" | "chain"> {
+  kind: "unclaimed";
+  claim: (signal: AbortSignal) => Promise<Held>;
 }
 
 export const mapName = "map.db";

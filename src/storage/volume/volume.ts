@@ -16,6 +16,11 @@ export interface VolumeOptions {
   syncIntervalMs: number;
   /** Whose `servers/<id>.json` says that the volume is held; missing where the bucket has one user only. */
   server?: string;
+  /**
+   * What this machine has of the volume is the newest there is, as far as the caller knows: an agent has died
+   * that had it, and nobody else can have taken it since. Then it is opened without asking the bucket.
+   */
+  isStillOurs?: boolean;
   /** Changes what the volume was made with, or last set to: `local` in the beginning. */
   durability?: Durability;
 }
