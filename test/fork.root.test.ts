@@ -93,9 +93,9 @@ test("what neither side writes reaches the other, also of a fork of a fork", asy
     "echo copy > ~/state; head -c 3000000 /dev/urandom > ~/own; cd; sha256sum big own > sums",
   );
   await cli("create", "grand", "--from", "copy");
-  await inside("box", "echo three > ~/state; rm ~/big; sync");
+  await inside("box", "echo three > ~/state; rm ~/big; sync -f ~");
   assert.equal(await inside("grand", checkSums), "copy");
-  await inside("grand", "echo grand > ~/state; sync");
+  await inside("grand", "echo grand > ~/state; sync -f ~");
   assert.equal(await inside("copy", checkSums), "copy");
   assert.equal(await inside("old", checkSums), "one");
   assert.equal(await inside("box", "cat ~/state; ls ~ | grep -c big || true"), "three\n0");
@@ -116,7 +116,7 @@ test("a fork that cannot be made leaves nothing", async () => {
 });
 
 test("a sleeping source whose server was killed is forked with what only its machine had", async () => {
-  await inside("old", "echo last > ~/state; sync");
+  await inside("old", "echo last > ~/state; sync -f ~");
   const children = await childrenOf(server.places);
   await Promise.all([server.kill(), killAll(children)]);
   await server.startProcess();
