@@ -5,7 +5,6 @@
 import { randomBytes } from "node:crypto";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
-import { setImmediate as nextTurn } from "node:timers/promises";
 import { must } from "../../base/assert.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import { BlockMap } from "../block-map/block-map.ts";
@@ -66,8 +65,7 @@ export async function openBucketState(
       const source = await (begun?.source ?? openSource(options, chain.files()));
       if (!wasClean) await fence(chain, source);
       // Only a hint: nobody waits for it.
-      const places = await Promise.race([begun?.places ?? null, nextTurn(null)]);
-      const early = found.early === null ? null : { boot: found.early.boot, places };
+      const early = found.early && { boot: found.early.boot, places: begun?.places ?? null };
       rmSync(join(options.cacheDirectory, stagingName), { recursive: true, force: true });
       const record = await hydratingRecord(options, { lease, chain, record: found.record });
       const pages = pagesOf(source, join(options.cacheDirectory, mapName));
@@ -101,7 +99,8 @@ export class EarlySource {
   #begun: {
     head: Head;
     source: Promise<PageSource>;
-    places: Promise<KnownPlaces | null>;
+    /** Null also while they are not known. */
+    places: KnownPlaces | null;
   } | null = null;
 
   constructor(options: Omit<ChainPlace, "clock">) {
@@ -114,13 +113,16 @@ export class EarlySource {
     const source = openSource(this.#options, filesOf(head));
     // Whoever takes it hears of a failure; perhaps nobody does.
     source.catch(() => undefined);
-    this.#begun = { head, source, places: this.boot.placesFor(head) };
+    const begun = { head, source, places: null as KnownPlaces | null };
+    const note = (places: KnownPlaces | null): void => void (begun.places = places);
+    void this.boot.placesFor(head).then(note, () => undefined);
+    this.#begun = begun;
   }
 
   /** Null unless it is what the lease was taken from. */
   take(
     lease: VolumeLease,
-  ): { source: Promise<PageSource>; places: Promise<KnownPlaces | null> } | null {
+  ): { readonly source: Promise<PageSource>; readonly places: KnownPlaces | null } | null {
     return this.#begun?.head === lease.previous ? this.#begun : null;
   }
 }
