@@ -1,12 +1,15 @@
 /**
- * How long a cold open takes on a store that is 20 ms away, with the map of a full 50 GB disk: to the first block, and
- * until the map is here. `node src/storage/volume/testing/cold-open.bench.ts`
+ * How long it takes to open a full 50 GB disk on a store that is 20 ms away: to the first block and until the map is
+ * here, with a boot list and without one, and again on the same machine. The measuring process does nothing else.
+ * `node src/storage/volume/testing/cold-open.bench.ts`
  */
+import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { BlockMap } from "../../block-map/block-map.ts";
 import { unitSizeBytes } from "../../block-map/geometry.ts";
 import type { UnitChange } from "../../block-map/types.ts";
@@ -18,29 +21,40 @@ import { OpeningVolume } from "../opening-volume.ts";
 
 const latencyMs = 20;
 const unitCount = 800_000;
-const rounds = 5;
+/** Units that have content: the first half of them goes into the boot list. */
+const realUnits = 16;
+const rounds = 10;
 const prefix = "sprites/large";
-let beganMs = 0;
-const directory = mkdtempSync(join(tmpdir(), "opensprites-cold-"));
+const slowCalls = ["get", "getRange", "getWithEtag", "swap", "putIfAbsent", "put"];
+const [, , given] = process.argv;
+const directory = given ?? mkdtempSync(join(tmpdir(), "opensprites-cold-"));
 const store = await DirectoryObjectStore.open(join(directory, "bucket"));
+
+if (given === undefined) {
+  try {
+    await makeVolume();
+    const self = fileURLToPath(import.meta.url);
+    spawnSync(process.execPath, [self, directory], { stdio: "inherit" });
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+} else {
+  await measure();
+}
 
 function say(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
 function delayed(calls: string[]): ObjectStore {
+  const beganMs = performance.now();
   return new Proxy(store, {
     get(target, name) {
       const method = Reflect.get(target, name) as (...args: unknown[]) => unknown;
-      if (
-        !["get", "getRange", "getWithEtag", "swap", "putIfAbsent", "put"].includes(String(name))
-      ) {
-        return method.bind(target);
-      }
+      if (!slowCalls.includes(String(name))) return method.bind(target);
       return async (...args: unknown[]) => {
-        calls.push(
-          `${Math.round(performance.now() - beganMs)} ${String(name)} ${String(args[0]).slice(prefix.length)}`,
-        );
+        const atMs = Math.round(performance.now() - beganMs);
+        calls.push(`${atMs} ${String(name)} ${String(args[0]).slice(prefix.length)}`);
         await delay(latencyMs);
         return await method.apply(target, args);
       };
@@ -57,10 +71,14 @@ function optionsOf(change: Partial<EngineOptions>): EngineOptions {
   };
 }
 
+function offsetOf(realUnit: number): number {
+  return realUnit * (unitCount / realUnits) * unitSizeBytes;
+}
+
 async function makeVolume(): Promise<void> {
   const engine = await VolumeEngine.open(optionsOf({}));
-  for (let unit = 0; unit < unitCount; unit += unitCount / 8) {
-    await engine.live.write(unit * unitSizeBytes, randomBytes(unitSizeBytes));
+  for (let unit = 0; unit < realUnits; unit++) {
+    await engine.live.write(offsetOf(unit), randomBytes(unitSizeBytes));
   }
   await engine.close({ discard: false });
   const path = join(directory, "cache", "map.db");
@@ -68,7 +86,7 @@ async function makeVolume(): Promise<void> {
   const [segment] = map.segments();
   const changes = new Map<number, UnitChange>();
   for (let unit = 0; unit < unitCount; unit++) {
-    if (unit % (unitCount / 8) === 0) continue;
+    if (unit % (unitCount / realUnits) === 0) continue;
     const check = randomBytes(4).readUInt32LE();
     const place = { segment: segment?.id ?? 0, offsetBlocks: 1 + (unit % 1_000), stored: 0xffff };
     changes.set(unit, { blocks: 0xffff, slice: { ...place, check } });
@@ -78,35 +96,65 @@ async function makeVolume(): Promise<void> {
   await store.deletePrefix(`${prefix}/meta/`);
   await store.deleteMany([`${prefix}/head.json`]);
   await shipFirst({ store, to: prefix }, path);
+  rmSync(join(directory, "cache"), { recursive: true, force: true });
 }
 
-await makeVolume();
-for await (const { key, sizeBytes } of store.list(`${prefix}/meta/`)) say(`${key} ${sizeBytes}`);
-for (let round = 0; round < rounds; round++) {
-  rmSync(join(directory, "cache"), { recursive: true, force: true });
-  const calls: string[] = [];
-  const startMs = performance.now();
-  beganMs = startMs;
-  const volume = await OpeningVolume.open(optionsOf({ store: delayed(calls) }));
-  const openedMs = performance.now() - startMs;
-  await volume.live.read(0, 4_096);
-  const firstMs = performance.now() - startMs;
-  const untilFirst = calls.length;
-  const engine = await volume.engine;
-  const hydratedMs = performance.now() - startMs;
-  if (round === 0) say(calls.slice(0, untilFirst).join("\n"));
+async function measure(): Promise<void> {
+  for await (const { key, sizeBytes } of store.list(`${prefix}/meta/`)) say(`${key} ${sizeBytes}`);
+  await measureCold("cold, without a boot list", realUnits - 1);
+  const engine = await VolumeEngine.open(optionsOf({}));
+  for (let unit = 0; unit < realUnits / 2; unit++) await engine.live.read(offsetOf(unit), 4_096);
   await engine.close({ discard: false });
-  const rssMb = Math.round(process.memoryUsage().rss / 1e6);
-  const [opened, first, hydrated] = [openedMs, firstMs, hydratedMs].map(Math.round);
-  say(`opened ${opened} ms, first block ${first} ms, map ${hydrated} ms, ${rssMb} MB`);
+  await measureCold("cold, with a boot list", 0);
+  await measureWarm();
 }
-for (let round = 0; round < rounds; round++) {
-  const calls: string[] = [];
-  const startMs = performance.now();
-  beganMs = startMs;
-  const engine = await VolumeEngine.open(optionsOf({ store: delayed(calls) }));
-  const warmMs = Math.round(performance.now() - startMs);
-  say(`reopened on the same machine: ${warmMs} ms, ${calls.length} requests`);
-  await engine.close({ discard: false });
+
+async function measureCold(what: string, unit: number): Promise<void> {
+  const times = { open: [] as number[], first: [] as number[], map: [] as number[] };
+  for (let round = 0; round < rounds; round++) {
+    rmSync(join(directory, "cache"), { recursive: true, force: true });
+    const calls: string[] = [];
+    const startMs = performance.now();
+    const volume = await OpeningVolume.open(optionsOf({ store: delayed(calls) }));
+    times.open.push(performance.now() - startMs);
+    await volume.live.read(offsetOf(unit), 4_096);
+    times.first.push(performance.now() - startMs);
+    const untilFirst = calls.length;
+    const engine = await volume.engine;
+    times.map.push(performance.now() - startMs);
+    if (round === rounds - 1) say(calls.slice(0, untilFirst).join("\n"));
+    await engine.close({ discard: false });
+  }
+  const { open, first, map } = times;
+  say(`${what}: open ${summaryOf(open)}, first block ${summaryOf(first)}, map ${summaryOf(map)}`);
+  sayMemory();
 }
-rmSync(directory, { recursive: true, force: true });
+
+async function measureWarm(): Promise<void> {
+  const times = { open: [] as number[], close: [] as number[] };
+  let requests = 0;
+  for (let round = 0; round < rounds; round++) {
+    const calls: string[] = [];
+    const startMs = performance.now();
+    const engine = await VolumeEngine.open(optionsOf({ store: delayed(calls) }));
+    times.open.push(performance.now() - startMs);
+    requests = calls.length;
+    const closingMs = performance.now();
+    await engine.close({ discard: false });
+    times.close.push(performance.now() - closingMs);
+  }
+  const [open, close] = [summaryOf(times.open), summaryOf(times.close)];
+  say(`again on the same machine: open ${open}, ${requests} requests; close ${close}`);
+  sayMemory();
+}
+
+function summaryOf(times: number[]): string {
+  const sorted = times.toSorted((a, b) => a - b).map(Math.round);
+  return `${sorted[Math.floor(sorted.length / 2)]} ms (${sorted[0]} to ${sorted.at(-1)})`;
+}
+
+function sayMemory(): void {
+  const nowMb = Math.round(process.memoryUsage().rss / 1e6);
+  const mostMb = Math.round(process.resourceUsage().maxRSS / 1e3);
+  say(`${nowMb} MB resident, ${mostMb} MB at most`);
+}
