@@ -36,9 +36,9 @@ export const fullPlan: Plan = {
   execRounds: 50,
   execsEachRound: 4,
   serverStarts: 4,
-  checkpointRounds: 8,
-  pauseRuns: 2,
-  pauseCheckpointsEachRun: 5,
+  checkpointRounds: 6,
+  pauseRuns: 1,
+  pauseCheckpointsEachRun: 8,
   pauseCheckpointsOfSize: 15,
   diskRounds: 3,
   treeRounds: 3,
@@ -48,9 +48,9 @@ export const fullPlan: Plan = {
   peerSeconds: 1,
   peerFileMegabytes: 64,
   coldOpens: 10,
-  coldReads: 3,
+  coldReads: 2,
   coldReadMegabytes: 96,
-  fsyncRounds: 3,
+  fsyncRounds: 2,
 };
 
 export const quickPlan: Plan = {
