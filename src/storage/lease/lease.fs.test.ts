@@ -204,3 +204,47 @@ test("a copied data directory does not run beside its original", async () => {
   assert.equal(await isServerAlive({ store, server: "a", clock }), true);
   await lease.stop();
 });
+
+test("a server is waited for once: whoever finds it dead says so in its record", async () => {
+  await acquire({ server: "b" });
+  await keepAlive("b");
+  clock.onWait = async () => undefined;
+  assert.equal(await isServerAlive({ store, server: "b", clock }), false);
+  const waitedMs = clock.monotonicMs();
+  assert.ok(waitedMs >= 30_000);
+  await acquire();
+  assert.equal(clock.monotonicMs(), waitedMs);
+});
+
+test("a server that was found dead and lives has its lease again, under another tenure", async () => {
+  const renewed = Promise.withResolvers<void>();
+  let isAway = true;
+  const flaky = new Proxy(store, {
+    get: (target, name) => {
+      const method = (Reflect.get(target, name) as (...args: unknown[]) => unknown).bind(target);
+      if (name !== "swap") return method;
+      return async (...args: unknown[]) => {
+        if (isAway && clock.monotonicMs() > 0) throw new Error("away");
+        const swapped = await method(...args);
+        if (clock.monotonicMs() > 0 && swapped !== null) renewed.resolve();
+        return swapped;
+      };
+    },
+  });
+  const options = { store: flaky, server: "a", machine: "m", clock, onTrouble: () => undefined };
+  clock.onWait = async (elapsedMs) => {
+    if (elapsedMs < 40_000 || !isAway) return;
+    assert.equal(lease.tenure, null);
+    const other = new JumpingClock();
+    assert.equal(await isServerAlive({ store, server: "a", clock: other }), false);
+    isAway = false;
+  };
+  const lease = await ServerLease.start(options);
+  const before = lease.tenure;
+  assert.ok(before !== null);
+  await renewed.promise;
+  const record = decodeServerRecord((await store.get(serverKey("a"))) ?? Buffer.of());
+  await lease.stop();
+  assert.equal(record.isReleased, false);
+  assert.notEqual(lease.tenure, before);
+});

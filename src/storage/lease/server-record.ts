@@ -51,7 +51,8 @@ export function decodeServerRecord(bytes: Uint8Array): ServerRecord {
 
 /**
  * Waits until it is known whether the server lives: its record is gone or released (dead at once), changes
- * (alive), or stays the same for `serverTtlMs` of our own clock (dead). No wall clock is compared.
+ * (alive), or stays the same for `serverTtlMs` of our own clock (dead, and marked as released; a server that
+ * lives after all writes over that with its next renewal). No wall clock is compared.
  */
 export async function isServerAlive(options: {
   store: ObjectStore;
@@ -62,7 +63,9 @@ export async function isServerAlive(options: {
   const { store, server, clock, signal } = options;
   const key = serverKey(server);
   const first = await store.getWithEtag(key, { signal });
-  if (first === null || decodeServerRecord(first.bytes).isReleased) return false;
+  if (first === null) return false;
+  const record = decodeServerRecord(first.bytes);
+  if (record.isReleased) return false;
   const seenAtMs = clock.monotonicMs();
   while (clock.monotonicMs() - seenAtMs < serverTtlMs) {
     await clock.wait(serverLookMs, signal);
@@ -70,5 +73,11 @@ export async function isServerAlive(options: {
     if (next === null || decodeServerRecord(next.bytes).isReleased) return false;
     if (next.etag !== first.etag) return true;
   }
-  return false;
+  // Written down, so that nobody has to wait for this once more; a renewal in this very moment wins.
+  const released = { ...record, sequence: record.sequence + 1, isReleased: true };
+  const etag = first.etag;
+  if ((await store.swap(key, encodeServerRecord(released), { etag }, { signal })) !== null)
+    return false;
+  const now = await store.get(key, { signal });
+  return now !== null && !decodeServerRecord(now).isReleased;
 }
