@@ -11,9 +11,10 @@ import { crc32 } from "node:zlib";
 import { assert } from "../../base/assert.ts";
 import { blockSizeBytes, blocksPerUnit, unitSizeBytes } from "../block-map/geometry.ts";
 import { rangeMask, runEnd } from "./block-masks.ts";
-import { readFully, writeFully, writeRange } from "./file-io.ts";
+import { diskFullError, readFully, writeFully, writeRange } from "./file-io.ts";
 import { ImageLock, type Lane } from "./image-lock.ts";
 import { allBlocks, punchBatchUnits } from "./limits.ts";
+import { areaRecordsMax } from "./log-area.ts";
 import type { PunchHole } from "./punch-hole.ts";
 import { recordType, ResidencyLog } from "./residency-log.ts";
 import { control, cutFlags, unitFlag, type SharedState } from "./shared-state.ts";
@@ -43,7 +44,8 @@ export class BlockCache {
     this.state = state;
     this.files = files;
     this.#passesAhead = lane === "fast";
-    this.log = new ResidencyLog(state, lane);
+    const recordsMax = areaRecordsMax(state.unitCount);
+    this.log = new ResidencyLog(state, { descriptor: files.blocks, recordsMax, lane });
     this.#lock = new ImageLock(state.control, {
       stateIndex: control.lockState,
       waitersIndex: control.lockWaiters,
@@ -361,12 +363,15 @@ export class BlockCache {
     const first = Math.floor(offset / unitSizeBytes);
     const last = Math.floor((end - 1) / unitSizeBytes);
     let changes = false;
+    let gains = false;
     for (let unit = first; unit <= last; unit++) {
       if (this.#isKnownZero(unit)) continue;
       changes = true;
       this.#verify(unit);
       this.#preserve(unit);
-      const dirty = state.dirty(unit) | rangeMask(unit, offset, end);
+      const mask = rangeMask(unit, offset, end);
+      if ((mask & ~this.#validBeforeWrite(unit)) !== 0) gains = true;
+      const dirty = state.dirty(unit) | mask;
       if (!this.#isLogged(unit, dirty)) this.#logUnit(unit, this.#validBeforeWrite(unit), dirty);
     }
     if (!changes) return;
@@ -379,7 +384,7 @@ export class BlockCache {
       state.cuts[unit] = (state.cuts[unit] as number) & ~unitFlag.checked;
     }
     punchHole(this.files.blocks, offset, end - offset);
-    this.#countGain();
+    if (gains) this.#countGain();
     for (let unit = first; unit <= last; unit++) {
       if (this.#isKnownZero(unit)) continue;
       const mask = rangeMask(unit, offset, end);
@@ -416,7 +421,3 @@ export class BlockCache {
 
 /** A unit with all of them needs nothing done before it is read. */
 const touched = unitFlag.referenced | unitFlag.verified | unitFlag.read;
-
-export function diskFullError(): Error {
-  return Object.assign(new Error("the cache's disk is full"), { code: "ENOSPC", errno: -28 });
-}

@@ -1,10 +1,10 @@
 /**
- * Making the cache durable: its bytes first, then the log's word that they are there, unless the order
- * does not matter. Either lane syncs, one at a time.
+ * Making the cache durable. Bytes and log are in one file, so that a sync makes both durable: one, unless the
+ * bytes have to be there before the log's word that they are. Either lane syncs, one at a time.
  */
 import { fdatasyncSync } from "node:fs";
 import type { BlockCache } from "./block-cache.ts";
-import { recordType } from "./residency-log.ts";
+import { recordType, type SyncData } from "./residency-log.ts";
 import { control } from "./shared-state.ts";
 
 export interface SyncPoint {
@@ -15,9 +15,11 @@ export interface SyncPoint {
 
 export class CacheSync {
   readonly #cache: BlockCache;
+  readonly #syncData: SyncData;
 
-  constructor(cache: BlockCache) {
+  constructor(cache: BlockCache, syncData: SyncData = fdatasyncSync) {
     this.#cache = cache;
+    this.#syncData = syncData;
   }
 
   /** Takes the right to sync. False while the other lane has it. */
@@ -54,12 +56,11 @@ export class CacheSync {
     if (words[control.syncFailed] !== 0 || !this.begin()) return false;
     try {
       const point = this.point();
-      fdatasyncSync(this.#cache.files.blocks);
-      if (point.records !== words[control.flushedRecords]) {
-        const isLast = this.markFlushed(point);
-        fdatasyncSync(words[control.logDescriptor] as number);
-        this.endFlush(point, isLast);
-      }
+      const { blocks } = this.#cache.files;
+      if (!this.isOrderFree(point)) this.#syncData(blocks);
+      const flushedRecords = this.markFlushed(point);
+      this.#syncData(blocks);
+      this.endFlush(point, flushedRecords);
       return true;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === "ENOSPC") return false;
@@ -70,19 +71,33 @@ export class CacheSync {
     }
   }
 
-  /** Writes the marker that ends what a sync covers. True when no record came after it. */
-  markFlushed(point: SyncPoint): boolean {
+  /**
+   * Whether bytes and marker may reach the disk in any order. A record that calls blocks dirty may get there
+   * before their bytes: they were valid before, so a crash leaves them old or new. One that calls blocks
+   * valid may not.
+   */
+  isOrderFree(point: SyncPoint): boolean {
+    const words = this.#cache.state.control;
+    return (
+      point.records === words[control.flushedRecords] || point.gains === words[control.flushedGains]
+    );
+  }
+
+  /** Writes the marker that ends what a sync covers, if any record does need one. Returns what it will have flushed. */
+  markFlushed(point: SyncPoint): number {
+    const { log, state } = this.#cache;
+    if (point.records === state.control[control.flushedRecords]) return point.records;
     return this.#cache.locked(() => {
-      const isLast = this.#cache.log.recordCount === point.records;
-      this.#cache.log.mark(recordType.flushed, point.records);
-      return isLast;
+      const isLast = log.recordCount === point.records;
+      log.mark(recordType.flushed, point.records);
+      return isLast ? point.records + 1 : point.records;
     });
   }
 
-  /** The marker is on the disk. */
-  endFlush(point: SyncPoint, isLast: boolean): void {
+  /** All of it is on the disk. */
+  endFlush(point: SyncPoint, flushedRecords: number): void {
     const words = this.#cache.state.control;
-    words[control.flushedRecords] = isLast ? point.records + 1 : point.records;
+    words[control.flushedRecords] = flushedRecords;
     words[control.flushedGains] = point.gains;
   }
 }

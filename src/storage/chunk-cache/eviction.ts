@@ -24,7 +24,8 @@ import { dropUnit } from "./unit-checks.ts";
 
 /** Bytes that the cache file takes on the disk. */
 export function allocatedBytes(cache: BlockCache): number {
-  return fstatSync(cache.files.blocks).blocks * 512;
+  const allocated = fstatSync(cache.files.blocks).blocks * 512;
+  return Math.max(0, allocated - cache.log.allocatedBytes);
 }
 
 export interface EvictionOptions {

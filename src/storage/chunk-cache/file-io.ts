@@ -50,3 +50,7 @@ export function writeRange(
     done += size;
   }
 }
+
+export function diskFullError(): Error {
+  return Object.assign(new Error("the cache's disk is full"), { code: "ENOSPC", errno: -28 });
+}

@@ -11,6 +11,12 @@ export const logRecordsMax = 1_000_000;
  * metadata.
  */
 export const logReserveRecords = 16_384;
+/**
+ * Records that each of the two areas for the log has address space for: so many, and so many for each unit. A cut
+ * that lasts makes at most two for each block that becomes valid by a write.
+ */
+export const areaRecordsMin = 65_536;
+export const areaRecordsPerUnit = 64;
 /** Room in that reserve which only the slow lane may use. */
 export const logSlowLaneRecords = 4_096;
 /** The log is read in pieces of this many records at open. */

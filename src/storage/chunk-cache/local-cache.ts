@@ -1,20 +1,14 @@
 /**
- * The cache directory of one volume: `blocks` (sparse), `aside`, `residency.log`. Opens them,
- * believes them as far as the log proves them, makes them durable, and keeps the log short. The
- * slow lane owns it.
+ * The cache directory of one volume: `blocks` (sparse, the log behind them) and `aside`. Makes them durable,
+ * and keeps the log short. The slow lane owns it.
  */
 import {
   closeSync,
   existsSync,
   fdatasync,
   fdatasyncSync,
-  fstatSync,
   ftruncateSync,
   mkdirSync,
-  openSync,
-  readdirSync,
-  readSync,
-  renameSync,
   rmSync,
   statSync,
   truncateSync,
@@ -23,54 +17,37 @@ import {
 import { join } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { assert } from "../../base/assert.ts";
-import { blockSizeBytes, blocksPerUnit, unitSizeBytes } from "../block-map/geometry.ts";
+import { unitSizeBytes } from "../block-map/geometry.ts";
 import { syncDirectoryNow } from "../local-files.ts";
 import { BlockCache, type CacheFiles } from "./block-cache.ts";
-import { runEnd } from "./block-masks.ts";
+import {
+  headerFor,
+  type LocalCacheOptions,
+  oldLogName,
+  type OpenedFiles,
+  openFiles,
+} from "./cache-files.ts";
+import { CacheSync } from "./cache-sync.ts";
+import { diskLow } from "./disk-space.ts";
 import {
   checkAllMsMax,
   evictionScanUnits,
   logRecordsMax,
   logReserveRecords,
-  orphansMax,
   reserveSizeBytes,
 } from "./limits.ts";
-import { CacheSync } from "./cache-sync.ts";
-import { diskLow } from "./disk-space.ts";
+import { areaRecordsMax, areaSizeBytes, areaStartUnits, type AreaIndex } from "./log-area.ts";
 import type { PunchHole } from "./punch-hole.ts";
-import { replayLog } from "./replay.ts";
 import {
   checkRecord,
-  decodeHeader,
-  headerSizeBytes,
   type LogHeader,
   recordType,
+  type SyncData,
   writeWholeLog,
 } from "./residency-log.ts";
 import { Scrub } from "./scrub.ts";
-import { control, SharedState, unitFlag } from "./shared-state.ts";
+import { control, unitFlag } from "./shared-state.ts";
 
-export interface LocalCacheOptions {
-  directory: string;
-  sizeBytes: number;
-  volumeId: string;
-  /** Of the running kernel. */
-  bootId: string;
-  readOnly: boolean;
-  /** The newest cut in the local map. */
-  lastCut: number;
-  /**
-   * Calls back with every unit that the map has. Null while the map is not here yet: every unit may be in
-   * it then, and an earlier process's files cannot be used; `settleMapping` follows.
-   */
-  forEachMapped: ((visit: (unit: number) => void) => void) | null;
-  punchHole: PunchHole;
-  nowMs: () => number;
-}
-
-const blocksName = "blocks";
-const asideName = "aside";
-const logName = "residency.log";
 const reserveName = "reserve";
 
 export class LocalCache {
@@ -82,7 +59,9 @@ export class LocalCache {
   readonly #directory: string;
   readonly #header: LogHeader;
   readonly #files: CacheFiles;
-  #logDescriptor: number;
+  readonly #punchHole: PunchHole;
+  readonly #syncData: SyncData;
+  #area: AreaIndex | null;
   #running: Promise<void> | null = null;
   #queued: Promise<void> | null = null;
   #failure: Error | null = null;
@@ -93,14 +72,19 @@ export class LocalCache {
     this.#files = { blocks: opened.blocks, aside: opened.aside };
     this.distrust = opened.distrust;
     this.#isSettled = options.forEachMapped !== null;
-    this.#header = headerFor(options, opened.blocks);
+    this.#header = headerFor(options, opened.blocks, opened.generation);
     this.cache = new BlockCache(opened.state, this.#files, "slow");
     this.scrub = new Scrub(this.cache);
     this.#sync = new CacheSync(this.cache);
-    this.#logDescriptor = -1;
+    this.#punchHole = options.punchHole;
+    this.#syncData = options.syncData ?? fdatasyncSync;
+    this.#area = opened.area;
     this.#verifyDirty();
-    fdatasyncSync(opened.blocks);
     this.#replaceLog();
+    if (existsSync(join(options.directory, oldLogName))) {
+      rmSync(join(options.directory, oldLogName));
+      syncDirectoryNow(options.directory);
+    }
     if (!options.readOnly) this.restoreReserve();
   }
 
@@ -187,7 +171,8 @@ export class LocalCache {
 
   /** Rewrites the log when it has grown long. Not while a cut runs. */
   async compactIfLong(): Promise<void> {
-    if (this.cache.log.recordCount < logRecordsMax) return;
+    const { log, state } = this.cache;
+    if (log.recordCount < Math.min(logRecordsMax, areaRecordsMax(state.unitCount) / 2)) return;
     await this.compact();
   }
 
@@ -196,10 +181,7 @@ export class LocalCache {
     while (this.#running !== null) await this.#running;
     while (!this.#sync.begin()) await nextTurn();
     try {
-      this.cache.locked(() => {
-        fdatasyncSync(this.#files.blocks);
-        this.#replaceLog();
-      });
+      this.cache.locked(() => this.#replaceLog());
     } finally {
       this.#sync.end();
     }
@@ -218,9 +200,8 @@ export class LocalCache {
   /** Closes without syncing, as a crash would. */
   abandon(): void {
     this.cache.isClosed = true;
-    for (const descriptor of [this.#files.blocks, this.#files.aside, this.#logDescriptor]) {
-      closeSync(descriptor);
-    }
+    closeSync(this.#files.blocks);
+    closeSync(this.#files.aside);
   }
 
   /** One run at a time; whoever comes while one runs shares the next. */
@@ -253,19 +234,11 @@ export class LocalCache {
     try {
       if (words[control.syncFailed] !== 0) throw new Error("a sync in the fast lane failed");
       const point = sync.point();
-      if (point.records === words[control.flushedRecords]) {
-        await syncData(this.#files.blocks);
-        return;
-      }
-      // A record that calls blocks dirty may reach the disk before their bytes: they were valid
-      // before, so a crash leaves them old or new. One that calls blocks valid may not.
-      const isOrderFree = point.gains === words[control.flushedGains];
+      const isOrderFree = sync.isOrderFree(point);
       if (!isOrderFree) await syncData(this.#files.blocks);
-      const isLast = sync.markFlushed(point);
-      const syncs = [syncData(this.#logDescriptor)];
-      if (isOrderFree) syncs.push(syncData(this.#files.blocks));
-      await Promise.all(syncs);
-      sync.endFlush(point, isLast);
+      const flushedRecords = sync.markFlushed(point);
+      await syncData(this.#files.blocks);
+      sync.endFlush(point, flushedRecords);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "ENOSPC") {
         this.#failure = error as Error;
@@ -278,16 +251,19 @@ export class LocalCache {
   }
 
   /**
-   * Writes the log anew from memory and puts it in the old one's place. The blocks are synced; the
-   * lock is held.
+   * Writes the log anew from memory into the other area; the last one's header goes, so that nothing old is
+   * taken for the truth should the new one be damaged. Makes the blocks durable too. The lock is held.
    */
   #replaceLog(): void {
     const { state } = this.cache;
-    const path = join(this.#directory, logName);
-    // It may have been deleted under us.
-    mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
-    const descriptor = openSync(`${path}.new`, "w+");
-    const { records } = writeWholeLog(descriptor, this.#header, (emit) => {
+    const area = this.#area === 0 ? 1 : 0;
+    const descriptor = this.#files.blocks;
+    const startUnits = areaStartUnits(state.unitCount, area);
+    const atBytes = startUnits * unitSizeBytes;
+    const place = { descriptor, atBytes, syncData: this.#syncData };
+    const generation = this.#header.generation + 1;
+    this.#punchArea(area);
+    const { records } = writeWholeLog(place, { ...this.#header, generation }, (emit) => {
       for (let unit = 0; unit < state.unitCount; unit++) {
         const mask = state.masks[unit] as number;
         if (mask === 0) continue;
@@ -299,11 +275,11 @@ export class LocalCache {
         if (isChecked) emit(checkRecord(unit, state.checks[unit] as number));
       }
     });
-    renameSync(`${path}.new`, path);
-    syncDirectoryNow(this.#directory);
-    if (this.#logDescriptor >= 0) closeSync(this.#logDescriptor);
-    this.#logDescriptor = descriptor;
-    state.control[control.logDescriptor] = descriptor;
+    if (this.#area !== null) this.#punchArea(this.#area);
+    this.#area = area;
+    this.#header.generation = generation;
+    state.control[control.logStartUnits] = startUnits;
+    state.control[control.logGeneration] = generation;
     state.control[control.logRecords] = records;
     state.control[control.logReserved] = records;
     // The new log states just what is dirty.
@@ -311,130 +287,12 @@ export class LocalCache {
     state.control[control.flushedRecords] = records;
     this.cache.log.reserve(logReserveRecords);
   }
-}
 
-interface OpenedFiles extends CacheFiles {
-  state: SharedState;
-  distrust: string | null;
-}
-
-function openFiles(options: LocalCacheOptions): OpenedFiles {
-  const { directory } = options;
-  rmSync(join(directory, `${logName}.new`), { force: true });
-  const warm = openWarm(options);
-  if (typeof warm !== "string") return warm;
-  let distrust: string | null = null;
-  if (existsSync(join(directory, logName))) {
-    distrust = warm;
-    setAside(directory, [blocksName, logName], options.nowMs());
+  #punchArea(area: AreaIndex): void {
+    const { unitCount } = this.cache.state;
+    const at = areaStartUnits(unitCount, area) * unitSizeBytes;
+    this.#punchHole(this.#files.blocks, at, areaSizeBytes(unitCount));
   }
-  rmSync(join(directory, blocksName), { force: true });
-  const blocks = openSync(join(directory, blocksName), "w+");
-  ftruncateSync(blocks, options.sizeBytes);
-  return { blocks, aside: openAside(options), state: freshState(options), distrust };
-}
-
-/** Opens what an earlier process left, or says why it cannot be believed. */
-function openWarm(options: LocalCacheOptions): OpenedFiles | string {
-  const blocksPath = join(options.directory, blocksName);
-  const logPath = join(options.directory, logName);
-  if (options.forEachMapped === null) return "the map is not here yet";
-  if (!existsSync(logPath)) return "there is no residency log";
-  if (!existsSync(blocksPath)) return "there is no cache file";
-  const log = openSync(logPath, "r");
-  const blocks = openSync(blocksPath, "r+");
-  const outcome = replayFiles(options, log, blocks);
-  closeSync(log);
-  if (typeof outcome === "string") {
-    closeSync(blocks);
-    return outcome;
-  }
-  return { blocks, aside: openAside(options), state: outcome, distrust: null };
-}
-
-function replayFiles(
-  options: LocalCacheOptions,
-  log: number,
-  blocks: number,
-): SharedState | string {
-  const bytes = Buffer.alloc(headerSizeBytes);
-  const read = readSync(log, bytes, 0, headerSizeBytes, 0);
-  const header = decodeHeader(bytes.subarray(0, read));
-  if (header === null) return "the residency log's header is damaged";
-  const expected = headerFor(options, blocks);
-  if (header.volumeId !== expected.volumeId) return "the residency log is of another volume";
-  if (header.unitCount !== expected.unitCount) return "the residency log is of another size";
-  if (header.blocksInode !== expected.blocksInode) return "the cache file was replaced";
-  if (fstatSync(blocks).size !== options.sizeBytes) return "the cache file has another size";
-  const state = freshState(options);
-  state.control[control.foundFile] = 1;
-  const sameBoot = header.bootId === options.bootId;
-  const outcome = replayLog(log, state, { sameBoot, lastCut: options.lastCut });
-  if (outcome.kind === "damaged") return outcome.reason;
-  if (!sameBoot || outcome.droppedUnits > 0) punchAllButValid(state, blocks, options.punchHole);
-  return state;
-}
-
-/** What no record vouches for takes space for nothing. */
-function punchAllButValid(state: SharedState, blocks: number, punchHole: PunchHole): void {
-  let kept = 0;
-  const keep = (start: number, end: number): void => {
-    if (start > kept) punchHole(blocks, kept, start - kept);
-    kept = end;
-  };
-  for (let unit = 0; unit < state.unitCount; unit++) {
-    const valid = state.valid(unit);
-    for (let block = 0; valid !== 0 && block < blocksPerUnit;) {
-      const end = runEnd(valid, block);
-      const at = unit * unitSizeBytes;
-      if (end > block) keep(at + block * blockSizeBytes, at + end * blockSizeBytes);
-      block = end > block ? end : block + 1;
-    }
-  }
-  keep(state.unitCount * unitSizeBytes, 0);
-}
-
-function freshState(options: LocalCacheOptions): SharedState {
-  const state = SharedState.allocate(options.sizeBytes);
-  if (options.forEachMapped === null) state.cuts.fill(unitFlag.mapped);
-  else options.forEachMapped((unit) => state.setMapped(unit, true));
-  return state;
-}
-
-function openAside(options: LocalCacheOptions): number {
-  return openSync(join(options.directory, asideName), "w+");
-}
-
-function headerFor(options: LocalCacheOptions, blocks: number): LogHeader {
-  return {
-    bootId: options.bootId,
-    volumeId: options.volumeId,
-    unitCount: options.sizeBytes / unitSizeBytes,
-    blocksInode: fstatSync(blocks).ino,
-  };
-}
-
-const orphanPrefix = "orphan-";
-
-/**
- * Moves files that cannot be trusted to `orphan-<time>`, where a person can look at them; the
- * oldest are deleted.
- */
-export function setAside(directory: string, names: readonly string[], nowMs: number): string {
-  const orphan = join(
-    directory,
-    `${orphanPrefix}${new Date(nowMs).toISOString().replaceAll(":", "")}`,
-  );
-  mkdirSync(orphan, { recursive: true });
-  for (const name of names) {
-    const path = join(directory, name);
-    if (existsSync(path)) renameSync(path, join(orphan, name));
-  }
-  const orphans = readdirSync(directory).filter((name) => name.startsWith(orphanPrefix));
-  for (const name of orphans.toSorted().slice(0, -orphansMax)) {
-    rmSync(join(directory, name), { recursive: true, force: true });
-  }
-  return orphan;
 }
 
 function syncData(descriptor: number): Promise<void> {

@@ -11,12 +11,14 @@ import {
   encodeRecord,
   headerSizeBytes,
   type LogRecord,
+  recordSeed,
   recordSizeBytes,
   recordType,
 } from "./residency-log.ts";
 import { SharedState } from "./shared-state.ts";
 
 const unitCount = 4;
+const generation = 3;
 const directory = mkdtempSync(join(tmpdir(), "opensprites-replay-"));
 after(() => rmSync(directory, { recursive: true, force: true }));
 
@@ -25,6 +27,7 @@ const header = encodeHeader({
   volumeId: "0123456789abcdef0123456789abcdef",
   unitCount,
   blocksInode: 7,
+  generation,
 });
 
 const unit = (value: number, valid: number, dirty: number): LogRecord => ({
@@ -58,7 +61,12 @@ function encodeLog(): Buffer {
   const bytes = Buffer.alloc(headerSizeBytes + records.length * recordSizeBytes);
   header.copy(bytes);
   for (const [index, record] of records.entries()) {
-    encodeRecord(bytes, headerSizeBytes + index * recordSizeBytes, index, record);
+    encodeRecord(
+      bytes,
+      headerSizeBytes + index * recordSizeBytes,
+      recordSeed(generation, index),
+      record,
+    );
   }
   return bytes;
 }
@@ -109,7 +117,7 @@ function replay(
   state.setMapped(0, true);
   state.setMapped(1, true);
   try {
-    const outcome = replayLog(descriptor, state, options);
+    const outcome = replayLog({ descriptor, atBytes: 0, generation }, state, options);
     const units = Array.from({ length: unitCount }, (_, index) => ({
       valid: state.valid(index),
       dirty: state.dirty(index),
@@ -181,7 +189,7 @@ test("a log with any byte changed is set aside, or counts up to the change", () 
 
 test("a header with any byte changed, or cut short, is none", () => {
   assert.equal(decodeHeader(header)?.unitCount, unitCount);
-  for (let at = 0; at < 96; at++) {
+  for (let at = 0; at < 100; at++) {
     const bytes = Buffer.from(header);
     bytes.writeUInt8(bytes.readUInt8(at) ^ 0x41, at);
     assert.equal(decodeHeader(bytes), null, `byte ${at}`);
@@ -191,7 +199,24 @@ test("a header with any byte changed, or cut short, is none", () => {
 
 test("an interrupted restore makes the log worthless", () => {
   const bytes = Buffer.alloc(headerSizeBytes + 2 * recordSizeBytes);
-  encodeRecord(bytes, headerSizeBytes, 0, unit(0, 0xffff, 0));
-  encodeRecord(bytes, headerSizeBytes + recordSizeBytes, 1, mark(recordType.restoreBegun, 0));
+  const place = headerSizeBytes + recordSizeBytes;
+  encodeRecord(bytes, headerSizeBytes, recordSeed(generation, 0), unit(0, 0xffff, 0));
+  encodeRecord(bytes, place, recordSeed(generation, 1), mark(recordType.restoreBegun, 0));
   assert.equal(replay(bytes, { sameBoot: true, lastCut: 0 }).outcome.kind, "damaged");
+});
+
+test("records of another log in the same place do not count", () => {
+  const bytes = encodeLog();
+  const length = headerSizeBytes + 5 * recordSizeBytes;
+  // What was here before goes on behind where the new log has got to.
+  for (const [index, record] of records.entries()) {
+    const seed = recordSeed(index < 5 ? generation : generation - 1, index);
+    encodeRecord(bytes, headerSizeBytes + index * recordSizeBytes, seed, record);
+  }
+  for (const sameBoot of [true, false]) {
+    const options = { sameBoot, lastCut: 0 };
+    const alone = replay(bytes.subarray(0, length), options);
+    assert.deepEqual(replay(bytes, options), alone);
+    assert.equal(alone.outcome.kind, "replayed");
+  }
 });

@@ -11,8 +11,10 @@ import { allBlocks, logReadRecords } from "./limits.ts";
 import {
   decodeRecord,
   logOffset,
+  type LogPlace,
   type LogRecord,
   recordedCheck,
+  recordSeed,
   recordSizeBytes,
   recordType,
 } from "./residency-log.ts";
@@ -37,11 +39,11 @@ export interface ReplayOptions {
 
 /** Sets valid and dirty of every unit. The state must be fresh, with its `mapped` flags set. */
 export function replayLog(
-  descriptor: number,
+  place: LogPlace,
   state: SharedState,
   options: ReplayOptions,
 ): ReplayOutcome {
-  const extent = scan(descriptor);
+  const extent = scan(place);
   let end = extent.goodRecords;
   if (options.sameBoot) {
     if (extent.hasRecordBehind) return { kind: "damaged", reason: "a record is damaged" };
@@ -53,7 +55,7 @@ export function replayLog(
     end = covered;
   }
   const replay = new Replay(state, options.lastCut);
-  for (const record of readRecords(descriptor, end)) {
+  for (const record of readRecords(place, end)) {
     const problem = replay.apply(record);
     if (problem !== null) return { kind: "damaged", reason: problem };
   }
@@ -173,10 +175,10 @@ interface LogExtent {
   flushed: number[];
 }
 
-function scan(descriptor: number): LogExtent {
+function scan(place: LogPlace): LogExtent {
   const extent: LogExtent = { goodRecords: 0, hasRecordBehind: false, flushed: [] };
   let isBroken = false;
-  forEachSlot(descriptor, Number.POSITIVE_INFINITY, (record) => {
+  forEachSlot(place, (record) => {
     if (record === null) {
       isBroken = true;
       return;
@@ -188,30 +190,31 @@ function scan(descriptor: number): LogExtent {
   return extent;
 }
 
-function* readRecords(descriptor: number, count: number): Generator<LogRecord> {
+function* readRecords(place: LogPlace, count: number): Generator<LogRecord> {
+  const { descriptor, atBytes, generation } = place;
   const buffer = Buffer.alloc(logReadRecords * recordSizeBytes);
   for (let first = 0; first < count; first += logReadRecords) {
-    const read = readSync(descriptor, buffer, 0, buffer.length, logOffset(first));
+    const read = readSync(descriptor, buffer, 0, buffer.length, atBytes + logOffset(first));
     const slots = Math.min(count - first, Math.floor(read / recordSizeBytes));
     for (let i = 0; i < slots; i++) {
-      const record = decodeRecord(buffer, i * recordSizeBytes, first + i);
+      const seed = recordSeed(generation, first + i);
+      const record = decodeRecord(buffer, i * recordSizeBytes, seed);
       if (record !== null) yield record;
     }
   }
 }
 
-function forEachSlot(
-  descriptor: number,
-  count: number,
-  visit: (record: LogRecord | null) => void,
-): void {
+/** Ends at the file's end, or behind a piece of nothing but zeros: the log's reserve ends in one, or in a hole. */
+function forEachSlot(place: LogPlace, visit: (record: LogRecord | null) => void): void {
+  const { descriptor, atBytes, generation } = place;
   const buffer = Buffer.alloc(logReadRecords * recordSizeBytes);
-  for (let first = 0; first < count; first += logReadRecords) {
-    const read = readSync(descriptor, buffer, 0, buffer.length, logOffset(first));
+  const zeros = Buffer.alloc(buffer.length);
+  for (let first = 0; ; first += logReadRecords) {
+    const read = readSync(descriptor, buffer, 0, buffer.length, atBytes + logOffset(first));
     const slots = Math.floor(read / recordSizeBytes);
     for (let i = 0; i < slots; i++) {
-      visit(decodeRecord(buffer, i * recordSizeBytes, first + i));
+      visit(decodeRecord(buffer, i * recordSizeBytes, recordSeed(generation, first + i)));
     }
-    if (slots < logReadRecords) return;
+    if (slots < logReadRecords || buffer.equals(zeros)) return;
   }
 }

@@ -3,9 +3,9 @@
  * and dirty. Both lanes append, under the image lock; the place to append at is in shared memory,
  * so that a record that was written in part (disk full) is written over by the next.
  */
-import { fsyncSync } from "node:fs";
 import { assert } from "../../base/assert.ts";
-import { writeFully } from "./file-io.ts";
+import { blockSizeBytes, unitSizeBytes } from "../block-map/geometry.ts";
+import { diskFullError, writeFully } from "./file-io.ts";
 import type { Lane } from "./image-lock.ts";
 import { logReserveRecords, logSlowLaneRecords } from "./limits.ts";
 import { control, type SharedState } from "./shared-state.ts";
@@ -46,11 +46,23 @@ export interface LogHeader {
   unitCount: number;
   /** The cache file's inode, so that another file in its place is not believed. */
   blocksInode: number;
+  /** Counts the logs that this cache file has had, from 1; 0 for a log in a file of its own. */
+  generation: number;
 }
 
-const magic = "OSresid2";
-/** The format before had no checks, and is otherwise the same. */
-const magicBefore = "OSresid1";
+/** Where a log's header is. */
+export interface LogPlace {
+  descriptor: number;
+  atBytes: number;
+  generation: number;
+}
+
+/** fdatasync; another one in tests of what a power failure leaves. */
+export type SyncData = (descriptor: number) => void;
+
+const magic = "OSresid3";
+/** The formats before: in a file of their own, and so without a generation; the first without checks. */
+const magicsBefore: readonly string[] = ["OSresid2", "OSresid1"];
 
 export function encodeHeader(header: LogHeader): Buffer {
   const bytes = Buffer.alloc(headerSizeBytes);
@@ -59,37 +71,50 @@ export function encodeHeader(header: LogHeader): Buffer {
   bytes.writeBigUInt64LE(BigInt(header.blocksInode), 16);
   bytes.write(header.volumeId, 24, 32, "latin1");
   bytes.write(header.bootId, 56, 36, "latin1");
-  bytes.writeUInt32LE(crc32(bytes, 0, 92, 0), 92);
+  bytes.writeUInt32LE(header.generation, 92);
+  bytes.writeUInt32LE(crc32(bytes, 0, 96, 0), 96);
   return bytes;
 }
 
 /** Returns null when the bytes are no header of this format. */
 export function decodeHeader(bytes: Buffer): LogHeader | null {
+  if (bytes.length < headerSizeBytes) return null;
   const found = bytes.toString("latin1", 0, 8);
-  if (bytes.length < headerSizeBytes || (found !== magic && found !== magicBefore)) return null;
-  if (bytes.readUInt32LE(92) !== crc32(bytes, 0, 92, 0)) return null;
+  const isBefore = magicsBefore.includes(found);
+  if (found !== magic && !isBefore) return null;
+  const end = isBefore ? 92 : 96;
+  if (bytes.readUInt32LE(end) !== crc32(bytes, 0, end, 0)) return null;
   return {
     unitCount: bytes.readUInt32LE(8),
     blocksInode: Number(bytes.readBigUInt64LE(16)),
     volumeId: bytes.toString("latin1", 24, 56),
     bootId: bytes.toString("latin1", 56, 92).replace(/\0+$/, ""),
+    generation: isBefore ? 0 : bytes.readUInt32LE(92),
   };
 }
 
-/** The checksum starts from the record's index, so that a record in a wrong place is not believed. */
-export function encodeRecord(into: Buffer, at: number, index: number, record: LogRecord): void {
+/**
+ * What a record's checksum starts from: its index and the log's generation, so that a record in a wrong
+ * place, or of a log that was here before, is not believed.
+ */
+export function recordSeed(generation: number, index: number): number {
+  return (index ^ Math.imul(generation, 0x9e37_79b1)) >>> 0;
+}
+
+/** The seed is `recordSeed`'s. */
+export function encodeRecord(into: Buffer, at: number, seed: number, record: LogRecord): void {
   into.writeUInt32LE(record.value, at);
   into.writeUInt16LE(record.valid, at + 4);
   into.writeUInt16LE(record.dirty, at + 6);
   into.writeUInt32LE(record.type, at + 8);
-  into.writeUInt32LE(crc32(into, at, at + 12, index), at + 12);
+  into.writeUInt32LE(crc32(into, at, at + 12, seed), at + 12);
 }
 
-/** Returns null when no record with this index is there. */
-export function decodeRecord(bytes: Buffer, at: number, index: number): LogRecord | null {
+/** Returns null when no record with this seed is there. */
+export function decodeRecord(bytes: Buffer, at: number, seed: number): LogRecord | null {
   const type = bytes.readUInt32LE(at + 8);
   if (type < recordType.unit || type > recordType.checked) return null;
-  if (bytes.readUInt32LE(at + 12) !== crc32(bytes, at, at + 12, index)) return null;
+  if (bytes.readUInt32LE(at + 12) !== crc32(bytes, at, at + 12, seed)) return null;
   return {
     type,
     value: bytes.readUInt32LE(at),
@@ -100,6 +125,8 @@ export function decodeRecord(bytes: Buffer, at: number, index: number): LogRecor
 
 export class ResidencyLog {
   readonly #state: SharedState;
+  readonly #descriptor: number;
+  readonly #recordsMax: number;
   /**
    * Reserved room that this lane leaves alone: a full disk stops the guest's writes, not the cuts
    * that make room.
@@ -108,20 +135,30 @@ export class ResidencyLog {
   readonly #scratch = Buffer.alloc(recordsPerAppendMax * recordSizeBytes);
   #pending = 0;
 
-  constructor(state: SharedState, lane: Lane) {
+  /** The descriptor is the cache file's. */
+  constructor(state: SharedState, options: { descriptor: number; recordsMax: number; lane: Lane }) {
     this.#state = state;
-    this.#marginRecords = lane === "fast" ? logSlowLaneRecords : 0;
+    this.#descriptor = options.descriptor;
+    this.#recordsMax = options.recordsMax;
+    this.#marginRecords = options.lane === "fast" ? logSlowLaneRecords : 0;
   }
 
   get recordCount(): number {
     return this.#state.control[control.logRecords] as number;
   }
 
+  /** Space that the log takes in the cache file. */
+  get allocatedBytes(): number {
+    const end = logOffset(this.#state.control[control.logReserved] as number);
+    return Math.ceil(end / blockSizeBytes) * blockSizeBytes;
+  }
+
   /** Prepares a record; `append` writes all prepared ones. */
   add(type: number, value: number, valid: number, dirty: number): void {
     if (this.#pending === recordsPerAppendMax) this.append();
     const index = this.recordCount + this.#pending;
-    encodeRecord(this.#scratch, this.#pending * recordSizeBytes, index, {
+    const seed = recordSeed(this.#state.control[control.logGeneration] as number, index);
+    encodeRecord(this.#scratch, this.#pending * recordSizeBytes, seed, {
       type,
       value,
       valid,
@@ -141,11 +178,11 @@ export class ResidencyLog {
     this.#pending = 0;
     if (count === 0) return;
     const words = this.#state.control;
-    const descriptor = words[control.logDescriptor] as number;
     const first = words[control.logRecords] as number;
     const needed = first + count + this.#marginRecords;
     if (needed > (words[control.logReserved] as number)) this.#reserve(needed);
-    writeFully(descriptor, this.#scratch, count * recordSizeBytes, logOffset(first));
+    const at = this.#startBytes + logOffset(first);
+    writeFully(this.#descriptor, this.#scratch, count * recordSizeBytes, at);
     words[control.logRecords] = first + count;
   }
 
@@ -165,9 +202,20 @@ export class ResidencyLog {
     const words = this.#state.control;
     const from = words[control.logReserved] as number;
     const records = Math.max(logReserveRecords, recordsMin - from);
-    const zeros = Buffer.alloc(records * recordSizeBytes);
-    writeFully(words[control.logDescriptor] as number, zeros, zeros.length, logOffset(from));
+    if (from + records > this.#recordsMax) throw diskFullError();
+    // Block by block: large writes make large folios, in which every small write costs more.
+    const zeros = Buffer.alloc(blockSizeBytes);
+    const end = logOffset(from + records);
+    for (let at = logOffset(from); at < end;) {
+      const size = Math.min(blockSizeBytes - (at % blockSizeBytes), end - at);
+      writeFully(this.#descriptor, zeros, size, this.#startBytes + at);
+      at += size;
+    }
     words[control.logReserved] = from + records;
+  }
+
+  get #startBytes(): number {
+    return (this.#state.control[control.logStartUnits] as number) * unitSizeBytes;
   }
 }
 
@@ -184,29 +232,35 @@ export function checkRecord(unit: number, check: number): LogRecord {
   return { type: recordType.checked, value: unit, valid: check & 0xffff, dirty: check >>> 16 };
 }
 
-/** Writes a whole log: header, then the records that `each` emits, then a flush marker over them. Synced. */
+/**
+ * Writes a whole log: the records that `each` emits, then a flush marker over them. Syncs the file, and
+ * only then writes the header, by which all of it counts, and syncs that.
+ */
 export function writeWholeLog(
-  descriptor: number,
+  place: { descriptor: number; atBytes: number; syncData: SyncData },
   header: LogHeader,
   each: (emit: (record: LogRecord) => void) => void,
 ): { records: number } {
-  writeFully(descriptor, encodeHeader(header), headerSizeBytes, 0);
+  const { descriptor, atBytes, syncData } = place;
   const buffer = Buffer.alloc(recordsPerAppendMax * recordSizeBytes);
   let written = 0;
   let pending = 0;
   const drain = (): void => {
-    writeFully(descriptor, buffer, pending * recordSizeBytes, logOffset(written));
+    writeFully(descriptor, buffer, pending * recordSizeBytes, atBytes + logOffset(written));
     written += pending;
     pending = 0;
   };
   const emit = (record: LogRecord): void => {
-    encodeRecord(buffer, pending * recordSizeBytes, written + pending, record);
+    const seed = recordSeed(header.generation, written + pending);
+    encodeRecord(buffer, pending * recordSizeBytes, seed, record);
     if (++pending === recordsPerAppendMax) drain();
   };
   each(emit);
   emit({ type: recordType.flushed, value: written + pending, valid: 0, dirty: 0 });
   drain();
-  fsyncSync(descriptor);
+  syncData(descriptor);
+  writeFully(descriptor, encodeHeader(header), headerSizeBytes, atBytes);
+  syncData(descriptor);
   return { records: written };
 }
 

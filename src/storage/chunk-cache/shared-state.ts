@@ -27,7 +27,8 @@ export const control = {
   /** Entries of the dirty list. */
   dirtyUnits: 2,
   dirtyBlocks: 3,
-  logDescriptor: 4,
+  /** Where the residency log begins in the cache file, in units. */
+  logStartUnits: 4,
   /** Records in the residency log. */
   logRecords: 5,
   /** Records that the zero-filled part of the log file has room for. */
@@ -62,6 +63,8 @@ export const control = {
   writeDelayMs: 17,
   /** How near the disk is to being full (disk-space.ts). */
   diskLow: 18,
+  /** The residency log's generation. */
+  logGeneration: 19,
   wordCount: 20,
 } as const;
 

@@ -14,6 +14,7 @@ import {
 import { join } from "node:path";
 import { test } from "node:test";
 import { blocksPerUnit, unitSizeBytes } from "../block-map/geometry.ts";
+import { areaStartUnits, findLog } from "./log-area.ts";
 import { CacheModel } from "./testing/cache-model.ts";
 import { seededRandom } from "../volume/testing/faulty-store.ts";
 
@@ -27,6 +28,15 @@ function flipByte(path: string, at: number): void {
   byte.writeUInt8(byte.readUInt8(0) ^ 0x41, 0);
   writeSync(file, byte, 0, 1, at);
   closeSync(file);
+}
+
+/** Where the log that counts begins in the cache file. */
+function logStart(directory: string): number {
+  const file = openSync(join(directory, "blocks"), "r");
+  const found = findLog(file, unitCount);
+  closeSync(file);
+  assert.ok(found, "there is a log");
+  return areaStartUnits(unitCount, found.area) * unitSizeBytes;
 }
 
 /** Units 0 to 4 in the bucket, cached whole, in part, or not at all; the others never written. */
@@ -75,16 +85,11 @@ test("a byte changed anywhere in the cache file is noticed", async () => {
 test("a byte changed anywhere in the log costs at most the cache", async () => {
   const model = await makeModel();
   try {
-    let at = 0;
-    for (;;) {
-      let size = 0;
+    for (let at = 0; at < 4_096 + 40 * 16;) {
       await model.tamper((directory) => {
-        const path = join(directory, "residency.log");
-        size = Math.min(statSync(path).size, 4_096 + 40 * 16);
-        if (at < size) flipByte(path, at);
+        flipByte(join(directory, "blocks"), logStart(directory) + at);
       });
       model.verifyRead(0, blockCount);
-      if (at >= size) break;
       at += at < 96 ? 24 : at < 4_096 ? 4_000 : 23;
     }
   } finally {
@@ -92,7 +97,21 @@ test("a byte changed anywhere in the log costs at most the cache", async () => {
   }
 });
 
-for (const name of ["blocks", "residency.log", "aside", "reserve"]) {
+test("a log whose header is damaged is not replaced by the one before", async () => {
+  const model = await makeModel();
+  try {
+    await model.local.compact();
+    model.write(3, 1, 55);
+    model.local.abandon();
+    flipByte(join(model.directory, "blocks"), logStart(model.directory) + 20);
+    const distrust = model.reopen();
+    assert.equal(distrust, "there is no residency log");
+  } finally {
+    model.close();
+  }
+});
+
+for (const name of ["blocks", "aside", "reserve"]) {
   test(`${name} cut short, emptied or deleted is harmless`, async () => {
     for (const part of [0.9, 0.3, 0, null]) {
       const model = await makeModel();

@@ -8,7 +8,7 @@ import type { BlockCache } from "../chunk-cache/block-cache.ts";
 import type { Eviction } from "../chunk-cache/eviction.ts";
 import type { LocalCache } from "../chunk-cache/local-cache.ts";
 import type { PunchHole } from "../chunk-cache/punch-hole.ts";
-import { diskFullError } from "../chunk-cache/block-cache.ts";
+import { diskFullError } from "../chunk-cache/file-io.ts";
 import { diskLow } from "../chunk-cache/disk-space.ts";
 import { smallWriteBytesMax } from "../chunk-cache/limits.ts";
 import { control } from "../chunk-cache/shared-state.ts";

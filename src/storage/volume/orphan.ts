@@ -1,7 +1,7 @@
 /** Local state that must not be used: kept where a person can look at it, with a note that says why. */
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import { setAside } from "../chunk-cache/local-cache.ts";
+import { setAside } from "../chunk-cache/cache-files.ts";
 import type { LeaseClock } from "../lease/clock.ts";
 import { replaceFile } from "../local-files.ts";
 import type { LocalState } from "./local-state.ts";

@@ -11,6 +11,7 @@ import { abortCut, beginCut, captureUnit, finishCut } from "../cut.ts";
 import { Eviction } from "../eviction.ts";
 import { LocalCache } from "../local-cache.ts";
 import { loadPunchHole } from "../punch-hole.ts";
+import type { SyncData } from "../residency-log.ts";
 
 export const punchHole = loadPunchHole();
 
@@ -37,9 +38,11 @@ export class CacheModel {
   /** What the last flush promised, and which blocks were changed since. */
   flushed: Buffer;
   readonly changedBlocks = new Set<number>();
+  readonly #syncData: SyncData | undefined;
 
-  constructor(unitCount: number) {
+  constructor(unitCount: number, syncData?: SyncData) {
     this.unitCount = unitCount;
+    this.#syncData = syncData;
     this.guest = Buffer.alloc(unitCount * unitSizeBytes);
     this.flushed = Buffer.from(this.guest);
     this.local = this.#open();
@@ -58,6 +61,7 @@ export class CacheModel {
       },
       punchHole,
       nowMs: Date.now,
+      ...(this.#syncData === undefined ? {} : { syncData: this.#syncData }),
     });
   }
 
@@ -138,16 +142,32 @@ export class CacheModel {
     if (running === null) return;
     while (this.captureNext());
     await this.flush();
+    this.#commit(running);
+    if (options.isKilled) {
+      this.kill();
+      return;
+    }
+    this.#finishCommitted(running);
+  }
+
+  /** Commits the running cut, which somebody has flushed. */
+  commit(): void {
+    const { running } = this;
+    if (running === null) return;
+    this.#commit(running);
+    this.#finishCommitted(running);
+  }
+
+  #commit(running: RunningCut): void {
     for (const [unit, content] of running.changes) {
       if (content === null) this.map.delete(unit);
       else this.map.set(unit, content);
     }
     this.lastCut = running.cut;
     this.running = null;
-    if (options.isKilled) {
-      this.kill();
-      return;
-    }
+  }
+
+  #finishCommitted(running: RunningCut): void {
     finishCut(this.local.cache, running.cut, running.units, (unit) => this.map.has(unit));
     this.local.clearAside();
   }
@@ -210,6 +230,12 @@ export class CacheModel {
   async tamper(change: (directory: string) => void): Promise<string | null> {
     await this.local.close();
     change(this.directory);
+    return this.reopen();
+  }
+
+  /** A new process, after the last one has ended. Returns why it set the files aside, or null. */
+  reopen(): string | null {
+    this.running = null;
     this.local = this.#open();
     return this.local.distrust;
   }
