@@ -1,6 +1,6 @@
 /**
- * Random operations on the file that a disk's FUSE mount shows, beside a model in memory: after each read, and after each way in which a disk
- * ends and comes back, every byte is what was written last. The idea is fsx's.
+ * Random operations on the file that a disk's FUSE mount shows, beside a model in memory: after each read, and after each
+ * way in which a disk ends and comes back, every byte is what was written last. The idea is fsx's.
  */
 import assert from "node:assert/strict";
 import { open, rm, type FileHandle } from "node:fs/promises";
