@@ -9,7 +9,9 @@ import { unitSizeBytes } from "../block-map/geometry.ts";
 import { dropUnit } from "../chunk-cache/unit-checks.ts";
 import { MemoryObjectStore } from "../object-store/testing/memory-object-store.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
+import { decodeBootFile } from "./boot-file.ts";
 import type { EngineOptions } from "./engine.ts";
+import { forkVolume } from "./fork.ts";
 import { OpeningVolume } from "./opening-volume.ts";
 
 const unitCount = 400;
@@ -111,6 +113,36 @@ test("the first blocks are asked for before the volume is taken, and once", asyn
   const gets = calls.filter((call) => call.startsWith("getRange data/"));
   const early = atSwap.filter((call) => call.startsWith("getRange data/"));
   assert.equal(gets.length, early.length + 1, "unit 100 is the only one that was not in the list");
+  await close(volume);
+});
+
+test("a map that is small enough to be fetched first takes over what is on its way", async () => {
+  await makeBooted();
+  const calls: string[] = [];
+  const inPlaceSizeBytesMin = Number.MAX_SAFE_INTEGER;
+  const volume = await open({ store: watched(calls, async () => undefined), inPlaceSizeBytesMin });
+  assert.ok(await isRight(volume));
+  await close(volume);
+  const stored = boot.length - 1;
+  const gets = calls.filter((call) => call.startsWith("getRange data/"));
+  assert.ok(gets.length <= stored, `${gets.length} requests, each unit once at most`);
+});
+
+test("a fork's list names the segments of its source by their own keys", async () => {
+  await makeBooted();
+  const [source, to] = [prefix, "sprites/fork"];
+  const forking = { store, from: source, to, checkpoint: null, forkId: "f1" };
+  await forkVolume({ ...forking, scratchDirectory: join(directory, "scratch") });
+  const booted = await open({ prefix: to });
+  assert.ok(await isRight(booted));
+  await write(booted, 301);
+  await close(booted);
+  const bytes = await store.get(`${to}/boot.json`);
+  const keys = [...(decodeBootFile(bytes)?.keys.values() ?? [])];
+  assert.ok(keys.some((each) => each.startsWith(`${source}/`)));
+  assert.ok(keys.some((each) => each.startsWith(`${to}/`)));
+  const volume = await open({ prefix: to });
+  assert.ok(await isRight(volume));
   await close(volume);
 });
 
