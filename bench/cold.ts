@@ -109,8 +109,10 @@ async function makeColdSprite(
 ): Promise<{ sprite: SpritePlace; prefix: string }> {
   const { server } = await bench.far();
   const made = await server.client().createSprite(nextSpriteName());
+  const megabytes = bench.plan.coldReadMegabytes;
   await new SpritePlace(made).run(
-    `head -c ${warmUpMegabytes}M /dev/urandom > warm-up; for n in $(seq 0 ${files - 1}); do head -c ${bench.plan.coldReadMegabytes}M /dev/urandom > cold-$n; done; sync`,
+    `head -c ${warmUpMegabytes}M /dev/urandom > warm-up; for n in $(seq 0 ${files - 1}); do ` +
+      `head -c ${megabytes}M /dev/urandom > cold-$n; done; sync`,
   );
   const id = made.id ?? "";
   await server.stop();
