@@ -1,6 +1,6 @@
 /** Sprites whose fsync waits for the bucket, while the bucket is away: they wait, and nothing else does. */
 import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -57,6 +57,13 @@ async function writeAndWait(name: string, on = sprite): Promise<void> {
 
 const isAnswered = async (name: string): Promise<boolean> =>
   (await shell(`cat /dev/shm/${name} 2>/dev/null || true`)) === "yes";
+
+/** Whether any server may have the careful sprite at once, since all of it is in the bucket. */
+async function isLetGo(): Promise<boolean> {
+  const { id } = (await (await server.request("/v1/sprites/careful")).json()) as { id: string };
+  const head = await readFile(join(bucket, "sprites", id, "head.json"), "utf8");
+  return (JSON.parse(head) as { holder: unknown }).holder === null;
+}
 
 test("an fsync waits for the bucket, also through the death of the agent", async () => {
   await writeAndWait("one");
@@ -117,6 +124,8 @@ test("a server stops in time, who waits is never told yes, and the start after i
   assert.ok(!server.log.some((line) => line.includes("did not stop in time")));
   await remount("rw");
   await server.startProcess();
+  // Nobody has to start it for that.
+  assert.ok(await waitUntil(isLetGo, { timeoutMs: 15_000, intervalMs: 100 }));
   sprite = server.client().sprite("careful");
   assert.equal(
     await shell("cat ~/three; ls ~/three.answered 2>&1 | grep -c 'No such'"),

@@ -42,3 +42,8 @@ export const agentStartsInARowMax = 5;
 export const settingsTimeoutMs = 5_000;
 /** How long an export waits until the bucket has what a running sprite has written. */
 export const storeTimeoutMs = 120_000;
+/** The pause before a disk is stored that its agent could not store, doubled with each attempt; and how many there are. */
+export const settleRetryMs = 2_000;
+export const settleTriesMax = 9;
+/** As an agent's own (agent/limits.ts); it only has to store what is there. */
+export const settleSyncIntervalMs = 1_000;

@@ -1,4 +1,4 @@
-import { rm } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Log } from "../base/log.ts";
 import type { AgentNetwork, AgentStartup, SpriteLimits } from "../contract/agent-startup.ts";
@@ -10,10 +10,12 @@ import { destroyVolume } from "../storage/volume/destroy.ts";
 import { mayHaveMore } from "../storage/volume/fork.ts";
 import { DiskTenure } from "./disk-tenure.ts";
 import type { ImageServers } from "./image-servers.ts";
-import { parallelStopsMax } from "./limits.ts";
+import { parallelStopsMax, settleSyncIntervalMs } from "./limits.ts";
 import { spriteCacheDirectory, spriteRunDirectory, type Places } from "./places.ts";
 import { goneError, SpriteProcess, type SpriteStartup } from "./sprite-process.ts";
+import { Settler } from "./settler.ts";
 import type { Slot, Slots } from "./slots.ts";
+import { openVolume } from "../storage/volume/open-volume.ts";
 import { Transfers } from "./transfers.ts";
 import type { ForkOrigin, OpenedArchive, SpriteSpec, Worker, WorkerStatusEvent } from "./worker.ts";
 
@@ -52,6 +54,7 @@ export class LocalWorker implements Worker {
   readonly #options: LocalWorkerOptions;
   readonly #sprites = new Map<string, RunningSprite>();
   readonly #transfers: Transfers;
+  readonly #settler: Settler;
   readonly #destroyed = new Set<string>();
   /** Of the sprites that have run here. */
   readonly #tenures = new Map<string, DiskTenure>();
@@ -62,6 +65,10 @@ export class LocalWorker implements Worker {
     this.#options = options;
     this.defaultImageHash = options.defaultImageHash;
     this.#transfers = new Transfers(options);
+    const { log } = options;
+    this.#settler = new Settler({ settle: (spriteId) => this.#settle(spriteId), log });
+    // Those that the server before was killed over, or that it could not store.
+    void this.#addUnsettled();
   }
 
   async create(spec: SpriteSpec): Promise<void> {
@@ -138,6 +145,28 @@ export class LocalWorker implements Worker {
     await storeAgentsDisk(socketPath, spec);
   }
 
+  async #addUnsettled(): Promise<void> {
+    const directory = spriteCacheDirectory(this.#options.places, "");
+    const spriteIds = await readdir(directory).catch(() => []);
+    for (const id of spriteIds) {
+      if (!this.#sprites.has(id) && this.#mayHaveMore(id)) this.#settler.add(id);
+    }
+  }
+
+  async #settle(spriteId: string): Promise<void> {
+    if (!this.#mayHaveMore(spriteId)) return;
+    const { bucket, serverId, places, cacheSizeBytesMax, diskSizeBytes, log } = this.#options;
+    const volume = await openVolume({
+      ...{ bucket, prefix: `sprites/${spriteId}`, server: serverId },
+      cacheDirectory: spriteCacheDirectory(places, spriteId),
+      ...{ cacheSizeBytesMax, sizeBytes: diskSizeBytes, readOnly: false },
+      syncIntervalMs: settleSyncIntervalMs,
+    });
+    await volume.close({ discard: false });
+    this.#tenures.delete(spriteId);
+    log.info({ spriteId }, "stored what a sprite had not");
+  }
+
   #mayHaveMore(spriteId: string): boolean {
     const cacheDirectory = spriteCacheDirectory(this.#options.places, spriteId);
     return mayHaveMore({ cacheDirectory, prefix: `sprites/${spriteId}` });
@@ -160,6 +189,7 @@ export class LocalWorker implements Worker {
     await this.#sprites.get(spriteId)?.process.stop({ discard: true });
     // The bucket first: what a crash leaves then is disposable, and the registry still names the
     // sprite for another try.
+    await this.#settler.leave(spriteId);
     this.#tenures.delete(spriteId);
     await destroyVolume({ store: this.#options.store, prefix: `sprites/${spriteId}` });
     const cacheDirectory = spriteCacheDirectory(this.#options.places, spriteId);
@@ -180,7 +210,8 @@ export class LocalWorker implements Worker {
         await next.process.stop({ discard: false });
       }
     };
-    await Promise.all(Array.from({ length: parallelStopsMax }, stopNext));
+    const stops = Array.from({ length: parallelStopsMax }, stopNext);
+    await Promise.all([this.#settler.stop(), ...stops]);
   }
 
   async #start(spec: SpriteSpec): Promise<{ socketPath: string }> {
@@ -191,6 +222,7 @@ export class LocalWorker implements Worker {
     const process = new SpriteProcess({
       tenure,
       makeStartup: async () => {
+        await this.#settler.leave(spec.id);
         // The image is mounted before the agent is born, since the agent inherits the mounts there are.
         const { mountDirectory } = await this.#options.images.ensure(spec.imageHash);
         return this.#startupOf(this.#sprites.get(spec.id)?.spec ?? spec, slot, mountDirectory);
@@ -205,6 +237,7 @@ export class LocalWorker implements Worker {
         slots.release(slot);
         this.#sprites.delete(spec.id);
         if (tenure.isReleased) this.#tenures.delete(spec.id);
+        else if (!this.#draining && !this.#destroyed.has(spec.id)) this.#settler.add(spec.id);
         this.#tell(spec.id, "cold");
       },
     });
