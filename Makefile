@@ -1,5 +1,5 @@
 # Every target that needs something installs it first. `make` alone lists the targets.
-.PHONY: help up test deps check format demo bench soak-real doctor image clean
+.PHONY: help up test soak deps check format demo bench soak-real doctor image clean
 
 node := bin/node24
 
@@ -24,6 +24,9 @@ format: deps ## formats the code
 
 demo: deps ## wrecks a sprite three ways and restores it, with times
 	@exec $(node) test/demo.ts
+
+soak: deps ## simulated worlds for an hour, or until one goes wrong (SECONDS=3600)
+	@exec $(node) tools/soak.ts --seconds $(or $(SECONDS),3600)
 
 bench: deps ## measurements beside their peers, one JSON object a line (ROWS=disk,cold: only rows that begin so)
 	@exec $(node) bench/run.ts $(if $(ROWS),--only '$(ROWS)')

@@ -4,7 +4,7 @@ import { describeFailures, runSeeds } from "./testing/run-workers.ts";
 
 /** `SIMULATION_SEEDS` and `SIMULATION_SECONDS` make it a longer one. */
 const count = Number(process.env["SIMULATION_SEEDS"] ?? 20_000);
-const secondsMax = Number(process.env["SIMULATION_SECONDS"] ?? 40);
+const secondsMax = Number(process.env["SIMULATION_SECONDS"] ?? 60);
 const first = Number(process.env["SIMULATION_SEED"] ?? 1);
 
 test("a seed tells the same story every time", async () => {

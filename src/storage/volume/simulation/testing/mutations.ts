@@ -1,2 +1,216 @@
-import type { Mutation } from "./stand-in-hooks.ts";
-export const mutations: readonly Mutation[] = [];
+/**
+ * Deliberate bugs, each of which the simulation has to find: the proof that its worlds can go wrong and that it
+ * looks in the right places. Who changes a text here in the code changes it in this table too.
+ */
+import type { Focus } from "./actions.ts";
+import type { Change } from "./stand-in-hooks.ts";
+
+export interface Mutation {
+  /** What is wrong then. */
+  bug: string;
+  /** Worlds that look there, so that it takes fewer of them; any world when missing. */
+  focus?: Focus;
+  changes: readonly Change[];
+}
+
+export const mutations: readonly Mutation[] = [
+  {
+    bug: "a transaction is stored before the segments that it names",
+    changes: [
+      {
+        file: "volume/publisher.ts",
+        original: "    await this.#upload(waiting, signal);\n",
+        replaced: "    this.#upload(waiting, signal).catch(() => undefined);\n",
+      },
+    ],
+  },
+  {
+    bug: "another's transaction is taken for one of ours",
+    changes: [
+      {
+        file: "litestream/chain-writer.ts",
+        original: "if (readHeader(found).nodeId !== writer) {",
+        replaced: "if (readHeader(found).nodeId !== writer && txid < 0) {",
+      },
+    ],
+  },
+  {
+    bug: "who takes a volume over does not fence the former holder",
+    changes: [
+      {
+        file: "volume/bucket-state.ts",
+        original: "if (!wasClean) await fence(chain, source);",
+        replaced: "",
+      },
+    ],
+  },
+  {
+    bug: "local state is believed although another machine has had the volume since",
+    changes: [
+      {
+        file: "volume/open-state.ts",
+        original: "if (previous.formatVersion !== 2 || !isOurs(state, previous)) {",
+        replaced: "if (previous.formatVersion !== 2) {",
+      },
+    ],
+  },
+  {
+    bug: "a flush does not wait for the cache's bytes",
+    focus: "power",
+    changes: [
+      {
+        file: "chunk-cache/local-cache.ts",
+        original: "if (!isOrderFree) await syncData(this.#files.blocks);",
+        replaced: "",
+      },
+    ],
+  },
+  {
+    bug: "records behind the last flush count after a power failure",
+    focus: "power",
+    changes: [{ file: "chunk-cache/replay.ts", original: "    end = covered;\n", replaced: "" }],
+  },
+  {
+    bug: "cached units are believed whatever their check says",
+    focus: "damage",
+    changes: [
+      {
+        file: "chunk-cache/unit-checks.ts",
+        original: "  if (matchesCheck(state, files, unit, buffer)) return true;\n",
+        replaced: "  if (matchesCheck.length > 0) return true;\n",
+      },
+    ],
+  },
+  {
+    bug: "a staged segment is not synced before the map names it",
+    focus: "power",
+    changes: [
+      { file: "volume/staging.ts", original: "      await file.datasync();\n", replaced: "" },
+    ],
+  },
+  {
+    bug: "a unit that is overwritten while its cut runs is not copied aside",
+    changes: [
+      {
+        file: "chunk-cache/block-cache.ts",
+        original: "    if (!this.#needsPreserving(unit)) return;\n",
+        replaced: "    return;\n",
+      },
+    ],
+  },
+  {
+    bug: "a unit's older slices cover its newer ones",
+    changes: [
+      {
+        file: "block-map/layout.ts",
+        original: "const live = old.live & ~blocks;",
+        replaced: "const { live } = old;",
+      },
+      {
+        file: "volume/segment-reader.ts",
+        original: "for (const slice of layout) {",
+        replaced: "for (const slice of layout.toReversed()) {",
+      },
+    ],
+  },
+  {
+    bug: "a restore leaves the cache as it was",
+    changes: [
+      {
+        file: "volume/engine.ts",
+        original: "invalidateUnits(cache, units, {",
+        replaced: "invalidateUnits(cache, units.subarray(units.length), {",
+      },
+    ],
+  },
+  {
+    bug: "a durable flush does not wait for the bucket",
+    focus: "durable",
+    changes: [
+      {
+        file: "volume/engine.ts",
+        original: "&& !this.#isRelaxed) await this.sync();",
+        replaced: "&& !this.#isRelaxed) this.sync().catch(() => undefined);",
+      },
+    ],
+  },
+  {
+    bug: "one cut more than was stored is said to be",
+    changes: [
+      {
+        file: "volume/publisher.ts",
+        original: "    this.#syncedCut = cut;\n",
+        replaced: "    this.#syncedCut = cut + 1;\n",
+      },
+    ],
+  },
+  {
+    bug: "garbage goes at once",
+    changes: [
+      {
+        file: "volume/bucket-side.ts",
+        original: "graceMs: retentionMs, nowMs }",
+        replaced: "graceMs: 0, nowMs }",
+      },
+    ],
+  },
+  {
+    bug: "garbage goes although forks need it",
+    focus: "forks",
+    changes: [
+      {
+        file: "volume/garbage.ts",
+        original: "    if (pinned.size === Infinity) return 0;\n    let due = first;\n",
+        replaced: "    let due = first;\n    pinned.has = () => false;\n",
+      },
+    ],
+  },
+  {
+    bug: "a destroyed volume's segments go although forks need them",
+    focus: "forks",
+    changes: [
+      {
+        file: "volume/destroy.ts",
+        original: "if (pinned.size === 0 && !(await hasForks(options))) {",
+        replaced: "if (pinned.size >= 0) {",
+      },
+    ],
+  },
+  {
+    bug: "a crash's leavings are looked for only once",
+    changes: [
+      {
+        file: "volume/bucket-side.ts",
+        original: "nowMs < this.#lastSweepFromMs ? this.#lastSweepFromMs : Infinity",
+        replaced: "Infinity",
+      },
+    ],
+  },
+  {
+    bug: "a body that ended early is taken for a whole one",
+    changes: [
+      {
+        file: "object-store/testing/memory-object-store.ts",
+        original:
+          'if (isLost(fault) || fault?.kind === "truncated") throw refusal("get", key, fault);',
+        replaced: 'if (isLost(fault)) throw refusal("get", key, fault);',
+      },
+      {
+        file: "object-store/testing/memory-object-store.ts",
+        original: "const bytes = object.bytes.slice(range.from, range.to);",
+        replaced: `const whole = object.bytes.slice(range.from, range.to);
+    const bytes = fault?.kind === "truncated" ? whole.slice(0, whole.length / 2) : whole;`,
+      },
+      {
+        file: "block-map/segment.ts",
+        original: "if (bytes.length !== lengthBytes) {",
+        replaced: "if (bytes.length > lengthBytes) {",
+      },
+      {
+        file: "block-map/segment.ts",
+        original: "if (crc32(bytes) !== slice.check) {",
+        replaced: "if (bytes.length > lengthBytes) {",
+      },
+    ],
+  },
+];

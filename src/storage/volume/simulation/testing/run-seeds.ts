@@ -22,7 +22,7 @@ const { values } = parseArgs({
 });
 
 const mutation = values.mutation === undefined ? null : mutations[Number(values.mutation)];
-installStandIns(mutation === null || mutation === undefined ? [] : [mutation]);
+installStandIns(mutation?.changes ?? []);
 const { installVirtualTime } = await import("./virtual-time.ts");
 const startedAtMs = performance.now();
 const realNow = performance.now.bind(performance);
@@ -35,7 +35,10 @@ const totals = { worlds: 0, failures: 0, events: 0, crashes: 0, requests: 0 };
 for (let index = 0; index < Number(values.count); index++) {
   if (deadlineMs > 0 && realNow() - startedAtMs > deadlineMs) break;
   const seed = Number(values.first) + index * stride;
-  const report = await World.run(seed, values.trace ? { onTrace: print } : {});
+  const report = await World.run(seed, {
+    ...(values.trace ? { onTrace: print } : {}),
+    ...(mutation?.focus === undefined ? {} : { focus: mutation.focus }),
+  });
   totals.worlds++;
   totals.events += report.events;
   totals.crashes += report.crashes;
@@ -46,8 +49,19 @@ for (let index = 0; index < Number(values.count); index++) {
   print(JSON.stringify({ seed, problem: report.problem }));
   if (values["until-failure"]) break;
 }
-print(JSON.stringify({ ...totals, seconds: (realNow() - startedAtMs) / 1_000 }));
+print(
+  JSON.stringify({
+    ...totals,
+    seconds: (realNow() - startedAtMs) / 1_000,
+    cpuSeconds: cpuSeconds(),
+  }),
+);
 process.exit(totals.failures === 0 ? 0 : 1);
+
+function cpuSeconds(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1_000_000;
+}
 
 function print(line: string): void {
   process.stdout.write(`${line}\n`);

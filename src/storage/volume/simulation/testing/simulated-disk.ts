@@ -18,6 +18,7 @@ import {
   renameSync,
   rmSync,
   statSync,
+  truncateSync,
   writeFileSync,
   writeSync,
 } from "node:fs";
@@ -158,6 +159,31 @@ export class SimulatedDisk {
     this.#nameChanges = [];
   }
 
+  /** One byte of one file becomes another, or a file ends earlier, as a bad disk or a careless person leaves it. */
+  damage(): void {
+    const files = readdirSync(this.directory, { withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map(({ name }) => name)
+      .toSorted();
+    if (files.length === 0) return;
+    const name = this.#scheduler.choose(files);
+    const path = join(this.directory, name);
+    const bytes = readFileSync(path);
+    if (bytes.length === 0) return;
+    // Where something is, rather than in a hole.
+    const start = this.#scheduler.pick(bytes.length);
+    const found = bytes.findIndex((byte, index) => index >= start && byte !== 0);
+    const at = found < 0 ? start : found;
+    this.#scheduler.trace(`damage ${name} at ${at}`);
+    if (this.#scheduler.chance(0.3)) truncateSync(path, at);
+    else {
+      bytes[at] = (bytes[at] as number) ^ (1 << this.#scheduler.pick(8));
+      const descriptor = openSync(path, "r+");
+      writeSync(descriptor, bytes, at, 1, at);
+      closeSync(descriptor);
+    }
+  }
+
   /** Loses all that is on it. */
   wipe(): void {
     this.#generation++;
@@ -204,8 +230,10 @@ export class SimulatedDisk {
       }
       // SQLite's index of its log does not outlive the processes that use it.
       if (entry.name.endsWith("-shm")) continue;
-      copyFileSync(source, target);
-      const { ino } = statSync(source);
+      const { ino, size, blocks } = statSync(source);
+      if (blocks === 0) writeFileSync(target, "");
+      if (blocks === 0) truncateSync(target, size);
+      else copyFileSync(source, target);
       this.#inodes.set(statSync(target).ino, this.inode(ino));
       const unsynced = this.#unsynced.get(ino);
       if (loss !== null && unsynced !== undefined) this.#forget(target, unsynced, loss);

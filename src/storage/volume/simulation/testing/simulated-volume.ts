@@ -208,6 +208,21 @@ export class SimulatedVolume {
     this.#conclude(session, outcome, "write");
   }
 
+  /** All of the disk gets other content. */
+  async overwrite(): Promise<void> {
+    for (let unit = 0; unit < unitCount && this.session !== null; unit++) {
+      const session = this.open;
+      const { model } = session;
+      const fill = Buffer.alloc(4);
+      fill.writeUInt32LE(++this.#world.writeCount);
+      const offset = unit * unitSizeBytes;
+      const bytes = Buffer.alloc(unitSizeBytes, fill);
+      model.begin([withWrite(model.current, offset, bytes)], { isAtomic: false });
+      const outcome = await session.attempt((engine) => engine.live.write(offset, bytes));
+      this.#conclude(session, outcome, "overwrite");
+    }
+  }
+
   async punch(session = this.open): Promise<void> {
     const { scheduler } = this.#world;
     const { model } = session;
@@ -328,6 +343,7 @@ export class SimulatedVolume {
     const next: Durability = session.engine.durability === "local" ? "durable" : "local";
     const outcome = await session.attempt((engine) => engine.setDurability(next));
     this.#conclude(session, outcome, "set durability");
+    this.durability = session.engine.durability;
   }
 
   /** Reads everything, checkpoints too. */
@@ -377,6 +393,19 @@ export class SimulatedVolume {
     const { process } = this.open;
     process.crash(kind);
     this.noteDeath(await process.died);
+  }
+
+  /** Of a volume that was closed in order everything is in the bucket, whatever happens to what lies here. */
+  damage(): void {
+    if (this.#ending === "closed") this.#home?.disk(this.name).damage();
+  }
+
+  /** The machine burns down: only the bucket is left. */
+  async loseMachine(): Promise<void> {
+    const { disk } = this.open.process;
+    await this.kill("process");
+    disk.wipe();
+    this.#home = null;
   }
 
   get lastEnding(): CrashKind | "closed" {

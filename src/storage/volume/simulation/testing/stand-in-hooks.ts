@@ -6,8 +6,8 @@ import { registerHooks } from "node:module";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
-/** A bug to be found: in a file below `src/storage`, one text becomes another. */
-export interface Mutation {
+/** In a file below `src/storage`, one text becomes another. */
+export interface Change {
   file: string;
   original: string;
   replaced: string;
@@ -27,6 +27,7 @@ const tuning: readonly [file: string, name: string, value: string][] = [
   ["chunk-cache/limits.ts", "logRecordsMax", "200"],
   ["litestream/limits.ts", "snapshotGrowthBytesMin", "4_096"],
   ["litestream/limits.ts", "deletedFilesMin", "2"],
+  ["volume/limits.ts", "captureBatchUnits", "1"],
   ["volume/map-check.ts", "pieceSizeBytes", "64 * 1024"],
 ];
 
@@ -38,7 +39,7 @@ const standIns: Readonly<Record<string, string>> = {
   "better-sqlite3": "better-sqlite3",
 };
 
-export function installStandIns(mutations: readonly Mutation[] = []): void {
+export function installStandIns(changes: readonly Change[] = []): void {
   registerHooks({
     resolve(specifier, context, nextResolve) {
       const parent = context.parentURL ?? "";
@@ -52,7 +53,7 @@ export function installStandIns(mutations: readonly Mutation[] = []): void {
     },
     load(url, context, nextLoad) {
       const isThis = (file: string): boolean => url === new URL(file, storageUrl).href;
-      const matching = mutations.filter(({ file }) => isThis(file));
+      const matching = changes.filter(({ file }) => isThis(file));
       const tuned = tuning.filter(([file]) => isThis(file));
       if (matching.length + tuned.length === 0) return nextLoad(url, context);
       let source = readFileSync(fileURLToPath(url), "utf8");
@@ -69,7 +70,7 @@ function tune(source: string, [file, name, value]: (typeof tuning)[number]): str
   return source.replace(pattern, `$1${value};`);
 }
 
-function mutate(source: string, { file, original, replaced }: Mutation): string {
+function mutate(source: string, { file, original, replaced }: Change): string {
   const parts = source.split(original);
   if (parts.length !== 2) {
     throw new Error(`the text to change is ${parts.length - 1} times in ${file}: ${original}`);

@@ -10,6 +10,14 @@ import { SimulatedStore } from "./simulated-store.ts";
 import type { SimulatedVolume } from "./simulated-volume.ts";
 import type { World } from "./world.ts";
 
+/** What is there now, and what is there with nothing but the bucket. */
+export async function verifyBriefly(volume: SimulatedVolume, machine: Machine): Promise<void> {
+  while (volume.session === null) await volume.openOn(machine);
+  volume.open.process.plan = null;
+  await volume.verify();
+  await volume.close();
+}
+
 export async function verifyEnd(
   world: World,
   volume: SimulatedVolume,

@@ -1,6 +1,7 @@
 /** What happens in a world, by its seed: operations of a guest and an owner, crashes, moves, forks, and an end. */
 import { destroyVolume } from "../../destroy.ts";
 import { forkVolume } from "../../fork.ts";
+import { chooseAction, type Action } from "./actions.ts";
 import { chooseFaults } from "./faults.ts";
 import { GuestModel } from "./guest-model.ts";
 import { forgetMs } from "./limits.ts";
@@ -8,8 +9,11 @@ import type { Machine } from "./machine.ts";
 import { attempt, type Session } from "./session.ts";
 import { SimulatedStore } from "./simulated-store.ts";
 import { SimulatedVolume } from "./simulated-volume.ts";
-import { verifyEnd } from "./story-end.ts";
+import { verifyBriefly, verifyEnd } from "./story-end.ts";
 import type { World } from "./world.ts";
+
+/** Most stories are short: what goes wrong does so within a few steps, and there is time for more of them. */
+const stepCounts = [3, 5, 8, 8, 12, 12, 16, 40];
 
 /** Longer than a request of a dead process is under way. */
 const lateMs = 4_000;
@@ -18,7 +22,7 @@ export async function tellStory(world: World): Promise<void> {
   const { scheduler } = world;
   const story = new Story(world);
   await story.begin();
-  const steps = scheduler.choose([8, 14, 14, 25, 60]);
+  const steps = scheduler.choose(stepCounts);
   for (let step = 0; step < steps; step++) {
     await story.step();
     world.verifyBucket();
@@ -44,6 +48,8 @@ class Story {
     const volume = new SimulatedVolume(this.#world, "v0");
     this.#volumes.push(volume);
     await volume.openOn(this.#machine());
+    const share = { mixed: 0.2, power: 0, durable: 1, forks: 0, damage: 0 }[this.#world.focus];
+    if (this.#world.scheduler.chance(share)) await volume.setDurability();
   }
 
   async step(): Promise<void> {
@@ -54,6 +60,7 @@ class Story {
     const volume = scheduler.choose(this.#volumes);
     if (volume.session === null) {
       if (scheduler.chance(0.2)) this.#machine().fail();
+      if (scheduler.chance(this.#world.focus === "damage" ? 0.8 : 0.2)) volume.damage();
       return await volume.openOn(this.#machine());
     }
     this.#world.planCrash(volume.open.process, 0.12);
@@ -64,21 +71,52 @@ class Story {
 
   async #act(volume: SimulatedVolume): Promise<void> {
     const { scheduler } = this.#world;
-    const choice = scheduler.random();
-    if (choice < 0.36) return await volume.write();
-    if (choice < 0.42) return await volume.punch();
-    if (choice < 0.5) return await volume.read();
-    if (choice < 0.58) return await volume.flush();
-    if (choice < 0.66) return volume.syncInBackground();
-    if (choice < 0.73) return await volume.checkpoint();
-    if (choice < 0.77) return await volume.restore();
-    if (choice < 0.79) return await volume.deleteCheckpoint();
-    if (choice < 0.81) return await volume.setDurability();
-    if (choice < 0.84) return await scheduler.sleep(forgetMs);
-    if (choice < 0.88) return await volume.close();
-    if (choice < 0.92) return await volume.kill(scheduler.chance(0.5) ? "host" : "process");
-    if (choice < 0.96) return await this.#takeOver(volume);
-    return await this.#forkOrDestroy(volume);
+    const actions: Readonly<Record<Action, () => Promise<unknown>>> = {
+      write: () => volume.write(),
+      punch: () => volume.punch(),
+      read: () => volume.read(),
+      flush: () => this.#flush(volume),
+      sync: () => this.#sync(volume),
+      checkpoint: () => volume.checkpoint(),
+      restore: () => volume.restore(),
+      deleteCheckpoint: () => volume.deleteCheckpoint(),
+      setDurability: () => volume.setDurability(),
+      forget: () => this.#forget(volume),
+      close: () => volume.close(),
+      kill: () => volume.kill(scheduler.chance(0.5) ? "host" : "process"),
+      takeOver: () => this.#takeOver(volume),
+      forkOrDestroy: () => this.#forkOrDestroy(volume),
+    };
+    await actions[chooseAction(scheduler, this.#world.focus)]();
+  }
+
+  /** What was promised is looked at best when something dies right after the promise. */
+  async #flush(volume: SimulatedVolume): Promise<void> {
+    const { scheduler } = this.#world;
+    await volume.flush();
+    const share = this.#world.focus === "mixed" ? 0.3 : 0.7;
+    if (volume.session === null || !scheduler.chance(share)) return;
+    // Of what comes after the promise anything may be lost, but nothing that was there before.
+    if (scheduler.chance(0.4)) await volume.write();
+    if (volume.session === null) return;
+    if (volume.durability === "durable") await volume.loseMachine();
+    else await volume.kill("host");
+  }
+
+  /** So much time passes that garbage goes; there is more of it when all of the disk is overwritten before. */
+  async #forget(volume: SimulatedVolume): Promise<void> {
+    const { scheduler } = this.#world;
+    if (scheduler.chance(0.6)) await volume.overwrite();
+    await scheduler.sleep(forgetMs);
+  }
+
+  async #sync(volume: SimulatedVolume): Promise<void> {
+    const { scheduler } = this.#world;
+    volume.syncInBackground();
+    if (scheduler.chance(0.7)) return;
+    await volume.open.settle();
+    await this.#noticeDeaths();
+    if (volume.session !== null && scheduler.chance(0.5)) await volume.loseMachine();
   }
 
   #machine(): Machine {
@@ -215,8 +253,13 @@ class Story {
     }
     await this.#noticeDeaths();
     await scheduler.sleep(lateMs);
-    for (const volume of this.#volumes) await verifyEnd(this.#world, volume, this.#machine());
-    if (!scheduler.chance(0.4)) return;
+    const isThorough = scheduler.chance(0.3);
+    for (const volume of this.#volumes) {
+      const machine = this.#machine();
+      if (isThorough) await verifyEnd(this.#world, volume, machine);
+      else await verifyBriefly(volume, machine);
+    }
+    if (!scheduler.chance(0.25)) return;
     while (this.#volumes.length > 0) {
       const volume = scheduler.choose(this.#volumes);
       this.#volumes.splice(this.#volumes.indexOf(volume), 1);

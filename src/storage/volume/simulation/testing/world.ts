@@ -3,11 +3,11 @@
  * happens, what is found afterwards is held against the models, and the bucket is watched all the time.
  */
 import { mkdtempSync, rmSync } from "node:fs";
-import { join } from "node:path";
 import { FaultScript, type FaultRule } from "../../../object-store/testing/fault-script.ts";
 import { MemoryObjectStore } from "../../../object-store/testing/memory-object-store.ts";
 import type { LeaseClock } from "../../../lease/clock.ts";
 import { setTimeout as delay } from "./stand-ins/timers-promises.ts";
+import { focuses, type Focus } from "./actions.ts";
 import { BucketChecker } from "./bucket-checker.ts";
 import { retentionMs } from "./limits.ts";
 import { Machine } from "./machine.ts";
@@ -40,6 +40,7 @@ export class World {
   /** Sessions that others have gone on from, and that do not know it yet. */
   readonly ghosts: Session[] = [];
   readonly cacheUnits: number;
+  readonly focus: Focus;
   /** Every write and every checkpoint of a world has a number of its own. */
   writeCount = 0;
   faultRules: readonly FaultRule[] = [];
@@ -47,7 +48,7 @@ export class World {
   /** Nothing dies any more. */
   isCalm = false;
 
-  constructor(seed: number, root: string) {
+  constructor(seed: number, root: string, focus: Focus | null) {
     const scheduler = new Scheduler(seed);
     this.scheduler = scheduler;
     const { nowMs } = worldClock(scheduler);
@@ -70,14 +71,15 @@ export class World {
     };
     this.machines = ["a", "b"].map((name) => new Machine(name, root, scheduler));
     this.cacheUnits = scheduler.choose([3, 6, 20]);
+    this.focus = focus ?? scheduler.choose(focuses);
   }
 
   static async run(
     seed: number,
-    options: { onTrace?: (line: string) => void; directory?: string } = {},
+    options: { onTrace?: (line: string) => void; focus?: Focus } = {},
   ): Promise<WorldReport> {
-    const root = mkdtempSync(join(options.directory ?? "/dev/shm", "sim-"));
-    const world = new World(seed, root);
+    const root = mkdtempSync("/dev/shm/sim-");
+    const world = new World(seed, root, options.focus ?? null);
     world.scheduler.onTrace = options.onTrace ?? null;
     useScheduler(world.scheduler);
     let problem: string | null = null;
