@@ -2,15 +2,14 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { must } from "../../base/assert.ts";
-import { SpriteError } from "../../contract/errors.ts";
 import { unitSizeBytes } from "../block-map/geometry.ts";
-import type { ObjectStore } from "../object-store/object-store.ts";
 import { destroyVolume } from "../volume/destroy.ts";
 import type { VolumeEngine } from "../volume/engine.ts";
 import { putMarker } from "../volume/fork-markers.ts";
 import type { AuditedVolume, BucketAuditOptions } from "./bucket-audit.ts";
 import { Collector } from "./collect.ts";
 import { AuditRig, dayMs, graceMs, strayName, writeUnit } from "./testing/audit-rig.ts";
+import { refusingWrites } from "./testing/troubled-store.ts";
 
 let rig: AuditRig;
 beforeEach(() => (rig = new AuditRig()));
@@ -77,7 +76,7 @@ test("what nobody names is pending until its writer has named others much later,
 
 test("a segment that reached the bucket before its machine was switched off is there when it is on again", async () => {
   let isChainRefused = false;
-  const store = refusing(rig.store, (key) => isChainRefused && key.includes("/meta/"));
+  const store = refusingWrites(rig.store, (key) => isChainRefused && key.includes("/meta/"));
   const engine = await rig.open("one", { store, closeTimeoutMs: 50 });
   await writeUnit(engine, 0, 1);
   isChainRefused = true;
@@ -321,34 +320,6 @@ test("a sprite that writes, sleeps and wakes beside eager collections loses noth
   assert.ok((await collections) > 3);
   assert.deepEqual(await rig.readCold("busy", 4), wanted);
 });
-
-function refusing(store: ObjectStore, isRefused: (key: string) => boolean): ObjectStore {
-  const refuse = (key: string): void => {
-    if (isRefused(key)) throw new SpriteError("storage_failure", "refused");
-  };
-  const proxy = Object.create(store) as ObjectStore;
-  for (const name of ["put", "putIfAbsent", "swap", "putFile"] as const) {
-    proxy[name] = async (key: string, ...rest: unknown[]) => {
-      refuse(key);
-      return (await (store[name] as (...all: unknown[]) => unknown).call(
-        store,
-        key,
-        ...rest,
-      )) as never;
-    };
-  }
-  for (const name of [
-    "get",
-    "getRange",
-    "getWithEtag",
-    "list",
-    "deleteMany",
-    "deletePrefix",
-  ] as const) {
-    proxy[name] = (store[name] as (...all: unknown[]) => unknown).bind(store) as never;
-  }
-  return proxy;
-}
 
 function tick(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 2));

@@ -30,16 +30,15 @@ export class AuditRig {
   }
 
   get nowMs(): number {
-    return Date.now() + this.skewMs;
+    return Math.round(Date.now() + this.skewMs);
   }
 
   async open(
     name: string,
-    options: { store?: ObjectStore; closeTimeoutMs?: number } = {},
+    options: { store?: ObjectStore; closeTimeoutMs?: number; retentionMs?: number } = {},
   ): Promise<VolumeEngine> {
     const engine = await VolumeEngine.open({
       store: this.store,
-      ...options,
       prefix: `sprites/${name}`,
       cacheDirectory: join(this.directory, "cache", name),
       cacheSizeBytesMax: 2 ** 30,
@@ -52,6 +51,7 @@ export class AuditRig {
       // Nothing in these tests is collected by the volumes themselves.
       retentionMs: 10 ** 12,
       clock: { ...systemClock, nowMs: () => this.nowMs },
+      ...options,
     });
     this.#opened.add(engine);
     const close = engine.close.bind(engine);
