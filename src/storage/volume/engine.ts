@@ -4,10 +4,8 @@
  * ships.
  */
 import { setTimeout as delay } from "node:timers/promises";
-import { must } from "../../base/assert.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import type { BlockMap } from "../block-map/block-map.ts";
-import type { NewCheckpoint } from "../block-map/checkpoints.ts";
 import { blockSizeBytes } from "../block-map/geometry.ts";
 import { allocatedBytes, type Eviction, invalidateUnits } from "../chunk-cache/eviction.ts";
 import type { LocalCache } from "../chunk-cache/local-cache.ts";
@@ -20,11 +18,11 @@ import type { ObjectStore } from "../object-store/object-store.ts";
 import type { BootList } from "./boot-list.ts";
 import type { BucketSide } from "./bucket-side.ts";
 import { CheckpointFile } from "./checkpoint-file.ts";
-import type { BegunCut, Cutter } from "./cutter.ts";
-import type { PreparedRewrite, Rewriter } from "./rewriter.ts";
+import { beingWritten, Cuts } from "./cuts.ts";
+import type { Rewriter } from "./rewriter.ts";
 import { durabilityOf, durabilityAttribute } from "./durability.ts";
 import { openParts, type EngineParts, type FoundState } from "./engine-parts.ts";
-import { cleanTriesMax, closeTimeoutMs, restoreStoreTimeoutMs, retryMsMin } from "./limits.ts";
+import { closeTimeoutMs, restoreStoreTimeoutMs, retryMsMin } from "./limits.ts";
 import type { LiveFile } from "./live-file.ts";
 import { ownAttributePrefix } from "./volume-state.ts";
 import { setAsideAll } from "./orphan.ts";
@@ -60,18 +58,13 @@ export class VolumeEngine {
   /** Null when the volume is read-only. */
   readonly #bucket: BucketSide | null;
   readonly #boot: BootList | null;
-  readonly #cutter: Cutter;
+  readonly #cuts: Cuts;
   readonly #rewriter: Rewriter;
   readonly #eviction: Eviction;
   readonly #loop: StoreLoop;
   readonly #punchHole: PunchHole;
   readonly #shown = new Map<string, CheckpointFile>();
   readonly #clock: LeaseClock;
-  /** Held from a cut's begin to its commit, and by a restore. */
-  #cutting: Promise<unknown> = Promise.resolve();
-  #runningCut: number | null = null;
-  /** The map was changed between cuts: the next cut is made even if no block is dirty. */
-  #isMapChanged = false;
   #durability: Durability;
   #isRelaxed = false;
 
@@ -85,11 +78,10 @@ export class VolumeEngine {
     this.#reader = parts.reader;
     this.#eviction = parts.eviction;
     this.live = parts.live;
-    this.#cutter = parts.cutter;
+    this.#cuts = new Cuts(parts.cutter, parts.local, parts.isAhead);
     this.#rewriter = parts.rewriter;
     this.#bucket = parts.bucket;
     this.#boot = parts.boot;
-    this.#isMapChanged = parts.isAhead;
     const kept = durabilityOf(this.#map);
     this.#durability = (options.readOnly ? null : options.durability) ?? kept;
     this.#setFlushMode();
@@ -127,7 +119,7 @@ export class VolumeEngine {
 
   async markFormatted(): Promise<void> {
     this.#map.markFormatted();
-    this.#isMapChanged = true;
+    this.#cuts.noteMapChange();
     await this.sync();
   }
 
@@ -162,7 +154,7 @@ export class VolumeEngine {
 
   #keepDurability(): void {
     this.#map.setAttribute(durabilityAttribute, this.#durability);
-    this.#isMapChanged = true;
+    this.#cuts.noteMapChange();
   }
 
   /**
@@ -180,40 +172,16 @@ export class VolumeEngine {
     isPreRestore?: boolean;
   }): Promise<BegunCheckpoint> {
     this.#refuseReadOnly();
-    const release = await this.#acquireCut();
-    const createTimeMs = this.#clock.nowMs();
-    let begun: BegunCut;
-    try {
-      begun = this.#cutter.begin();
-    } catch (error) {
-      release();
-      throw error;
-    }
-    this.#runningCut = begun.cut;
-    this.#isMapChanged = false;
-    const completed = this.#completeCheckpoint(begun, { ...options, createTimeMs }, release);
+    const { cut, committed } = await this.#cuts.beginCheckpoint(() => ({
+      ...options,
+      createTimeMs: this.#clock.nowMs(),
+    }));
+    const completed = committed.then(async (record) => {
+      await this.#loop.waitFor(cut);
+      return record;
+    });
     completed.catch(() => undefined);
     return { completed };
-  }
-
-  async #completeCheckpoint(
-    begun: ReturnType<Cutter["begin"]>,
-    checkpoint: NewCheckpoint,
-    release: () => void,
-  ): Promise<CheckpointRecord> {
-    let record: CheckpointRecord | null;
-    try {
-      record = await this.#cutter.finish(begun, checkpoint);
-    } catch (error) {
-      // Changes of the map that this cut would have taken along still wait for one.
-      this.#isMapChanged = true;
-      throw error;
-    } finally {
-      this.#runningCut = null;
-      release();
-    }
-    await this.#loop.waitFor(begun.cut);
-    return must(record, "a cut with a checkpoint returns its record");
   }
 
   listCheckpoints(): CheckpointRecord[] {
@@ -224,14 +192,14 @@ export class VolumeEngine {
     this.#refuseReadOnly();
     this.#map.deleteCheckpoint(id);
     this.hideCheckpoint(id);
-    this.#isMapChanged = true;
+    this.#cuts.noteMapChange();
     await this.sync();
   }
 
   setCheckpointHealth(id: string, health: CheckpointRecord["health"]): void {
     this.#refuseReadOnly();
     this.#map.setHealth(id, health);
-    this.#isMapChanged = true;
+    this.#cuts.noteMapChange();
   }
 
   async restore(id: string): Promise<void> {
@@ -239,7 +207,7 @@ export class VolumeEngine {
     if (this.#map.getCheckpoint(id) === null) {
       throw new SpriteError("not_found", `there is no checkpoint ${id}`);
     }
-    const release = await this.#acquireClean();
+    const release = await this.#cuts.acquireClean();
     try {
       await this.#restoreNow(id);
     } finally {
@@ -250,20 +218,6 @@ export class VolumeEngine {
     await Promise.race([this.sync(), patience]);
   }
 
-  /**
-   * Waits until no cut runs and nothing is dirty. A cut that was running may have been taken back, which
-   * makes its blocks dirty again: then another one is made, whose failure is the caller's to hear of.
-   */
-  async #acquireClean(): Promise<() => void> {
-    for (let tries = 0; tries < cleanTriesMax; tries++) {
-      if (this.#isDirty()) await this.#makeCut();
-      const release = await this.#acquireCut();
-      if (!this.#isDirty()) return release;
-      release();
-    }
-    throw new SpriteError("conflict", "the disk is being written");
-  }
-
   /** The log frames the change, so that a crash within leaves an empty cache and not a wrong one. */
   async #restoreNow(id: string): Promise<void> {
     const { cache } = this.local;
@@ -272,13 +226,13 @@ export class VolumeEngine {
     let units: Uint32Array;
     try {
       await this.local.flush();
-      if (this.#isDirty()) throw new SpriteError("conflict", "the disk is being written");
+      if (this.#cuts.isDirty) throw beingWritten();
       units = this.#map.restore(id);
     } catch (error) {
       mark(recordType.restoreDone);
       throw error;
     }
-    this.#isMapChanged = true;
+    this.#cuts.noteMapChange();
     invalidateUnits(cache, units, {
       punchHole: this.#punchHole,
       isMapped: (unit) => this.#map.lookup(this.#map.liveFileId, unit) !== null,
@@ -334,7 +288,7 @@ export class VolumeEngine {
       throw new SpriteError("invalid_request", `attribute ${name} is the volume's own`);
     }
     this.#map.setAttribute(name, value);
-    this.#isMapChanged = true;
+    this.#cuts.noteMapChange();
   }
 
   get #syncedCut(): number {
@@ -353,7 +307,7 @@ export class VolumeEngine {
     const failures: unknown[] = [];
     if (isStoring) await this.#syncWithin(deadline.signal).catch((error) => failures.push(error));
     await this.#loop.stop();
-    const release = await this.#acquireCut();
+    const release = await this.#cuts.acquire();
     if (options.discard && this.#bucket !== null) this.local.abandon();
     else await this.local.close();
     await this.#staging.close();
@@ -407,7 +361,7 @@ export class VolumeEngine {
   /** Stops at once and lets everything lie, as a kill would: for tests. */
   async abandon(): Promise<void> {
     await this.#loop.stop();
-    await this.#acquireCut();
+    await this.#cuts.acquire();
     this.local.abandon();
     await this.#staging.close();
     await this.#closeMap({ isStored: false, signal: AbortSignal.abort() });
@@ -417,12 +371,12 @@ export class VolumeEngine {
     const { readOnly } = this.#options;
     return new StoreLoop({
       intervalMs: Math.max(1, readOnly ? 1_000 : this.#options.syncIntervalMs),
-      hasChanges: () => !readOnly && (this.#isMapChanged || this.#isDirty()),
+      hasChanges: () => !readOnly && this.#cuts.hasChanges,
       lastCut: () => this.#map.lastCut,
       syncedCut: () => this.#syncedCut,
-      runningCut: () => this.#runningCut,
-      cutIdle: async () => (await this.#acquireCut())(),
-      makeCut: () => this.#makeCut(),
+      runningCut: () => this.#cuts.running,
+      cutIdle: async () => (await this.#cuts.acquire())(),
+      makeCut: () => this.#cuts.make(),
       publish: async (signal) => await this.#bucket?.publisher.publish(signal),
       evict: () => {
         this.#eviction.run();
@@ -437,27 +391,6 @@ export class VolumeEngine {
     });
   }
 
-  async #makeCut(prepared: PreparedRewrite | null = null): Promise<void> {
-    const release = await this.#acquireCut();
-    try {
-      const begun = this.#cutter.begin();
-      this.#runningCut = begun.cut;
-      const wasMapChanged = this.#isMapChanged;
-      // A change of the map from now on may miss this cut's copy; it asks for another cut by
-      // setting this again.
-      this.#isMapChanged = false;
-      try {
-        await this.#cutter.finish(begun, null, prepared);
-      } catch (error) {
-        this.#isMapChanged ||= wasMapChanged;
-        throw error;
-      }
-    } finally {
-      this.#runningCut = null;
-      release();
-    }
-  }
-
   async #tidy(signal: AbortSignal): Promise<void> {
     if (this.#bucket === null) {
       // What was fetched stays believable after a reboot only once it is synced.
@@ -465,21 +398,9 @@ export class VolumeEngine {
       return;
     }
     const { isMapChanged } = await this.#bucket.tidy(signal);
-    this.#isMapChanged ||= isMapChanged;
+    if (isMapChanged) this.#cuts.noteMapChange();
     const prepared = await this.#rewriter.prepareIfDue(this.#clock.nowMs());
-    if (prepared !== null) await this.#makeCut(prepared);
-  }
-
-  #isDirty(): boolean {
-    return (this.local.cache.state.control[control.dirtyUnits] ?? 0) > 0;
-  }
-
-  async #acquireCut(): Promise<() => void> {
-    const before = this.#cutting;
-    let release: () => void = () => undefined;
-    this.#cutting = new Promise<void>((resolve) => (release = resolve));
-    await before;
-    return release;
+    if (prepared !== null) await this.#cuts.make(prepared);
   }
 
   #refuseReadOnly(): void {
