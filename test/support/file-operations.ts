@@ -1,6 +1,6 @@
 /**
- * Random operations on a file inside of a sprite, beside a model in memory, as fsx does them: writes, reads, both through a mapping too, truncations,
- * holes, zeroed ranges, renames, links, syncs, and pages dropped from the guest's memory so that reads come from the disk.
+ * Random operations on a file inside of a sprite, beside a model in memory, as fsx does them: writes and reads, both through a
+ * mapping too, truncations, holes, zeroed ranges, renames, links, syncs, and pages dropped from memory so that reads come from the disk.
  */
 import type { Sprite } from "@fly/sprites";
 
@@ -104,9 +104,11 @@ def drop():
     same(os.pread(fd, limit, 0), 0, "read from the disk")
 
 kinds = {write: 30, read: 20, map_write: 8, map_read: 8, truncate: 5, rename: 3, reopen: 3, drop: 4,
-    lambda: os.fsync(fd): 4, lambda: allocate(3, False, True): 6, lambda: allocate(16, True, True): 4,
-    lambda: allocate(17, False, True): 3, lambda: allocate(0, True, False): 3, lambda: allocate(1, False, False): 2}
-labels = "write read map_write map_read truncate rename reopen drop fsync punch zero zero_keep allocate allocate_keep".split()
+    lambda: os.fsync(fd): 4, lambda: allocate(3, False, True): 6,
+    lambda: allocate(16, True, True): 4, lambda: allocate(17, False, True): 3,
+    lambda: allocate(0, True, False): 3, lambda: allocate(1, False, False): 2}
+labels = "write read map_write map_read truncate rename reopen drop fsync".split()
+labels += "punch zero zero_keep allocate allocate_keep".split()
 choices, weights = list(zip(kinds, labels)), list(kinds.values())
 end = time.monotonic() + seconds
 while time.monotonic() < end:

@@ -49,6 +49,13 @@ export const closeTimeoutMs = 5_000;
 export const captureBatchUnits = 16;
 /** A read is tried again this often when eviction takes units between fetch and read. */
 export const readAttemptsMax = 100;
+/**
+ * How long a guest's read waits while the bucket is away, and the pauses between the attempts. After two minutes the kernel
+ * would begin to complain of programs that hang.
+ */
+export const readPatienceMs = 100_000;
+export const readRetryMsMin = 100;
+export const readRetryMsMax = 2_000;
 /** Space that eviction makes for a write when the local disk is full. */
 export const roomForWriteBytes = 64 * 1024 * 1024;
 /** How long a write waits for a full disk to be emptied by a cut before the guest gets ENOSPC. */

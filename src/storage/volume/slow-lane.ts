@@ -17,6 +17,7 @@ import {
   type LaneMessage,
   type SlowLaneCalls,
 } from "./rpc.ts";
+import { PatientFile } from "./patient-file.ts";
 import type { CheckpointRecord } from "./volume.ts";
 
 type Handlers = {
@@ -29,6 +30,7 @@ class SlowLane {
   readonly #port: MessagePort;
   #opening: OpeningVolume | null = null;
   #server: FuseServer | null = null;
+  #patient: PatientFile | null = null;
   #fastLane: MessagePort | null = null;
   readonly #checkpoints = new Map<number, Promise<CheckpointRecord>>();
   #nextTicket = 1;
@@ -82,9 +84,11 @@ class SlowLane {
       return { formatted, files: cache.files, buffers: cache.state.buffers };
     },
     serve: async ({ fuseDescriptor, fastLane, shown }) => {
+      const live = new PatientFile(this.#opened.live);
+      this.#patient = live;
       const server = new FuseServer({
         fuseDescriptor,
-        live: this.#opened.live,
+        live,
         onError: (operation, error) => this.#reportFailure(operation, error),
       });
       for (const id of shown) server.show(id, (await this.#volume).showCheckpoint(id));
@@ -97,11 +101,17 @@ class SlowLane {
       this.#fastLane?.close();
       this.#fastLane = null;
       this.#server = null;
+      if (this.#patient !== null) this.#patient.isPatient = false;
+      this.#patient = null;
     },
     markFormatted: async () => (await this.#volume).markFormatted(),
     sync: async () => (await this.#volume).sync(),
     setDurability: async (durability) => (await this.#volume).setDurability(durability),
-    relaxFlushes: (isRelaxed) => this.#opened.relaxFlushes(isRelaxed),
+    relaxFlushes: (isRelaxed) => {
+      // The same holds for reads: whoever waits for the bucket in one cannot end.
+      if (this.#patient !== null) this.#patient.isPatient = !isRelaxed;
+      return this.#opened.relaxFlushes(isRelaxed);
+    },
     beginCheckpoint: async (options) => {
       const { completed } = await (await this.#volume).beginCheckpoint(options);
       const ticket = this.#nextTicket++;
