@@ -32,7 +32,7 @@ export class BucketSide {
   readonly #holding: Holding;
   readonly #garbage: Garbage;
   readonly #mapPath: string;
-  readonly #options: Pick<BucketSideOptions, "clock" | "retentionMs">;
+  readonly #options: Pick<BucketSideOptions, "store" | "prefix" | "clock" | "retentionMs">;
   /** When a crash's leavings are looked for next; infinity: there are none. */
   #sweepAtMs: number;
   /** By the monotonic clock: from then on no leavings can be so young that they are spared. */
@@ -45,7 +45,7 @@ export class BucketSide {
     const holding = new Holding(opened.kind === "open" ? opened : opened.claim);
     this.#holding = holding;
     this.#mapPath = join(cacheDirectory, mapName);
-    this.#options = { clock, retentionMs };
+    this.#options = { store, prefix, clock, retentionMs };
     this.#sweepAtMs = opened.wasClean ? Infinity : 0;
     this.#lastSweepFromMs =
       clock.monotonicMs() + retentionMs + Math.min(retentionMs, collectIntervalMs);
@@ -82,6 +82,17 @@ export class BucketSide {
 
   get localState(): Readonly<LocalState> {
     return this.#opened.record.state;
+  }
+
+  /**
+   * Stores a segment at once, without the local disk. What is uploaded while nobody knows whose the volume is
+   * would look like nobody's, so the volume is claimed first.
+   * @throws FencedError, SpriteError storage_failure
+   */
+  async putSegment(id: number, bytes: Uint8Array): Promise<void> {
+    const { store, prefix } = this.#options;
+    await this.#holding.take(new AbortController().signal);
+    await store.put(`${prefix}/${this.#opened.map.segmentKey(id)}`, bytes);
   }
 
   /** Everything that can wait; makes no request when nothing is due. @throws SpriteError storage_failure */

@@ -1,6 +1,7 @@
 /** Opens a volume's state and puts together what serves it. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { must } from "../../base/assert.ts";
 import type { BlockMap } from "../block-map/block-map.ts";
 import { Eviction } from "../chunk-cache/eviction.ts";
 import { LocalCache } from "../chunk-cache/local-cache.ts";
@@ -192,19 +193,18 @@ export function makeParts(
   { clock, punchHole }: Environment,
   state: { front: Front; map: BlockMap; opened: OpenedState | UnclaimedState | null },
 ): EngineParts {
-  const { store, prefix } = options;
   const { front, map, opened } = state;
   const { staging, local, reader, eviction, live, boot } = front;
-  const cutter = new Cutter({
-    ...{ map, local, reader, staging, eviction },
-    putSegment: (id, bytes) => store.put(`${prefix}/${map.segmentKey(id)}`, bytes),
-  });
   const retentionMs = options.retentionMs ?? retentionMsDefault;
   const server = options.server ?? localServer;
   const bucket =
     opened === null
       ? null
       : new BucketSide({ ...options, clock, server, staging, retentionMs }, opened);
+  const cutter = new Cutter({
+    ...{ map, local, reader, staging, eviction },
+    putSegment: (id, bytes) => must(bucket, "what is cut has a bucket").putSegment(id, bytes),
+  });
   return {
     ...{ map, staging, local, reader, eviction, live, cutter, bucket, boot, punchHole },
     rewriter: new Rewriter({ map, reader }),

@@ -9,6 +9,7 @@ export interface Held {
 
 export class Holding {
   #held: Held | null;
+  #claiming: Promise<Held> | null = null;
   readonly #claim: (signal: AbortSignal) => Promise<Held>;
 
   /** Begins with what is held, or with how it is to be claimed. */
@@ -23,9 +24,11 @@ export class Holding {
     return this.#held;
   }
 
-  /** One at a time. @throws FencedError: it is another's; SpriteError storage_failure: try again */
+  /** Who asks meanwhile shares the claim. @throws FencedError: it is another's; SpriteError storage_failure: try again */
   async take(signal: AbortSignal): Promise<Held> {
-    this.#held ??= await this.#claim(signal);
+    if (this.#held !== null) return this.#held;
+    this.#claiming ??= this.#claim(signal).finally(() => (this.#claiming = null));
+    this.#held = await this.#claiming;
     return this.#held;
   }
 
