@@ -3,6 +3,9 @@ import {
   chmodSync,
   chownSync,
   closeSync,
+  constants,
+  fchmodSync,
+  fchownSync,
   lstatSync,
   mkdirSync,
   openSync,
@@ -154,6 +157,9 @@ function setPropagation(target: string, propagation: "private" | "shared" | "sla
 
 function mountOverlay(operation: Extract<HelperOperation, { type: "overlay_mount" }>): void {
   const { target, writable } = operation;
+  const own = writable === undefined ? [] : [writable.upperDirectory, writable.workDirectory];
+  // mount(2) would follow links; nobody changes a disk's outermost entries between here and there.
+  for (const path of [...operation.lowerDirectories, ...own]) closeSync(openDirectory(path));
   const options = [`lowerdir=${operation.lowerDirectories.map(escapePath).join(":")}`];
   // Without redirects, renaming a directory of the image fails with EXDEV, which package managers
   // do not expect of a disk. Checkpoints show such directories too, so read-only mounts follow
@@ -200,9 +206,24 @@ function makeDirectory(operation: {
   groupId: number;
 }): void {
   mkdirSync(operation.path, { recursive: true, mode: operation.mode });
-  chownSync(operation.path, operation.userId, operation.groupId);
-  // The process's umask took its share of the mode above.
-  chmodSync(operation.path, operation.mode);
+  const directory = openDirectory(operation.path);
+  try {
+    fchownSync(directory, operation.userId, operation.groupId);
+    // The process's umask took its share of the mode above.
+    fchmodSync(directory, operation.mode);
+  } finally {
+    closeSync(directory);
+  }
+}
+
+/**
+ * A disk that came as an archive holds whatever its maker put there, and a link in the place of a
+ * directory would lead to the host's own files.
+ * @throws ENOTDIR: it is none, or a link to one
+ */
+function openDirectory(path: string): number {
+  const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = constants;
+  return openSync(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
 }
 
 function ensureDirectories(operation: {

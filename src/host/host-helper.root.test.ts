@@ -1,11 +1,14 @@
 import assert from "node:assert/strict";
 import {
+  chmodSync,
+  chownSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
@@ -224,6 +227,44 @@ describe("operations", () => {
     assert.ok(existsSync(join(root, "kept/file")));
     assert.equal(statSync(join(root, "new")).uid, 4_000_000);
     assert.equal(existsSync(join(root, "link/root")), false);
+  });
+
+  test("make no directory of a link, and leave what it leads to as it was", async () => {
+    const victim = join(directory, "victim");
+    mkdirSync(victim);
+    chmodSync(victim, 0o751);
+    chownSync(victim, 7, 8);
+    const path = join(directory, "planted");
+    symlinkSync(victim, path);
+    const make = { type: "make_directory", path, mode: 0o700, userId: 0, groupId: 0 } as const;
+    await assert.rejects(helper.run(make), { code: "system_call" });
+    const found = statSync(victim);
+    assert.deepEqual([found.uid, found.gid, found.mode & 0o7777], [7, 8, 0o751]);
+  });
+
+  test("make no layer of a link: a disk from elsewhere may have one to a directory of the host", async () => {
+    const disk = join(directory, "planted-disk");
+    const [secret = "", target = "", image = ""] = ["secret", "merged", "image"].map((name) =>
+      join(directory, name),
+    );
+    for (const path of [disk, secret, target, image, `${secret}/in`, `${secret}/work`]) {
+      mkdirSync(path);
+    }
+    writeFileSync(`${secret}/in/file`, "the host's");
+    symlinkSync(`${secret}/in`, join(disk, "upper"));
+    symlinkSync(`${secret}/work`, join(disk, "work"));
+    const mount = { type: "overlay_mount", target, fileSystemUserId: 0 } as const;
+    const layers = [
+      { lowerDirectories: [join(disk, "upper"), image] },
+      {
+        lowerDirectories: [image],
+        writable: { upperDirectory: join(disk, "upper"), workDirectory: join(disk, "work") },
+      },
+    ];
+    for (const each of layers) {
+      await assert.rejects(helper.run({ ...mount, ...each, flags: [] }), { errno: "ENOTDIR" });
+      assert.equal(existsSync(`${target}/file`), false);
+    }
   });
 
   test("an idle child ends, and comes back when it is needed", async () => {
