@@ -19,13 +19,14 @@ export class Settler {
   readonly #underWay = new Map<string, Promise<void>>();
   /** One at a time: each of them opens a volume in this process. */
   #last: Promise<void> = Promise.resolve();
+  #isStopped = false;
 
   constructor(options: SettlerOptions) {
     this.#options = options;
   }
 
   add(spriteId: string, tries = 1): void {
-    if (this.#timers.has(spriteId)) return;
+    if (this.#isStopped || this.#timers.has(spriteId)) return;
     const pauseMs = (this.#options.retryMs ?? settleRetryMs) * 2 ** (tries - 1);
     const timer = setTimeout(() => {
       this.#last = this.#last.then(() => this.#try(spriteId, tries));
@@ -36,35 +37,41 @@ export class Settler {
 
   /** Leaves the disk alone, since an agent is to have it; settles when nothing here has it open any more. */
   async leave(spriteId: string): Promise<void> {
-    clearTimeout(this.#timers.get(spriteId));
-    this.#timers.delete(spriteId);
+    this.#drop(spriteId);
     await this.#underWay.get(spriteId);
+    // If it failed it is to be tried again, which would take the disk from the agent.
+    this.#drop(spriteId);
   }
 
   async stop(): Promise<void> {
-    for (const spriteId of [...this.#timers.keys()]) await this.leave(spriteId);
+    this.#isStopped = true;
+    for (const spriteId of [...this.#timers.keys()]) this.#drop(spriteId);
     await this.#last;
+  }
+
+  #drop(spriteId: string): void {
+    clearTimeout(this.#timers.get(spriteId));
+    this.#timers.delete(spriteId);
   }
 
   async #try(spriteId: string, tries: number): Promise<void> {
     // Somebody may have come for it while others were seen to.
     if (!this.#timers.delete(spriteId)) return;
-    const { settle, log } = this.#options;
-    const settling = settle(spriteId).then(
-      () => true,
-      (error: unknown) => {
-        log.warn(
-          { err: error, spriteId, tries },
-          "a sprite's last changes are not in the bucket yet",
-        );
-        return false;
-      },
-    );
-    const ended = settling.then(() => undefined);
-    this.#underWay.set(spriteId, ended);
-    const isSettled = await settling;
+    const attempt = this.#attempt(spriteId, tries);
+    this.#underWay.set(spriteId, attempt);
+    await attempt;
     this.#underWay.delete(spriteId);
-    // In the end it waits for its next start.
-    if (!isSettled && tries < settleTriesMax) this.add(spriteId, tries + 1);
+  }
+
+  async #attempt(spriteId: string, tries: number): Promise<void> {
+    const { settle, log } = this.#options;
+    try {
+      await settle(spriteId);
+    } catch (error) {
+      const news = { err: error, spriteId, tries };
+      log.warn(news, "a sprite's last changes are not in the bucket yet");
+      // In the end it waits for its next start.
+      if (tries < settleTriesMax) this.add(spriteId, tries + 1);
+    }
   }
 }
