@@ -15,6 +15,7 @@ const parts: Readonly<Record<string, string>> = {
   kills: "test/kill-soak.root.test.ts",
   bucket: "test/bucket-only.root.test.ts",
   operations: "test/random-operations.root.test.ts",
+  stores: "test/bad-store.root.test.ts",
 };
 
 /** What a kill takes with all that is looked at after it, and what a part takes besides, on a machine that does other things too. */
