@@ -17,6 +17,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { blockSizeBytes, blocksPerUnit, unitSizeBytes } from "../block-map/geometry.ts";
+import { syncDirectoryNow } from "../local-files.ts";
 import type { CacheFiles } from "./block-cache.ts";
 import { runEnd } from "./block-masks.ts";
 import { orphansMax } from "./limits.ts";
@@ -77,6 +78,8 @@ export function openFiles(options: LocalCacheOptions): OpenedFiles {
   }
   rmSync(join(directory, blocksName), { force: true });
   const blocks = openSync(join(directory, blocksName), "w+");
+  // What is synced in a file whose name the disk does not have is not there after a power failure.
+  syncDirectoryNow(directory);
   ftruncateSync(blocks, options.sizeBytes);
   const state = freshState(options);
   return { blocks, aside: openAside(options), state, distrust, area: null, generation: 0 };
