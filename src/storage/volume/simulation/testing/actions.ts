@@ -20,8 +20,9 @@ export type Action =
 /**
  * `power`: what a machine has promised, and loses its power then. `durable`: what the bucket
  * has promised. `damage`: what lies here is changed while the volume is closed.
+ * `cuts`: writes that come while one is made.
  */
-export type Focus = "mixed" | "power" | "durable" | "forks" | "damage";
+export type Focus = "mixed" | "power" | "durable" | "forks" | "damage" | "cuts";
 
 export const focuses: readonly Focus[] = [
   "mixed",
@@ -31,6 +32,7 @@ export const focuses: readonly Focus[] = [
   "durable",
   "forks",
   "damage",
+  "cuts",
 ];
 
 const weights: Readonly<Record<Focus, Readonly<Partial<Record<Action, number>>>>> = {
@@ -45,6 +47,7 @@ const weights: Readonly<Record<Focus, Readonly<Partial<Record<Action, number>>>>
   },
   durable: { write: 40, punch: 5, flush: 30, sync: 5, checkpoint: 5, kill: 5 },
   damage: { write: 40, punch: 5, read: 10, sync: 5, close: 30, kill: 5 },
+  cuts: { write: 55, punch: 5, read: 5, sync: 20, checkpoint: 12, restore: 3 },
   forks: {
     ...{ write: 25, punch: 5, sync: 10, checkpoint: 8, restore: 5, deleteCheckpoint: 5 },
     ...{ forget: 12, close: 4, kill: 4, takeOver: 4, forkOrDestroy: 18 },

@@ -6,5 +6,7 @@ export const syncIntervalMs = 1_000;
 export const retentionMs = 15_000;
 /** Longer than garbage takes to be found and deleted after that. */
 export const forgetMs = 3 * retentionMs;
+/** In which everything that is garbage goes, also what is stored again to get rid of half empty segments. */
+export const whilesMax = 4;
 export const openTriesMax = 60;
 export const readTriesMax = 200;

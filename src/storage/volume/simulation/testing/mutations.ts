@@ -71,6 +71,17 @@ export const mutations: readonly Mutation[] = [
     changes: [{ file: "chunk-cache/replay.ts", original: "    end = covered;\n", replaced: "" }],
   },
   {
+    bug: "a new cache file's name is not synced",
+    focus: "power",
+    changes: [
+      {
+        file: "chunk-cache/cache-files.ts",
+        original: "after a power failure.\n  syncDirectoryNow(directory);\n",
+        replaced: "\n",
+      },
+    ],
+  },
+  {
     bug: "cached units are believed whatever their check says",
     focus: "damage",
     changes: [
@@ -90,6 +101,7 @@ export const mutations: readonly Mutation[] = [
   },
   {
     bug: "a unit that is overwritten while its cut runs is not copied aside",
+    focus: "cuts",
     changes: [
       {
         file: "chunk-cache/block-cache.ts",

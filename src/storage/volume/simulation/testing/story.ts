@@ -48,7 +48,9 @@ class Story {
     const volume = new SimulatedVolume(this.#world, "v0");
     this.#volumes.push(volume);
     await volume.openOn(this.#machine());
-    const share = { mixed: 0.2, power: 0, durable: 1, forks: 0, damage: 0 }[this.#world.focus];
+    const share = { mixed: 0.2, power: 0, durable: 1, forks: 0, damage: 0, cuts: 0 }[
+      this.#world.focus
+    ];
     if (this.#world.scheduler.chance(share)) await volume.setDurability();
   }
 
