@@ -3,6 +3,7 @@
  * "local.json"). It lies beside the map and not in it, so that opening and closing a volume changes no page of
  * the map, and the bucket hears nothing of it.
  */
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -58,9 +59,9 @@ export class LocalRecord {
   /** Null when there is none that can be understood. */
   static read(directory: string, prefix: string): LocalRecord | null {
     // Missing or damaged: either way the bucket's state is used, and what lies here is set aside.
-    const state = readJson(join(directory, stateName));
+    const state = readChecked(join(directory, stateName));
     if (!isLocalState(state) || state.prefix !== prefix) return null;
-    const progress = readJson(join(directory, progressName));
+    const progress = readChecked(join(directory, progressName));
     const isOfThis = isProgress(progress) && progress.cacheId === state.cacheId;
     const isNewer = isOfThis && progress.txid > state.txid;
     return new LocalRecord(directory, isNewer ? { ...state, ...progress } : state);
@@ -74,7 +75,7 @@ export class LocalRecord {
   async save(change: Partial<LocalState>): Promise<void> {
     const state = { ...this.#state, ...change };
     this.#state = { ...state, writers: state.writers.slice(-writersMax) };
-    await replaceFile(join(this.#directory, stateName), `${JSON.stringify(this.#state)}\n`);
+    await replaceFile(join(this.#directory, stateName), checked(this.#state));
   }
 
   /** Not synced: what a power failure takes of it is only shipped again. */
@@ -82,7 +83,7 @@ export class LocalRecord {
     this.#state = { ...this.#state, txid, syncedCut, wal };
     const path = join(this.#directory, progressName);
     const { cacheId } = this.#state;
-    await writeFile(`${path}.new`, `${JSON.stringify({ cacheId, txid, syncedCut, wal })}\n`);
+    await writeFile(`${path}.new`, checked({ cacheId, txid, syncedCut, wal }));
     await rename(`${path}.new`, path);
   }
 }
@@ -96,9 +97,20 @@ export function isOurs(state: LocalState, head: Head): boolean {
   return state.writers.includes(head.writer) && head.generation <= state.generation + 1;
 }
 
-function readJson(path: string): unknown {
+/** JSON with the SHA-256 of what it is without it, so that no changed byte of it is ever believed. */
+function checked(value: object): string {
+  return `${JSON.stringify({ ...value, check: checkOf(value) })}\n`;
+}
+
+function checkOf(value: object): string {
+  return createHash("sha256").update(JSON.stringify(value)).digest("hex");
+}
+
+/** Null when it is missing or not as it was written. */
+function readChecked(path: string): unknown {
   try {
-    return JSON.parse(readFileSync(path, "utf8"));
+    const { check, ...value } = JSON.parse(readFileSync(path, "utf8")) as Record<string, unknown>;
+    return check === checkOf(value) ? value : null;
   } catch {
     return null;
   }
