@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { describe, it } from "node:test";
 import { BlockMap } from "./block-map.ts";
 import { unitSizeBytes } from "./geometry.ts";
+import { makeMapCopy } from "./testing/make-map-copy.ts";
 import {
   checkpoint,
   layoutIn,
@@ -105,7 +106,7 @@ describe("block map: segments", () => {
   it("gives the same number another key in another history", async (test) => {
     const path = makePath(test);
     const map = BlockMap.create(path, { sizeBytes });
-    const copy = await map.serialize();
+    const copy = makeMapCopy(map);
     const first = map.allocateSegment();
     const key = map.segmentKey(first);
     assert.match(key, /^data\/[0-9a-f]{2}\/[0-9a-f]{8}-[0-9a-f]{12}$/);
@@ -299,9 +300,8 @@ describe("block map: file", () => {
     const segment = write(map, [5]);
     const id = checkpoint(map);
     map.markFormatted();
-    const pending = map.serialize();
+    const copy = makeMapCopy(map);
     write(map, [5]);
-    const copy = await pending;
     map.close();
     assert.equal(existsSync(`${path}-wal`), false);
 
@@ -313,7 +313,7 @@ describe("block map: file", () => {
     await BlockMap.restoreFile(path, copy);
     const restored = BlockMap.open(path, { readOnly: true });
     test.after(() => restored.close());
-    assert.equal(segmentOf(restored, 5), segment, "as of the call");
+    assert.equal(segmentOf(restored, 5), segment, "as of when it was made");
     assert.equal(restored.lookup(restored.liveFileId, 6), null);
     assert.equal(restored.formatted, true);
     assert.equal(restored.getCheckpoint(id)?.id, id);
@@ -325,7 +325,7 @@ describe("block map: file", () => {
     const path = makePath(test);
     const map = BlockMap.create(path, { sizeBytes });
     write(map, [5]);
-    const copy = await map.serialize();
+    const copy = makeMapCopy(map);
     map.close();
     const before = readFileSync(path);
     const rejects = (bytes: Uint8Array): Promise<void> =>

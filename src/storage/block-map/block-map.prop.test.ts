@@ -8,6 +8,7 @@ import { BlockMap } from "./block-map.ts";
 import { unitSizeBytes } from "./geometry.ts";
 import { changeLayout, liveBlocks } from "./layout.ts";
 import { countBlocks } from "./block-mask.ts";
+import { makeMapCopy } from "./testing/make-map-copy.ts";
 import type { UnitChange, UnitLayout } from "./types.ts";
 
 /**
@@ -246,7 +247,7 @@ function runFork(index: number, model: Model, real: Real): void {
 
 async function runCopy(model: Model, real: Real): Promise<void> {
   forgetProcess(model);
-  const copy = await real.map.serialize();
+  const copy = makeMapCopy(real.map);
   real.map.close();
   await BlockMap.restoreFile(real.path, copy);
   real.map = BlockMap.open(real.path);

@@ -11,7 +11,7 @@ import { FileTree, type Found, type LeafPart } from "./file-tree.ts";
 import { blockSizeBytes, unitSizeBytes, unitsPerLeaf } from "./geometry.ts";
 import { makeFork, type ForkOptions } from "./fork.ts";
 import { findProblems } from "./integrity.ts";
-import { decodeMapCopy, encodeMapCopy } from "./map-copy.ts";
+import { decodeMapCopy } from "./map-copy.ts";
 import { migrateSchema } from "./migration.ts";
 import { ReferenceChanges } from "./references.ts";
 import { createSchema, liveFileId, verifySchema } from "./schema.ts";
@@ -126,7 +126,7 @@ export class BlockMap {
     return BlockMap.open(path, options);
   }
 
-  /** Writes a map from what `serialize` made, replacing any other. The map must not be open. */
+  /** Writes a map from a copy of format 1, replacing any other. The map must not be open. */
   static async restoreFile(path: string, bytes: Uint8Array): Promise<void> {
     await decodeMapCopy(path, bytes);
   }
@@ -381,11 +381,6 @@ export class BlockMap {
       garbageBytes: this.#segments.garbageBytes,
       foreignBytes: this.#attributes.counter("foreignBytes"),
     }));
-  }
-
-  /** A copy for the bucket, as of the moment of the call; compressing it goes on in the background. */
-  serialize(): Promise<Uint8Array> {
-    return encodeMapCopy(this.#database.serialize());
   }
 
   /** What is wrong with the map, a sentence each; nothing when it is sound. Reads all of it. */

@@ -2,16 +2,16 @@ import { createHash } from "node:crypto";
 import { open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { promisify } from "node:util";
-import { constants, zstdCompress, zstdDecompress } from "node:zlib";
+import { zstdDecompress } from "node:zlib";
 import { SpriteError } from "../../contract/errors.ts";
 import { sidecarPaths } from "../database.ts";
 import { syncDirectory } from "../local-files.ts";
 import { mapSizeBytesMax } from "./limits.ts";
 
 /**
- * A block map on its way to and from the bucket (docs/formats/block-map.md, section "Copies"): a
- * header of 64 bytes, then the SQLite file as one zstd frame. The SHA-256 covers the header before
- * it and the frame, so a damaged copy is an error and never a smaller or an empty map.
+ * A block map as heads of format 1 have it in the bucket (docs/formats/block-map.md, section "Copies"): a
+ * header of 64 bytes, then the SQLite file as one zstd frame. Nobody writes these any more. The SHA-256
+ * covers the header before it and the frame, so a damaged copy is an error and never a smaller or an empty map.
  *
  * | offset | size | field                              |
  * |      0 |    8 | magic "OSMAPCPY"                   |
@@ -26,29 +26,7 @@ const formatVersion = 1;
 const codecZstd = 1;
 const hashedHeaderSizeBytes = 32;
 const headerSizeBytes = 64;
-/**
- * The copy is made every second while a disk changes, so speed counts for more than the last tenth
- * of size.
- */
-const compressionLevel = 1;
-
-const compress = promisify(zstdCompress);
 const decompress = promisify(zstdDecompress);
-
-export async function encodeMapCopy(database: Uint8Array): Promise<Uint8Array> {
-  const frame = await compress(database, {
-    params: { [constants.ZSTD_c_compressionLevel]: compressionLevel },
-  });
-  const copy = Buffer.alloc(headerSizeBytes + frame.length);
-  copy.write(magic, 0, "latin1");
-  copy.writeUInt32LE(formatVersion, 8);
-  copy.writeUInt32LE(codecZstd, 12);
-  copy.writeBigUInt64LE(BigInt(database.length), 16);
-  copy.writeBigUInt64LE(BigInt(frame.length), 24);
-  frame.copy(copy, headerSizeBytes);
-  hashOf(copy).copy(copy, hashedHeaderSizeBytes);
-  return copy;
-}
 
 /**
  * Writes the database of a copy to `path`, whole or not at all.

@@ -143,20 +143,8 @@ async function measureSize(directory: string): Promise<void> {
   const path = join(directory, "size.db");
   const map = BlockMap.create(path, { sizeBytes: 100 * gibibyte });
   fill(map, 50 * gibibyte);
-  const samples: number[] = [];
-  let copy: Uint8Array = new Uint8Array();
-  for (let round = 0; round < 5; round++) {
-    await time(samples, async () => (copy = await map.serialize()));
-  }
   map.close();
   report("map.file_size_50GB", "MB", [statSync(path).size / 1e6]);
-  report("map.copy_size_50GB", "MB", [copy.length / 1e6]);
-  report("map.serialize_50GB", "ms", samples);
-  const restored: number[] = [];
-  for (let round = 0; round < 5; round++) {
-    await time(restored, () => BlockMap.restoreFile(join(directory, "restored.db"), copy));
-  }
-  report("map.restore_file_50GB", "ms", restored);
 }
 
 async function measureRestore(directory: string): Promise<void> {
