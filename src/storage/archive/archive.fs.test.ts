@@ -1,11 +1,12 @@
 /** A volume, out into one file and in again elsewhere, and what becomes of a damaged file. */
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { afterEach, beforeEach, test } from "node:test";
 import { unitSizeBytes } from "../block-map/geometry.ts";
+import { Database } from "../database.ts";
 import { DirectoryObjectStore } from "../object-store/directory-object-store.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
 import { VolumeEngine } from "../volume/engine.ts";
@@ -150,6 +151,77 @@ test("sections that are left out, repeated or unknown are refused", async () => 
   );
   await assert.rejects(imported(other, "copy"), /checksum does not match/);
   assert.deepEqual(await keysElsewhere(), []);
+});
+
+/** The archive with its map changed by whoever made it, and all else in order. */
+async function withMap(archive: Uint8Array, sql: string): Promise<Buffer> {
+  const sections = await all(readArchive(inPieces(archive)));
+  const path = join(directory, "crafted.db");
+  const parts = sections.filter(({ kind }) => kind === "map").map(({ bytes }) => bytes);
+  rmSync(path, { force: true });
+  writeFileSync(path, Buffer.concat(parts));
+  const database = Database.open(path);
+  database.execute(sql);
+  database.close();
+  const map = { kind: "map", name: "0", bytes: readFileSync(path) };
+  // Segments of others are left out, as the map would have it.
+  const isOwn = !sql.includes("SET owner");
+  const others = sections.filter(({ kind }) => kind !== "map" && (isOwn || kind !== "segment"));
+  const crafted = [...others.slice(0, 1), map, ...others.slice(1)];
+  return await buffer(writeArchive(toAsync(crafted)));
+}
+
+test("a map that reaches beyond its own volume is refused, and leaves nothing", async () => {
+  await makeSource();
+  const archive = await exported("source");
+  const given = (owner: string): string =>
+    `UPDATE segment SET owner = '${owner}';
+     UPDATE attribute SET value = (SELECT value FROM attribute WHERE name = 'namedBytes')
+       WHERE name = 'foreignBytes';
+     UPDATE attribute SET value = 0 WHERE name = 'namedBytes'`;
+  const crafted = {
+    "segments of another sprite": given("sprites/victim"),
+    "segments of no sprite": given("../.."),
+    "a checkpoint whose name is a path": "UPDATE file SET name = '../../../etc' WHERE id = 2",
+    "a checkpoint with the name of the live file": "UPDATE file SET name = 'Live' WHERE id = 2",
+    "a file of its own kind": "UPDATE file SET kind = 'live' WHERE id = 2",
+    "a descent that goes round": "UPDATE file SET source = 2 WHERE id = 2",
+    "a time that is none": `UPDATE file SET create_time_ms = ${2 ** 60} WHERE id = 2`,
+    "a key of any length": "UPDATE segment SET suffix = zeroblob(5000)",
+    "a size that takes all memory": `UPDATE attribute SET value = ${2 ** 52} WHERE name = 'sizeBytes'`,
+    "a size that is a text": "UPDATE attribute SET value = 'x' WHERE name = 'sizeBytes'",
+    "a leaf behind the end": "UPDATE root SET leaf_index = 99",
+    "what a volume keeps for itself": "INSERT INTO attribute VALUES ('volume.cacheId', 'x')",
+    "a trigger": "CREATE TRIGGER t AFTER UPDATE ON segment BEGIN DELETE FROM root; END",
+    "a view": "CREATE VIEW v AS SELECT 1",
+    "an index": "CREATE INDEX i ON leaf (generation)",
+    "a table more": "CREATE TABLE t (x)",
+    "a column more": "ALTER TABLE leaf ADD COLUMN x INTEGER",
+    "no flag that guards the format": "DROP TRIGGER formatted_stays_when_deleted",
+  };
+  for (const [what, sql] of Object.entries(crafted)) {
+    const bytes = await withMap(archive, sql);
+    await assert.rejects(imported(bytes, "copy"), { code: "invalid_request" }, what);
+  }
+  assert.deepEqual(await keysElsewhere(), []);
+  await imported(await withMap(archive, "SELECT 1"), "copy");
+});
+
+test("a map without an end is refused before it fills the disk", async () => {
+  async function* endless(): AsyncGenerator<Section> {
+    const bytes = Buffer.alloc(1024 * 1024);
+    for (let part = 0; ; part++) {
+      assert.ok(part < 4, "nobody takes more than may be");
+      yield { kind: "map", name: String(part), bytes };
+    }
+  }
+  const options = { store: elsewhere, prefix: "sprites/copy", sections: endless() };
+  const limited = {
+    ...options,
+    scratchDirectory: scratchDirectory(),
+    mapSizeBytesMax: 2 * 2 ** 20,
+  };
+  await assert.rejects(importVolume(limited), { code: "invalid_request" });
 });
 
 test("a segment that is damaged in the bucket is not exported", async () => {

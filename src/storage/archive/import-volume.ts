@@ -2,11 +2,13 @@ import { mkdir, open, rm, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { SpriteError } from "../../contract/errors.ts";
 import { BlockMap } from "../block-map/block-map.ts";
+import { mapSizeBytesMax as usualMapSizeBytesMax } from "../block-map/limits.ts";
 import { headKey } from "../lease/head.ts";
 import type { ObjectStore } from "../object-store/object-store.ts";
 import { destroyVolume } from "../volume/destroy.ts";
 import { shipFirst } from "../volume/fork.ts";
 import { SegmentChecks } from "./archive-map.ts";
+import { assertArchivedMap } from "./archived-map.ts";
 import { damaged, spriteKind, type Section } from "./format.ts";
 
 export interface ImportOptions {
@@ -16,6 +18,7 @@ export interface ImportOptions {
   /** Those behind the sprite's own: `map` and then `segment`. */
   sections: AsyncIterable<Section>;
   scratchDirectory: string;
+  mapSizeBytesMax?: number;
 }
 
 /** The section that every archive begins with. @throws SpriteError invalid_request */
@@ -56,11 +59,12 @@ export async function importVolume(options: ImportOptions): Promise<void> {
 }
 
 async function storeSections(options: ImportOptions, path: string): Promise<void> {
-  const { store, prefix, sections } = options;
+  const { store, prefix, sections, mapSizeBytesMax = usualMapSizeBytesMax } = options;
   const file = await open(path, "wx", 0o600);
   let map: BlockMap | null = null;
   let checks: SegmentChecks | null = null;
   let parts = 0;
+  let mapSizeBytes = 0;
   const openMap = async (): Promise<SegmentChecks> => {
     await closeSynced(file);
     map = openArchived(path);
@@ -69,6 +73,8 @@ async function storeSections(options: ImportOptions, path: string): Promise<void
   try {
     for await (const { kind, name, bytes } of sections) {
       if (kind === "map" && checks === null && name === String(parts)) {
+        mapSizeBytes += bytes.length;
+        if (mapSizeBytes > mapSizeBytesMax) throw damaged("its map is too large");
         await file.write(bytes);
         parts++;
       } else if (kind === "segment") {
@@ -93,6 +99,7 @@ async function closeSynced(file: FileHandle): Promise<void> {
 }
 
 function openArchived(path: string): BlockMap {
+  assertArchivedMap(path);
   try {
     return BlockMap.open(path);
   } catch (cause) {

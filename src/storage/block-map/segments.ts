@@ -7,7 +7,7 @@ import { segmentIdMax } from "./leaf.ts";
 import { garbageCountMax } from "./limits.ts";
 import type { ReferenceChanges } from "./references.ts";
 
-const suffixSizeBytes = 6;
+export const segmentSuffixSizeBytes = 6;
 
 export interface NewSegment {
   id: number;
@@ -119,7 +119,7 @@ export class Segments {
     this.#next ||= this.#attributes.counter("nextSegment");
     assert(this.#next < segmentIdMax, "segment numbers are left");
     const id = this.#next++;
-    this.#pendingSuffixes.set(id, randomBytes(suffixSizeBytes));
+    this.#pendingSuffixes.set(id, randomBytes(segmentSuffixSizeBytes));
     return id;
   }
 
