@@ -55,20 +55,15 @@ export const mutations: readonly Mutation[] = [
     ],
   },
   {
-    bug: "a flush does not wait for the cache's bytes",
+    bug: "a flush does not wait for the cache's disk",
     focus: "power",
     changes: [
       {
         file: "chunk-cache/local-cache.ts",
-        original: "if (!isOrderFree) await syncData(this.#files.blocks);",
-        replaced: "",
+        original: "sync.markFlushed(point);\n      await syncData(this.#files.blocks);\n",
+        replaced: "sync.markFlushed(point);\n",
       },
     ],
-  },
-  {
-    bug: "records behind the last flush count after a power failure",
-    focus: "power",
-    changes: [{ file: "chunk-cache/replay.ts", original: "    end = covered;\n", replaced: "" }],
   },
   {
     bug: "a new cache file's name is not synced",
