@@ -127,3 +127,12 @@ test("a checkpoint of a damaged file system is not restored, one of a sound one 
   await assert.rejects(disk.verify(torn.id), /damaged/);
   await assert.rejects(disk.verify("v99"), { code: "not_found" });
 });
+
+test("what the kernel does at an error is not the disk's to say, which might name a panic of the host", async () => {
+  await disk.detach();
+  await runCommand("tune2fs", ["-e", "continue", liveFile()], { deadlineMs });
+  await disk.attach();
+  const mounts = await readFile("/proc/self/mounts", "utf8");
+  const options = mounts.split("\n").find((line) => line.includes(` ${disk.directory} `));
+  assert.match(options ?? "", /errors=remount-ro/);
+});

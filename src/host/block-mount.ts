@@ -20,13 +20,15 @@ export interface BlockMountOptions {
 /** @throws HostError; then the device is gone again */
 export async function mountBackingFile(
   helper: HostHelper,
-  options: BlockMountOptions,
+  { directIo = true, ...mounted }: BlockMountOptions,
 ): Promise<void> {
-  const { backingFile, readOnly, target, fileSystem, data } = options;
-  const directIo = options.directIo ?? true;
+  const { backingFile, readOnly, target, fileSystem, data, beforeMount } = mounted;
+  const options = data === undefined ? [] : [data];
+  // A disk that came as an archive may ask for a panic of this machine at its first error (ext4(5), errors=).
+  if (fileSystem === "ext4") options.push("errors=remount-ro");
   const device = await helper.attachLoop({ backingFile, readOnly, directIo });
   try {
-    await options.beforeMount?.(device);
+    await beforeMount?.(device);
     // Files on a guest's disk carry the guest's own ids: a set-uid file of the guest's root would
     // be one of the host's. Neither that nor devices nor programs work through this mount; the
     // overlay above it has flags of its own.
@@ -38,7 +40,7 @@ export async function mountBackingFile(
       target,
       fileSystem,
       flags,
-      ...(data === undefined ? {} : { data }),
+      ...(options.length === 0 ? {} : { data: options.join(",") }),
     });
   } finally {
     // With a mount, the device now lives as long as it; without one, it goes at once.
