@@ -21,6 +21,7 @@ export const radosgwVariable = "OPENSPRITES_TEST_RADOSGW";
 
 const programs = ["ceph-mon", "ceph-osd", "radosgw", "radosgw-admin", "ceph", "monmaptool"];
 const startTimeoutMs = 90_000;
+const gatewayStartsMax = 5;
 const keys = { AWS_ACCESS_KEY_ID: "TESTACCESSKEY", AWS_SECRET_ACCESS_KEY: "test-secret-key" };
 
 export interface Radosgw {
@@ -148,8 +149,17 @@ class Cluster {
 
   async startGateway(): Promise<void> {
     if (this.#gateway !== null) return;
-    this.#gateway = this.#spawn("radosgw", ["-n", "client.rgw"]);
-    await this.#waitForGateway();
+    for (let attempt = 1; ; attempt++) {
+      this.#gateway = this.#spawn("radosgw", ["-n", "client.rgw"]);
+      try {
+        await this.#waitForGateway();
+        return;
+      } catch (error) {
+        await this.killGateway();
+        // While it was away, some connection of the machine may have got its port for a moment.
+        if (attempt >= gatewayStartsMax) throw error;
+      }
+    }
   }
 
   /** Without cephx radosgw loops; without tcp_nodelay each small request takes 45 ms longer. */
