@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { chmod, mkdtemp, readdir, rm, stat, truncate } from "node:fs/promises";
+import { chmod, mkdtemp, readdir, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -36,13 +36,15 @@ async function call(method: string, path: string): Promise<Answer> {
  * Does to the only running sprite's disk what keeps its root file system from being mounted the
  * next time.
  */
-async function wreckDisk(): Promise<void> {
+async function wreckDisk(
+  wreck = (disk: string): string => `mv ${disk}/upper ${disk}/gone && touch ${disk}/upper`,
+): Promise<void> {
   const [agent, ...others] = await childrenOf(server.places, "sprite");
   const sprites = join(server.places.runDirectory, "sprites");
   const [name, ...otherNames] = await readdir(sprites);
   assert.ok(agent !== undefined && name !== undefined && others.length + otherNames.length === 0);
   const disk = join(sprites, name, "disk");
-  const script = `mv ${disk}/upper ${disk}/gone && touch ${disk}/upper && sync`;
+  const script = `${wreck(disk)} && sync`;
   await run("nsenter", ["--mount", `--target=${agent.pid}`, "sh", "-c", script]);
 }
 
@@ -73,6 +75,26 @@ test("a sprite that does not start any more says so, and can be restored", async
   assert.equal((await sprite.execFile("cat", ["/home/sprite/state"])).stdout, "good\n");
   assert.match((await call("GET", "wrecked/check")).text, /"status":"ok"/);
   await sprite.destroy();
+});
+
+test("a disk whose layers are links to the host's directories shows and changes nothing of them", async () => {
+  const sprite = await server.client().createSprite("linked");
+  await sprite.execFile("true", []);
+  const victim = await mkdtemp(join(tmpdir(), "opensprites-victim-"));
+  try {
+    await writeFile(join(victim, "secret"), "the host's");
+    await chmod(victim, 0o751);
+    await wreckDisk((disk) => `cd ${disk} && mv upper gone && ln -s ${victim} upper`);
+    assert.match((await call("POST", "linked/checkpoint")).text, /"type":"complete"/);
+    const restarted = await call("POST", "linked/restart");
+    assert.equal(restarted.status, 503, restarted.text);
+    assert.match(restarted.text, /start_failed/);
+    assert.deepEqual(await readdir(victim), ["secret"]);
+    assert.equal((await stat(victim)).mode & 0o7777, 0o751);
+  } finally {
+    await rm(victim, { recursive: true });
+    await sprite.destroy();
+  }
 });
 
 test("a cache directory deleted under a running sprite costs nothing", async () => {
