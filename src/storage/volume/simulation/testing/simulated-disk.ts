@@ -170,11 +170,8 @@ export class SimulatedDisk {
     const path = join(this.directory, name);
     const bytes = readFileSync(path);
     if (bytes.length === 0) return;
-    // Where something is, rather than in a hole.
-    const start = this.#scheduler.pick(bytes.length);
-    const found = bytes.findIndex((byte, index) => index >= start && byte !== 0);
-    const at = found < 0 ? start : found;
-    this.#scheduler.trace(`damage ${name} at ${at}`);
+    const { at, says } = name.endsWith(".json") ? this.#placeInJson(bytes) : this.#place(bytes);
+    this.#scheduler.trace(`damage ${name} at ${says}`);
     if (this.#scheduler.chance(0.3)) truncateSync(path, at);
     else {
       bytes[at] = (bytes[at] as number) ^ (1 << this.#scheduler.pick(8));
@@ -182,6 +179,26 @@ export class SimulatedDisk {
       writeSync(descriptor, bytes, at, 1, at);
       closeSync(descriptor);
     }
+  }
+
+  /** Where something is, rather than in a hole. */
+  #place(bytes: Buffer): { at: number; says: string } {
+    const start = this.#scheduler.pick(bytes.length);
+    const found = bytes.findIndex((byte, index) => index >= start && byte !== 0);
+    const at = found < 0 ? start : found;
+    return { at, says: String(at) };
+  }
+
+  /**
+   * A place in a field's name, or where its value begins. Numbers that SQLite draws by itself stand in such files,
+   * with more digits in one run than in another: counted in bytes, the same seed would not hit the same field.
+   */
+  #placeInJson(bytes: Buffer): { at: number; says: string } {
+    const names = [...bytes.toString("latin1").matchAll(/"\w+":/g)];
+    if (names.length === 0) return this.#place(bytes);
+    const { 0: name, index } = this.#scheduler.choose(names);
+    const offset = this.#scheduler.pick(name.length + 1);
+    return { at: Math.min(index + offset, bytes.length - 1), says: `${name} ${offset}` };
   }
 
   /** Loses all that is on it. */
