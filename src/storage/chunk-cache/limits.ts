@@ -7,7 +7,7 @@ export const allBlocks = (1 << blocksPerUnit) - 1;
 /** The residency log is compacted when it holds this many records (16 bytes each). */
 export const logRecordsMax = 1_000_000;
 /**
- * The log file is filled with zeros this far ahead, so that syncing a record changes no file-system
+ * The log is filled with zeros this far ahead, so that syncing a record changes no file-system
  * metadata.
  */
 export const logReserveRecords = 16_384;

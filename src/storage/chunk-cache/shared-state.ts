@@ -31,7 +31,7 @@ export const control = {
   logStartUnits: 4,
   /** Records in the residency log. */
   logRecords: 5,
-  /** Records that the zero-filled part of the log file has room for. */
+  /** Records that the zero-filled part of the log has room for. */
   logReserved: 6,
   /** Not 0 between a cut's begin and its end. */
   cutRunning: 7,
