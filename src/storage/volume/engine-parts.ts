@@ -202,7 +202,7 @@ export function makeParts(
       ? null
       : new BucketSide({ ...options, clock, server, staging, retentionMs }, opened);
   const cutter = new Cutter({
-    ...{ map, local, reader, staging, eviction },
+    ...{ map, local, staging, eviction },
     putSegment: (id, bytes) => must(bucket, "what is cut has a bucket").putSegment(id, bytes),
   });
   return {

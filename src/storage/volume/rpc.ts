@@ -15,8 +15,10 @@ export interface OpenedVolume {
 /** The slow lane's calls: arguments and result of each. */
 export interface SlowLaneCalls {
   open(options: VolumeOptions): OpenedVolume;
-  /** Answers what the fast lane forwards through the port, on this descriptor. */
-  /** The checkpoints are shown before the first request is served. */
+  /**
+   * Answers what the fast lane forwards through the port, on this descriptor. The checkpoints are shown before
+   * the first request is served.
+   */
   serve(options: { fuseDescriptor: number; fastLane: MessagePort; shown: readonly string[] }): void;
   stopServing(): void;
   markFormatted(): void;
