@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { waitUntil } from "../base/wait.ts";
 import { SpriteError } from "../contract/errors.ts";
 import { startHarness } from "./testing/harness.ts";
 
@@ -35,4 +36,35 @@ test("an import that fails leaves no sprite, and its name is free", async () => 
   assert.equal((await call("GET", "/v1/sprites/box")).status, 404);
   worker.createError = null;
   assert.equal((await call("POST", "/v1/sprites/box/import", archived)).status, 201);
+});
+
+test("an export whose client hangs up before it begins is ended all the same", async () => {
+  await using harness = await startHarness();
+  const { call, worker, baseUrl, token } = harness;
+  await call("POST", "/v1/sprites", { name: "box" });
+  const asked = Promise.withResolvers<void>();
+  const gate = Promise.withResolvers<void>();
+  let isEnded = false;
+  worker.export = async function* () {
+    try {
+      asked.resolve();
+      await gate.promise;
+      yield Buffer.from("first");
+      yield Buffer.from("second");
+    } finally {
+      isEnded = true;
+    }
+  };
+  const client = new AbortController();
+  const answer = fetch(`${baseUrl}/v1/sprites/box/export`, {
+    headers: { authorization: `Bearer ${token}` },
+    signal: client.signal,
+  });
+  await asked.promise;
+  client.abort();
+  await assert.rejects(answer);
+  // A request later the server knows that the client has gone.
+  await call("GET", "/v1/sprites/box");
+  gate.resolve();
+  assert.ok(await waitUntil(() => isEnded, { timeoutMs: 1_000, intervalMs: 5 }));
 });

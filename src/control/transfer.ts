@@ -39,15 +39,20 @@ export async function exportSprite(transfer: TransferRequest): Promise<void> {
   const pieces = worker.export(spriteSpec(sprite), archivedSprite(sprite))[Symbol.asyncIterator]();
   // What keeps it from beginning is an answer; the head is sent with the first piece.
   const first = await pieces.next();
-  response.writeHead(200, {
-    ...added,
-    "content-type": archiveContentType,
-    "content-disposition": `attachment; filename="${name}.sprite"`,
-  });
-  await pipeline(async function* () {
-    if (first.done !== true) yield first.value;
-    yield* { [Symbol.asyncIterator]: () => pieces };
-  }, response);
+  try {
+    response.writeHead(200, {
+      ...added,
+      "content-type": archiveContentType,
+      "content-disposition": `attachment; filename="${name}.sprite"`,
+    });
+    await pipeline(async function* () {
+      if (first.done !== true) yield first.value;
+      yield* { [Symbol.asyncIterator]: () => pieces };
+    }, response);
+  } finally {
+    // A client that has gone by now keeps the pipeline from asking for any piece, and so from ending this.
+    await pieces.return?.();
+  }
 }
 
 /** `POST /v1/sprites/{name}/import`, with the archive as its body. @throws SpriteError */
