@@ -22,13 +22,13 @@ export const arrows: Readonly<Record<string, readonly string[]>> = {
   agent: ["contract", "base", "host", "storage", "sandbox", "env-cli/files"],
   worker: [
     ...["contract", "base", "host"],
-    // It deletes a destroyed sprite's objects, and its image server opens an image's volume.
+    // It deletes a destroyed sprite's objects, and stores what an agent could not; its image server opens an image's volume.
     ...[
       "storage/object-store/object-store",
       "storage/volume/open-volume",
       "storage/volume/destroy",
+      // It makes sprites of others, and writes and reads archives of them, by the bucket alone.
       "storage/volume/fork",
-      // It writes and reads archives of sprites, by the bucket alone.
       "storage/archive",
       "storage/volume/image",
     ],

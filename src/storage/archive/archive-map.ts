@@ -9,13 +9,12 @@ import { Database } from "../database.ts";
 import { ownAttributePrefix } from "../volume/volume-state.ts";
 import { leavesAtOnce } from "./limits.ts";
 
-export interface ArchivedSegment {
+interface ArchivedSegment {
   id: number;
   /** Below the prefix of its owner, and of whoever imports it. */
   key: string;
   /** Prefix of the owner, when that is not the volume itself. */
   owner: string;
-  sizeBytes: number;
 }
 
 interface SliceRow {
@@ -36,9 +35,9 @@ export function prepareMap(path: string): ArchivedSegment[] {
     const foreign = map
       .foreignSegments()
       .flatMap(({ owner, ids }) => ids.map((id) => ({ id, owner, key: map.segmentKey(id) })));
-    segments = [...own.map(({ id, key }) => ({ id, key, owner: "" })), ...foreign]
-      .map((segment) => ({ ...segment, sizeBytes: 0 }))
-      .toSorted((a, b) => a.id - b.id);
+    segments = [...own.map(({ id, key }) => ({ id, key, owner: "" })), ...foreign].toSorted(
+      (a, b) => a.id - b.id,
+    );
   } finally {
     map.close();
   }

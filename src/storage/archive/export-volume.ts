@@ -1,7 +1,6 @@
 import { createReadStream } from "node:fs";
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { must } from "../../base/assert.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import { BlockMap } from "../block-map/block-map.ts";
 import { systemClock } from "../lease/clock.ts";
@@ -57,7 +56,7 @@ async function* sectionsOf(options: ExportOptions): AsyncGenerator<Section> {
     for (const { key, owner } of segments) {
       const bytes = await store.get(`${owner === "" ? prefix : owner}/${key}`);
       if (bytes === null) throw new SpriteError("storage_failure", `segment ${key} is missing`);
-      checks.check(key, must(bytes, "a segment was read"));
+      checks.check(key, bytes);
       yield { kind: "segment", name: key, bytes };
     }
     checks.assertComplete();
