@@ -89,6 +89,22 @@ describe("memory object store, faults", () => {
     }
   });
 
+  it("does not take a write that may still come for one that was refused, or done", async () => {
+    for (const kind of ["lost-request", "late"] as const) {
+      const store = storeWith();
+      await store.put("a", text("one"));
+      await store.put("b", text("one"));
+      const before = await store.getWithEtag("b");
+      store.faults.setRules([
+        { fault: { kind, afterRequests: 2, isReadBack: true }, requests: ["put"], count: 2 },
+      ]);
+      const put = store.put("a", text("two"));
+      assert.ok(isOutcomeUnknown(await put.catch((error: unknown) => error)), kind);
+      const swap = store.swap("b", text("three"), { etag: before?.etag ?? null });
+      assert.ok(isOutcomeUnknown(await swap.catch((error: unknown) => error)), kind);
+    }
+  });
+
   it("delivers a write after a read that did not see it, under its own condition", async () => {
     const store = storeWith({
       fault: { kind: "late", afterRequests: 2 },

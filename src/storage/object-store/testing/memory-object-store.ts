@@ -226,12 +226,20 @@ export class MemoryObjectStore implements ObjectStore {
         return deliver();
       case "late":
         this.#deliverLater(deliver, fault.afterRequests);
-        return this.#askWhatBecameOf(key, bytes, { fault, isReadBack: true });
+        return this.#askWhatBecameOf(key, bytes, { fault, isReadBack: true, condition });
       case "lost-reply":
         deliver();
-        return this.#askWhatBecameOf(key, bytes, { fault, isReadBack: fault.isReadBack });
+        return this.#askWhatBecameOf(key, bytes, {
+          fault,
+          isReadBack: fault.isReadBack,
+          condition,
+        });
       case "lost-request":
-        return this.#askWhatBecameOf(key, bytes, { fault, isReadBack: fault.isReadBack });
+        return this.#askWhatBecameOf(key, bytes, {
+          fault,
+          isReadBack: fault.isReadBack,
+          condition,
+        });
       default:
         return deliver();
     }
@@ -245,16 +253,19 @@ export class MemoryObjectStore implements ObjectStore {
     return object;
   }
 
-  /** A write without an answer: reads the object, which settles it unless there is none. */
+  /** A write without an answer: reads the object, which settles it unless the write may still come. */
   async #askWhatBecameOf(
     key: string,
     bytes: Uint8Array,
-    { fault, isReadBack }: { fault: Fault; isReadBack: boolean },
+    parts: { fault: Fault; isReadBack: boolean; condition: Condition },
   ): Promise<StoredObject | null> {
+    const { fault, isReadBack, condition } = parts;
     const cause = refusal("put", key, fault);
     const seen = isReadBack ? await this.#read(key, {}).catch(() => null) : null;
-    if (seen === null) throw outcomeUnknown(`put object ${key}`, cause);
-    return Buffer.compare(seen.bytes, bytes) === 0 ? seen.object : null;
+    if (seen !== null && Buffer.compare(seen.bytes, bytes) === 0) return seen.object;
+    // As long as the condition holds, the write may still arrive.
+    if (seen === null || condition(seen.object)) throw outcomeUnknown(`put object ${key}`, cause);
+    return null;
   }
 
   /** Counts a request, lets late writes arrive, and says what befalls this one. A slow one has been slow when this returns. */
