@@ -7,6 +7,7 @@ import { VolumeEngine, type EngineOptions } from "../../engine.ts";
 import { OpeningVolume } from "../../opening-volume.ts";
 import type { Durability } from "../../volume.ts";
 import { Checkpoints } from "./checkpoints.ts";
+import { chooseWrite, filled } from "./guest-writes.ts";
 import { GuestModel, isSame, toState, withWrite, type DiskState } from "./guest-model.ts";
 import { openTriesMax, readTriesMax, retentionMs, syncIntervalMs, unitCount } from "./limits.ts";
 import type { Machine } from "./machine.ts";
@@ -186,6 +187,8 @@ export class SimulatedVolume {
       if (outcome.kind !== "failed") return outcome;
       if (tries > readTriesMax) throw outcome.error;
       this.#world.expect(outcome.error, "read");
+      // A read of all of the disk needs all of its answers at once, which a bad enough bucket never gives.
+      if (tries > readTriesMax / 2) this.#world.setFaults([]);
       await this.#scheduler.sleep(200);
     }
   }
@@ -193,16 +196,7 @@ export class SimulatedVolume {
   async write(session = this.open): Promise<void> {
     const { scheduler } = this.#world;
     const { model } = session;
-    const first = scheduler.chance(0.5) ? scheduler.pick(24) : scheduler.pick(blockCount);
-    const count = scheduler.chance(0.2)
-      ? Math.min(16, blockCount - first)
-      : Math.min(1 + scheduler.pick(5), blockCount - first);
-    const isOdd = scheduler.chance(0.15);
-    const offset = first * blockSizeBytes + (isOdd ? scheduler.pick(4_000) : 0);
-    const length = isOdd ? 1 + scheduler.pick(6_000) : count * blockSizeBytes;
-    const fill = Buffer.alloc(4);
-    fill.writeUInt32LE(++this.#world.writeCount);
-    const bytes = Buffer.alloc(Math.min(length, sizeBytes - offset), fill);
+    const { offset, bytes } = chooseWrite(scheduler, ++this.#world.writeCount);
     model.begin([withWrite(model.current, offset, bytes)], { isAtomic: false });
     const outcome = await session.attempt((engine) => engine.live.write(offset, bytes));
     this.#conclude(session, outcome, "write");
@@ -213,10 +207,8 @@ export class SimulatedVolume {
     for (let unit = 0; unit < unitCount && this.session !== null; unit++) {
       const session = this.open;
       const { model } = session;
-      const fill = Buffer.alloc(4);
-      fill.writeUInt32LE(++this.#world.writeCount);
       const offset = unit * unitSizeBytes;
-      const bytes = Buffer.alloc(unitSizeBytes, fill);
+      const bytes = filled(unitSizeBytes, ++this.#world.writeCount);
       model.begin([withWrite(model.current, offset, bytes)], { isAtomic: false });
       const outcome = await session.attempt((engine) => engine.live.write(offset, bytes));
       this.#conclude(session, outcome, "overwrite");

@@ -1,0 +1,28 @@
+/** What a simulated guest writes: more at the front of its disk than elsewhere, and now and then of odd shape. */
+import { blockSizeBytes, unitSizeBytes } from "../../../block-map/geometry.ts";
+import { unitCount } from "./limits.ts";
+import type { Scheduler } from "./scheduler.ts";
+
+const sizeBytes = unitCount * unitSizeBytes;
+const blockCount = sizeBytes / blockSizeBytes;
+
+/** The write of this number: its content tells which one it was. */
+export function chooseWrite(
+  scheduler: Scheduler,
+  number: number,
+): { offset: number; bytes: Buffer } {
+  const first = scheduler.chance(0.5) ? scheduler.pick(24) : scheduler.pick(blockCount);
+  const count = scheduler.chance(0.2)
+    ? Math.min(16, blockCount - first)
+    : Math.min(1 + scheduler.pick(5), blockCount - first);
+  const isOdd = scheduler.chance(0.15);
+  const offset = first * blockSizeBytes + (isOdd ? scheduler.pick(4_000) : 0);
+  const length = isOdd ? 1 + scheduler.pick(6_000) : count * blockSizeBytes;
+  return { offset, bytes: filled(Math.min(length, sizeBytes - offset), number) };
+}
+
+export function filled(lengthBytes: number, number: number): Buffer {
+  const fill = Buffer.alloc(4);
+  fill.writeUInt32LE(number);
+  return Buffer.alloc(lengthBytes, fill);
+}
