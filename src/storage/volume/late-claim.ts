@@ -16,7 +16,7 @@ import type { Held } from "./holding.ts";
 import { isOurs, LocalRecord } from "./local-state.ts";
 import { openCapture } from "./map-chain.ts";
 import { checkOfMap } from "./map-check.ts";
-import { lostError, openMapFile, pendingWriter, refuseOlder, storedLastCut } from "./open-state.ts";
+import { continues, lostError, openMapFile, pendingWriter, refuseOlder } from "./open-state.ts";
 import { mapName, type OpenStateOptions, type UnclaimedState } from "./volume-state.ts";
 
 /** Null when the local state alone is not enough: then the bucket is asked, as for any other opening. */
@@ -75,7 +75,7 @@ async function claimLate(
   refuseOlder(options, chain, txid);
   const isAhead = (chain.position?.txid ?? 0) > txid;
   // A machine that was set back in time: what the bucket has must not be undone by it.
-  if (isAhead && lastCut < (await storedLastCut(options, chain))) throw new FencedError();
+  if (isAhead && !(await continues(options, { record, lastCut }, chain))) throw new FencedError();
   return { lease, chain };
 }
 

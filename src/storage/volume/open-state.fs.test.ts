@@ -134,6 +134,20 @@ test("an attempt to open that replaced another's head unheard does not make loca
   await engine.close({ discard: false });
 });
 
+test("a volume made where there was one already is not gone on with when that shows", async () => {
+  const first = await open({ cacheDirectory: join(directory, "other"), syncIntervalMs: 60_000 });
+  // The chain of the former holder is not seen yet, so the volume looks like one that was never finished.
+  setFaults({ fault: { kind: "stale-list", changes: 2 }, key: /\/meta\// });
+  await assert.rejects(open(), /taken over/);
+  setFaults();
+  const engine = await open();
+  assert.equal(orphans().length, 1);
+  await first.live.write(0, content);
+  await assert.rejects(first.sync(), /taken over/);
+  await first.abandon();
+  await engine.close({ discard: false });
+});
+
 test("a machine that was set back in time does not undo what the bucket has", async () => {
   const engine = await open();
   await engine.live.write(0, Buffer.alloc(content.length, 1));

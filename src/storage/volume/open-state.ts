@@ -25,7 +25,7 @@ import { isOurs, LocalRecord } from "./local-state.ts";
 import { MappedUnits } from "./mapped-units.ts";
 import { mapName, type OpenedState, type OpenStateOptions } from "./volume-state.ts";
 import { checkOfMap } from "./map-check.ts";
-import { openCapture, openChain, restoreLegacyMap, restoreMap } from "./map-chain.ts";
+import { openCapture, openChain, restoreLegacyMap, restoreMap, writerOf } from "./map-chain.ts";
 import { legacyCacheId } from "./legacy-state.ts";
 import { localNames, setAsideAll } from "./orphan.ts";
 
@@ -177,7 +177,7 @@ async function openLocal(
     const chain = await chainOf(options, lease, wasClean ? txid : null);
     refuseOlder(options, chain, txid);
     const isAhead = chain.position !== null && chain.position.txid > txid;
-    if (isAhead && !(await continues(options, map, chain))) {
+    if (isAhead && !(await continues(options, { record, lastCut: map.lastCut }, chain))) {
       map.close();
       return "it is older than what the bucket has of it";
     }
@@ -216,14 +216,22 @@ export function openMapFile(options: OpenStateOptions): BlockMap | Error {
 /**
  * Whether the local map has what the bucket has and perhaps more. A process that dies between a store and its
  * note leaves a chain that is ahead of the note; a machine that was set back in time leaves the same, and then
- * believing the local map would silently undo what the bucket has.
+ * believing the local map would silently undo what the bucket has. So does one that has made a volume anew while
+ * its former holder made the first transactions: both maps may have seen no cut, so the writer tells.
  */
-async function continues(options: OpenStateOptions, map: BlockMap, chain: Chain): Promise<boolean> {
-  return map.lastCut >= (await storedLastCut(options, chain));
+export async function continues(
+  options: OpenStateOptions,
+  { record, lastCut }: { record: LocalRecord; lastCut: number },
+  chain: Chain,
+): Promise<boolean> {
+  // Null: it has been merged with others since. Only a holder that has opened does that.
+  const writer = await writerOf(options, must(chain.position, "there are transactions").txid);
+  if (writer !== null && !record.state.writers.includes(writer)) return false;
+  return lastCut >= (await storedLastCut(options, chain));
 }
 
 /** The newest cut that the bucket has. */
-export async function storedLastCut(options: OpenStateOptions, chain: Chain): Promise<number> {
+async function storedLastCut(options: OpenStateOptions, chain: Chain): Promise<number> {
   const path = join(options.cacheDirectory, "compared.db");
   await restoreMap(options, chain, path);
   const stored = BlockMap.open(path, { now: options.clock.nowMs, isReplicated: true });
