@@ -4,7 +4,6 @@
  * anything is stored. If somebody else has it by then, this is a writer that was taken over, and nothing of it
  * gets into the bucket.
  */
-import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { SpriteError } from "../../contract/errors.ts";
@@ -16,7 +15,7 @@ import type { Held } from "./holding.ts";
 import { isOurs, LocalRecord } from "./local-state.ts";
 import { openCapture } from "./map-chain.ts";
 import { checkOfMap } from "./map-check.ts";
-import { continues, lostError, openMapFile, pendingWriter, refuseOlder } from "./open-state.ts";
+import { continues, lostError, openMapFile, refuseOlder, writerFor } from "./open-state.ts";
 import { mapName, type OpenStateOptions, type UnclaimedState } from "./volume-state.ts";
 
 /** Null when the local state alone is not enough: then the bucket is asked, as for any other opening. */
@@ -27,7 +26,7 @@ export async function openUnclaimed(options: OpenStateOptions): Promise<Unclaime
   const path = join(cacheDirectory, mapName);
   const { mapCheck, writers, wal, syncedCut } = record.state;
   if (!existsSync(path) || (mapCheck !== null && mapCheck !== checkOfMap(path))) return null;
-  const writer = pendingWriter(record) ?? randomBytes(8).toString("hex");
+  const writer = writerFor(record);
   const known = writers.includes(writer) ? writers : [...writers, writer];
   // From here on the file changes.
   await record.save({ writers: known, mapCheck: null });

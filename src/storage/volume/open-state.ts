@@ -35,7 +35,7 @@ export async function openState(options: OpenStateOptions): Promise<OpenedState 
   mkdirSync(cacheDirectory, { recursive: true, mode: 0o700 });
   const record = LocalRecord.read(cacheDirectory, prefix);
   const known = record?.state.writers ?? [];
-  const writer = pendingWriter(record) ?? randomBytes(8).toString("hex");
+  const writer = writerFor(record);
   // Before the head can name this writer: a crash in between leaves a head that is known to be ours.
   if (!known.includes(writer)) await record?.save({ writers: [...known, writer] });
   // A round trip less: what the head names is looked at while the head is taken.
@@ -58,12 +58,13 @@ export async function openState(options: OpenStateOptions): Promise<OpenedState 
 }
 
 /**
- * The id of an attempt to open that failed: it is used again, since the head may name it. So an outage of the
- * bucket, however many attempts it sees, never makes local state forget which heads are its own.
+ * A new id for this opening. That of an attempt that failed is used again, since the head may name it: so an outage
+ * of the bucket, however many attempts it sees, never makes local state forget which heads are its own.
  */
-export function pendingWriter(record: LocalRecord | null): string | null {
-  const last = record?.state.writers.at(-1) ?? null;
-  return last === record?.state.head?.value.writer ? null : last;
+export function writerFor(record: LocalRecord | null): string {
+  const last = record?.state.writers.at(-1);
+  const isPending = last !== undefined && last !== record?.state.head?.value.writer;
+  return isPending ? last : randomBytes(8).toString("hex");
 }
 
 async function openWithoutRecord(
