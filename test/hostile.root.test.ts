@@ -1,7 +1,4 @@
-/**
- * What a guest can do to itself, and a machine to a sprite, without it being lost: users-want.md,
- * "state that can't be trusted".
- */
+/** What a guest can do to itself, and a machine to a sprite, without it being lost. */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { chmod, mkdtemp, readdir, rm, stat, truncate, writeFile } from "node:fs/promises";
