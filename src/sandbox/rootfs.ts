@@ -28,17 +28,20 @@ export class Rootfs {
   /** The merged root, for the runtime. */
   readonly directory: string;
   readonly #options: RootfsOptions;
-  readonly #helper: HostHelper;
+  readonly #helper: Pick<HostHelper, "run">;
   readonly #log: Log;
   readonly #layersDirectory: string;
   /** In the order mounted. */
   readonly #mounted: string[] = [];
   #layerCount = 0;
   #dotSpriteShared = false;
+  /** The newest checkpoint that is being mounted; settles in any case. */
+  #mounting: Promise<unknown> = Promise.resolve();
+  #isEnding = false;
   /** The image's layer, from `prepare` until the overlay has it. */
   #imageLayer: string | null = null;
 
-  constructor(options: RootfsOptions, helper: HostHelper, log: Log) {
+  constructor(options: RootfsOptions, helper: Pick<HostHelper, "run">, log: Log) {
     this.#options = options;
     this.#helper = helper;
     this.#log = log;
@@ -104,8 +107,18 @@ export class Rootfs {
     return this.#mounted.includes(this.directory);
   }
 
-  /** Merges a checkpoint's disk with the image, read-only, at a directory that the container sees. */
+  /**
+   * Merges a checkpoint's disk with the image, read-only, at a directory that the container sees. Once all of it
+   * is being unmounted there is nobody to see it, and nobody who would unmount it again.
+   */
   async mountCheckpoint(options: { target: string; diskDirectory: string }): Promise<void> {
+    if (this.#isEnding) return;
+    const mounting = this.#mountCheckpoint(options);
+    this.#mounting = mounting.catch(() => undefined);
+    await mounting;
+  }
+
+  async #mountCheckpoint(options: { target: string; diskDirectory: string }): Promise<void> {
     const { target, diskDirectory } = options;
     const layers = [diskDirectory, this.#options.imageDirectory];
     await mkdir(target, { recursive: true });
@@ -131,6 +144,8 @@ export class Rootfs {
 
   /** Unmounts all of it, newest first. */
   async unmount(): Promise<void> {
+    this.#isEnding = true;
+    await this.#mounting;
     await this.#dropImageLayer();
     for (let target = this.#mounted.at(-1); target !== undefined; target = this.#mounted.at(-1)) {
       await this.#unmount(target);
