@@ -134,6 +134,8 @@ class Story {
   }
 
   async #deleteCheckpoint(disk: Disk): Promise<void> {
+    // A deletion waits until the bucket has it.
+    this.#isChainRefused = false;
     const engine = await this.#opened(disk);
     const id = this.#pick(
       engine
