@@ -94,7 +94,11 @@ export async function openParts(
     const early = state.kind === "cold" ? state.early : null;
     const parts = assemble(options, environment, { map, cacheId, opened, early });
     // A new volume exists once its first transaction does, so that an empty chain is never taken for lost.
-    if (opened.isNew) await parts.bucket?.publisher.publish(new AbortController().signal);
+    if (opened.isNew) {
+      await parts.bucket?.publisher.publish(new AbortController().signal);
+      // Before the guest writes: what has nothing in the bucket may be given up for what is found there.
+      await record.save({});
+    }
     return parts;
   });
 }

@@ -148,6 +148,26 @@ test("a volume made where there was one already is not gone on with when that sh
   await engine.close({ discard: false });
 });
 
+test("openings that take the head and fail, however many, cost no local state whose note is behind", async () => {
+  const engine = await open({ syncIntervalMs: 60_000 });
+  const note = readFileSync(join(cache(), "local.json"));
+  await engine.live.write(0, Buffer.alloc(content.length, 1));
+  await engine.sync();
+  await engine.live.write(0, content);
+  await engine.flush();
+  await engine.abandon();
+  // As a power failure leaves it: what is noted of a transaction is not synced.
+  rmSync(join(cache(), "progress.json"));
+  writeFileSync(join(cache(), "local.json"), note);
+  setFaults({ fault: { kind: "unavailable" }, key: /\/meta\// });
+  for (let attempt = 0; attempt < 40; attempt++) await assert.rejects(open());
+  setFaults();
+  const again = await open();
+  assert.ok(await hasContent(again));
+  assert.deepEqual(orphans(), []);
+  await again.close({ discard: false });
+});
+
 test("a machine that was set back in time does not undo what the bucket has", async () => {
   const engine = await open();
   await engine.live.write(0, Buffer.alloc(content.length, 1));

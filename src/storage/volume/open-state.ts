@@ -225,10 +225,15 @@ export async function continues(
   { record, lastCut }: { record: LocalRecord; lastCut: number },
   chain: Chain,
 ): Promise<boolean> {
-  // Null: it has been merged with others since. Only a holder that has opened does that.
-  const writer = await writerOf(options, must(chain.position, "there are transactions").txid);
-  if (writer !== null && !record.state.writers.includes(writer)) return false;
-  return lastCut >= (await storedLastCut(options, chain));
+  const position = must(chain.position, "there are transactions");
+  const { txid, writers } = record.state;
+  // Of a state of which something is in the bucket the head tells already that nobody else has written since, and
+  // of its ids only the last few are known: each opening that fails has used one.
+  const writer = txid === 0 ? await writerOf(options, position.txid) : null;
+  if (writer !== null && !writers.includes(writer)) return false;
+  if (lastCut < (await storedLastCut(options, chain))) return false;
+  await record.save({ txid: position.txid });
+  return true;
 }
 
 /** The newest cut that the bucket has. */
