@@ -5,6 +5,8 @@ import { describeFailures, runSeeds } from "./testing/run-workers.ts";
 /** `SIMULATION_SEEDS` and `SIMULATION_SECONDS` make it a longer one. */
 const count = Number(process.env["SIMULATION_SEEDS"] ?? 20_000);
 const secondsMax = Number(process.env["SIMULATION_SECONDS"] ?? 60);
+/** On a machine that is too slow for more in that time. */
+const countMin = Math.min(count, 30);
 const first = Number(process.env["SIMULATION_SEED"] ?? 1);
 
 test("a seed tells the same story every time", async () => {
@@ -15,9 +17,9 @@ test("a seed tells the same story every time", async () => {
 });
 
 test("volumes keep their promises in every world", async (t) => {
-  const report = await runSeeds({ first, count, secondsMax });
+  const report = await runSeeds({ first, count, countMin, secondsMax });
   const { worlds, crashes, requests } = report;
   t.diagnostic(`${worlds} worlds, ${crashes} crashes, ${requests} requests`);
   assert.equal(report.failures.length, 0, describeFailures(report));
-  assert.ok(worlds > 20, `only ${worlds} worlds in ${secondsMax} s`);
+  assert.ok(worlds >= countMin, `only ${worlds} worlds`);
 });

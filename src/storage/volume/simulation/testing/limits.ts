@@ -10,3 +10,5 @@ export const forgetMs = 3 * retentionMs;
 export const whilesMax = 4;
 export const openTriesMax = 60;
 export const readTriesMax = 200;
+/** In memory, for the files of some worlds at the same time. */
+export const freeBytesMin = 512 * 2 ** 20;

@@ -1,8 +1,9 @@
 /**
  * Runs worlds one after the other, and writes a line of JSON for each that went wrong and one at the end.
- * `run-seeds.ts --first 1 --count 100 [--seconds 60] [--mutation 3] [--trace] [--hashes]`
+ * `run-seeds.ts --first 1 --count 100 [--seconds 60 --least 20] [--mutation 3] [--focus power] [--trace] [--hashes]`
  */
 import { parseArgs } from "node:util";
+import { focuses } from "./actions.ts";
 import { mutations } from "./mutations.ts";
 import { installStandIns } from "./stand-in-hooks.ts";
 
@@ -12,7 +13,12 @@ const { values } = parseArgs({
     count: { type: "string", default: "1" },
     /** Of a run that others share: every so many seeds is ours. */
     stride: { type: "string", default: "1" },
+    /** Then it ends; 0: never. */
     seconds: { type: "string", default: "0" },
+    /** Worlds that are run however long they take. */
+    least: { type: "string", default: "0" },
+    /** Of all worlds, instead of the one that each seed chooses. */
+    focus: { type: "string" },
     mutation: { type: "string" },
     trace: { type: "boolean", default: false },
     hashes: { type: "boolean", default: false },
@@ -30,14 +36,17 @@ installVirtualTime();
 const { World } = await import("./world.ts");
 
 const stride = Number(values.stride);
+const focus = mutation?.focus ?? focuses.find((each) => each === values.focus);
+if (values.focus !== undefined && focus === undefined) throw new Error(`no focus ${values.focus}`);
 const deadlineMs = Number(values.seconds) * 1_000;
 const totals = { worlds: 0, failures: 0, events: 0, crashes: 0, requests: 0 };
 for (let index = 0; index < Number(values.count); index++) {
-  if (deadlineMs > 0 && realNow() - startedAtMs > deadlineMs) break;
+  const isLate = deadlineMs > 0 && realNow() - startedAtMs > deadlineMs;
+  if (isLate && index >= Number(values.least)) break;
   const seed = Number(values.first) + index * stride;
   const report = await World.run(seed, {
     ...(values.trace ? { onTrace: print } : {}),
-    ...(mutation?.focus === undefined ? {} : { focus: mutation.focus }),
+    ...(focus === undefined ? {} : { focus }),
   });
   totals.worlds++;
   totals.events += report.events;

@@ -20,8 +20,10 @@ export interface SeedsReport {
 interface SeedsOptions {
   first: number;
   count: number;
-  /** Fewer worlds when they take longer than this. */
+  /** Fewer worlds when they take longer than this, */
   secondsMax?: number;
+  /** but at least so many, however slow the machine is. */
+  countMin?: number;
   mutation?: number;
   isHashed?: boolean;
   untilFailure?: boolean;
@@ -46,7 +48,7 @@ async function runPart(
   options: SeedsOptions,
   { index, processes, report }: { index: number; processes: number; report: SeedsReport },
 ): Promise<void> {
-  const { first, count, secondsMax = 0, mutation } = options;
+  const { first, count, secondsMax = 0, countMin = 0, mutation } = options;
   const child = spawn(
     process.execPath,
     [
@@ -55,6 +57,7 @@ async function runPart(
       ...["--first", String(first + index), "--stride", String(processes)],
       ...["--count", String(Math.ceil((count - index) / processes))],
       ...["--seconds", String(secondsMax)],
+      ...["--least", String(Math.ceil(countMin / processes))],
       ...(mutation === undefined ? [] : ["--mutation", String(mutation)]),
       ...(options.isHashed === true ? ["--hashes"] : []),
       ...(options.untilFailure === true ? ["--until-failure"] : []),

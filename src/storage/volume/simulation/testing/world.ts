@@ -2,14 +2,16 @@
  * One seed's world: machines, a bucket that fails, and volumes on them, of which one story is told. Whatever
  * happens, what is found afterwards is held against the models, and the bucket is watched all the time.
  */
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, statfsSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { FaultScript, type FaultRule } from "../../../object-store/testing/fault-script.ts";
 import { MemoryObjectStore } from "../../../object-store/testing/memory-object-store.ts";
 import type { LeaseClock } from "../../../lease/clock.ts";
 import { setTimeout as delay } from "./stand-ins/timers-promises.ts";
 import { focuses, type Focus } from "./actions.ts";
 import { BucketChecker } from "./bucket-checker.ts";
-import { retentionMs } from "./limits.ts";
+import { freeBytesMin, retentionMs } from "./limits.ts";
 import { Machine } from "./machine.ts";
 import { Scheduler, useScheduler } from "./scheduler.ts";
 import { isExpected, type Session } from "./session.ts";
@@ -78,7 +80,7 @@ export class World {
     seed: number,
     options: { onTrace?: (line: string) => void; focus?: Focus } = {},
   ): Promise<WorldReport> {
-    const root = mkdtempSync("/dev/shm/sim-");
+    const root = mkdtempSync(join(worldsDirectory(), `sim-${process.pid}-`));
     const world = new World(seed, root, options.focus ?? null);
     world.scheduler.onTrace = options.onTrace ?? null;
     useScheduler(world.scheduler);
@@ -140,6 +142,14 @@ export class World {
     const steps = 1 + Math.floor(scheduler.random() ** 2 * 90);
     process.plan = { kind, steps, moment };
   }
+}
+
+/** In memory, where there is enough of it: a container may have very little. */
+function worldsDirectory(): string {
+  const inMemory = "/dev/shm";
+  if (!existsSync(inMemory)) return tmpdir();
+  const { bavail, bsize } = statfsSync(inMemory);
+  return bavail * bsize < freeBytesMin ? tmpdir() : inMemory;
 }
 
 async function wait(ms: number, signal?: AbortSignal): Promise<void> {
