@@ -12,7 +12,7 @@ import { TestServer } from "./support/server.ts";
 import { soakSeed, soakSetting } from "./support/soak-scale.ts";
 import { checkpointId, drainStream } from "./support/streams.ts";
 
-const seconds = soakSetting("seconds", 15);
+const seconds = soakSetting("seconds", 10);
 const seed = soakSeed();
 const say = (line: string): void => void process.stdout.write(`# ${line}\n`);
 

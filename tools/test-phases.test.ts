@@ -19,6 +19,14 @@ test("what needs the machine for itself runs alone, after the rest", () => {
   );
 });
 
+test("what mostly waits waits two at a time, before what needs the machine for itself", () => {
+  const phases = planPhases([...files, "test/takeover.root.test.ts"], "");
+  assert.deepEqual(phases.map(({ name, concurrency }) => [name, concurrency]).slice(1), [
+    ["waiting", 2],
+    ["root", 1],
+  ]);
+});
+
 test("a pattern chooses files by their path", () => {
   assert.deepEqual(
     planPhases(files, "b.root").map((phase) => phase.files),

@@ -4,7 +4,7 @@ import { describeFailures, runSeeds } from "./testing/run-workers.ts";
 
 /** `SIMULATION_SEEDS` and `SIMULATION_SECONDS` make it a longer one. */
 const count = Number(process.env["SIMULATION_SEEDS"] ?? 20_000);
-const secondsMax = Number(process.env["SIMULATION_SECONDS"] ?? 60);
+const secondsMax = Number(process.env["SIMULATION_SECONDS"] ?? 40);
 /** On a machine that is too slow for more in that time. */
 const countMin = Math.min(count, 30);
 const first = Number(process.env["SIMULATION_SEED"] ?? 1);
