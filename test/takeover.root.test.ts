@@ -1,9 +1,10 @@
 /** Two servers on one bucket: what one holds is the other's once it is dead, and not before. */
 import assert from "node:assert/strict";
-import { mkdir, mkdtemp, readdir, readFile, rename, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { waitUntil } from "../src/base/wait.ts";
 import { serverIdentity } from "../src/storage/lease/server-identity.ts";
 import { spriteCacheDirectory } from "../src/worker/places.ts";
 import { runCommand } from "../src/host/command.ts";
@@ -50,6 +51,7 @@ test("a sprite of a machine that died starts on another with nothing but the buc
   await shell(first, "echo stored > ~/stored; sync");
   const stored = await first.request("/v1/sprites/shared/checkpoint", { method: "POST" });
   assert.match(await stored.text(), /"type":"complete"/);
+  await registryIsStored();
   await shell(first, "echo unstored > ~/unstored; sync");
   await losePower(first);
 
@@ -84,6 +86,19 @@ test("a sprite of a machine that died starts on another with nothing but the buc
   });
   assert.equal(await readOrphan(orphans[0] ?? "", "unstored"), "unstored");
 });
+
+/** The registry gets to the bucket within two seconds of a change, and the sprite is one. */
+async function registryIsStored(): Promise<void> {
+  const sinceMs = Date.now();
+  const directory = join(bucket, "orgs/acme.db/0000");
+  const isLater = async (name: string): Promise<boolean> =>
+    (await stat(join(directory, name))).mtimeMs > sinceMs;
+  // What was stored before the question may already hold the sprite: then nothing follows, and the time is enough.
+  await waitUntil(
+    async () => (await Promise.all((await readdir(directory)).map(isLater))).includes(true),
+    { timeoutMs: 2_000 },
+  );
+}
 
 /** As docs/howto/inspect-an-orphan.md tells an operator. */
 async function readOrphan(orphan: string, name: string): Promise<string> {
