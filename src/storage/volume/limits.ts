@@ -91,3 +91,6 @@ export const inPlaceSizeBytesMin = 512 * 1024;
 export const remoteLeavesMax = 2_048;
 /** Cuts of which the time is remembered at which they reached the bucket. */
 export const syncTimesMax = 2_000;
+
+/** How deep a cause is looked for: an error that causes itself must not hold up a read. */
+export const errorCausesMax = 5;

@@ -1,10 +1,7 @@
 /** A disk that waits for its bucket. */
 import { setTimeout as delay } from "node:timers/promises";
 import type { BlockFile } from "../fuse/fuse-server.ts";
-import { readPatienceMs, readRetryMsMax, readRetryMsMin } from "./limits.ts";
-
-/** An error's causes are followed this far. */
-const causesMax = 5;
+import { errorCausesMax, readPatienceMs, readRetryMsMax, readRetryMsMin } from "./limits.ts";
 
 /**
  * Reads again for as long as the bucket is away, within limits: a file system that gets an error for a block of its own
@@ -67,7 +64,7 @@ export class PatientFile implements BlockFile {
 /** True when the store itself failed in a way that it marks as passing. */
 function canPass(error: unknown): boolean {
   let cause: unknown = error;
-  for (let depth = 0; depth < causesMax && cause instanceof Error; depth++) {
+  for (let depth = 0; depth < errorCausesMax && cause instanceof Error; depth++) {
     if ("isRetryable" in cause) return cause.isRetryable === true;
     cause = cause.cause;
   }
