@@ -76,6 +76,12 @@ while True:
 
 /** Prints the last whole round; fails when anything is not as that round left it, or the next one, which was cut short, may have. */
 const checkScript = `${definitions}
+def is_begun():
+    """False when the machine was lost before the first round, or what it needs, was in the bucket."""
+    if not os.path.exists(base + "/db"): return False
+    return connect().execute("select count(*) from sqlite_master where name = 'rounds'").fetchone()[0] == 1
+if not is_begun():
+    print("last", 0); sys.exit()
 db = connect()
 assert db.execute("pragma integrity_check").fetchall() == [("ok",)], "the database is damaged"
 rows = db.execute("select n, data from rounds order by n").fetchall()
