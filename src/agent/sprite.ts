@@ -14,17 +14,16 @@ import type {
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import type { CheckpointRecord, Volume } from "../storage/volume/volume.ts";
 import type { CheckpointViews } from "./checkpoint-views.ts";
+import { Containers, type ContainersParts } from "./containers.ts";
 import type { Disk } from "./disk.ts";
 import { Gate } from "./gate.ts";
 import type { Remains } from "./remains.ts";
 import { RestartPace } from "./restart-pace.ts";
 import { stateBeforeRestore } from "./restore-undo.ts";
 
-export interface SpriteParts {
+export interface SpriteParts extends ContainersParts {
   disk: Disk;
   volume: Volume;
-  /** A container lives once: each start gets a new one. */
-  makeSandbox: () => Sandbox;
   views: CheckpointViews;
   /** Ends the sessions: their processes go with the container. */
   endSessions: (reason: string) => Promise<void>;
@@ -41,10 +40,8 @@ export type Progress = (text: string) => void;
 export class Sprite implements Launcher {
   readonly #parts: SpriteParts;
   readonly #gate = new Gate();
+  readonly #containers: Containers;
   #operations: Promise<unknown> = Promise.resolve();
-  #sandbox: Sandbox | null = null;
-  /** The one that is to follow, preparing itself while its disk is being prepared. */
-  #next: Sandbox | null = null;
   /** Why there is no container; null while there is one, or one is on its way. */
   #failure: SpriteError | null = null;
   #revival: Promise<void> | null = null;
@@ -56,6 +53,7 @@ export class Sprite implements Launcher {
 
   constructor(parts: SpriteParts) {
     this.#parts = parts;
+    this.#containers = new Containers(parts);
     parts.volume.onProblem((problem) => {
       const isFenced = problem instanceof SpriteError && problem.details["isFenced"] === true;
       if (isFenced && this.#fencedBy === null) this.#fence(problem);
@@ -68,9 +66,9 @@ export class Sprite implements Launcher {
    * @throws SpriteError start_failed, disk_full
    */
   async start(): Promise<void> {
-    this.#prepareContainer();
+    this.#containers.prepare();
     // Mounting writes too, and must not wait for a bucket that is away.
-    await this.#relaxFlushes(true);
+    await this.#containers.relaxFlushes(true);
     await this.#parts.disk.open();
     await this.#bringUpIfPossible();
   }
@@ -96,13 +94,12 @@ export class Sprite implements Launcher {
     settled: () => Promise<void>;
     commands: readonly ProcessRecord[];
   }): Promise<boolean> {
-    const { disk, views, makeSandbox, log } = this.#parts;
+    const { disk, views, log } = this.#parts;
     await disk.serveOn(from.findRemains());
     await from.settled();
     const remains = from.findRemains();
     if (remains.isDiskAttached) await disk.adopt();
-    const sandbox = makeSandbox();
-    this.#sandbox = sandbox;
+    const sandbox = this.#containers.adopt();
     await views.adopt(remains.views);
     try {
       await sandbox.adopt(from.commands);
@@ -118,7 +115,7 @@ export class Sprite implements Launcher {
 
   /** A command of the container that was taken over; null when it is gone. */
   adoptProcess(record: ProcessRecord): AdoptedProcess | null {
-    return must(this.#sandbox, "a container was taken over").adoptProcess(record);
+    return must(this.#containers.current, "a container was taken over").adoptProcess(record);
   }
 
   /** Why no command can run; null when they can. */
@@ -128,17 +125,23 @@ export class Sprite implements Launcher {
 
   /** The container there is now, for what only looks at it. */
   get sandbox(): Sandbox | null {
-    return this.#sandbox;
+    return this.#containers.current;
   }
 
   async launch(command: Command, options: { stdin: boolean }): Promise<PipeProcess> {
     await this.#pass();
-    return await must(this.#sandbox, "an open gate has a container").launch(command, options);
+    return await must(this.#containers.current, "an open gate has a container").launch(
+      command,
+      options,
+    );
   }
 
   async launchTerminal(command: Command, size: TerminalSize): Promise<TerminalProcess> {
     await this.#pass();
-    return await must(this.#sandbox, "an open gate has a container").launchTerminal(command, size);
+    return await must(this.#containers.current, "an open gate has a container").launchTerminal(
+      command,
+      size,
+    );
   }
 
   /**
@@ -270,7 +273,7 @@ export class Sprite implements Launcher {
     await this.#operations.catch(() => undefined);
     const { views, disk, endSessions } = this.#parts;
     await endSessions("the sprite is stopping");
-    await this.#endContainers();
+    await this.#containers.endAll();
     await views.close();
     await disk.close(options);
   }
@@ -279,7 +282,7 @@ export class Sprite implements Launcher {
     const { disk, log } = this.#parts;
     progress("Stopping processes...");
     await this.#stopContainer("restore");
-    this.#prepareContainer();
+    this.#containers.prepare();
     let undoId: string | null = null;
     try {
       await disk.detach();
@@ -302,7 +305,7 @@ export class Sprite implements Launcher {
   /** After a failed restore: the state before, running. @throws whatever keeps even that from starting */
   async #goBack(undoId: string | null): Promise<void> {
     const { disk } = this.#parts;
-    await this.#endContainers();
+    await this.#containers.endAll();
     await disk.detach();
     if (undoId !== null) await disk.replace(undoId);
     await disk.attach();
@@ -324,7 +327,7 @@ export class Sprite implements Launcher {
   /** @throws SpriteError what commands are refused for from then on */
   async #bringUp(): Promise<void> {
     try {
-      await this.#endContainer(this.#sandbox);
+      await this.#containers.end();
       await this.#parts.disk.attach();
       await this.#startContainer();
     } catch (error) {
@@ -348,51 +351,15 @@ export class Sprite implements Launcher {
     if (this.#failure === null) this.#parts.views.refresh();
   }
 
-  async #endContainers(): Promise<void> {
-    const next = this.#next;
-    this.#next = null;
-    await Promise.all([this.#endContainer(this.#sandbox), this.#endContainer(next)]);
-  }
-
-  /** What it leaves behind shows in the next step that it is in the way of. */
-  async #endContainer(sandbox: Sandbox | null): Promise<void> {
-    // A program that waits in an fsync ends when that is answered, with no time to look at the answer.
-    if (sandbox !== null && sandbox === this.#sandbox) {
-      void sandbox.killed.then(() => this.#relaxFlushes(true));
-    }
-    await sandbox?.stop().catch((error: unknown) => {
-      this.#parts.log.error({ err: error }, "a container left something behind");
-    });
-  }
-
-  /** While no program runs, nobody is owed that a flush reaches the bucket. */
-  async #relaxFlushes(isRelaxed: boolean): Promise<void> {
-    await this.#parts.volume.relaxFlushes(isRelaxed).catch((error: unknown) => {
-      // A volume that has died fails the next step, which says so.
-      this.#parts.log.warn({ err: error, isRelaxed }, "flushes keep their mode");
-    });
-  }
-
   async #stopContainer(reason: string): Promise<void> {
     this.#gate.hold();
     await this.#parts.endSessions(reason);
-    await this.#endContainer(this.#sandbox);
-  }
-
-  #prepareContainer(): void {
-    this.#next = this.#parts.makeSandbox();
-    // A failure shows again at the start.
-    this.#next.prepare().catch(() => undefined);
+    await this.#containers.end();
   }
 
   async #startContainer(): Promise<void> {
     if (this.#fencedBy !== null) throw this.#fencedBy;
-    const sandbox = this.#next ?? this.#parts.makeSandbox();
-    this.#next = null;
-    this.#sandbox = sandbox;
-    await this.#relaxFlushes(false);
-    await sandbox.start();
-    this.#onStarted(sandbox);
+    this.#onStarted(await this.#containers.start());
   }
 
   #onStarted(sandbox: Sandbox): void {
@@ -409,7 +376,7 @@ export class Sprite implements Launcher {
    * computer would.
    */
   async #onDied(sandbox: Sandbox, end: { reason: string; livedMs: number }): Promise<void> {
-    if (this.#sandbox !== sandbox || this.#stopping) return;
+    if (this.#containers.current !== sandbox || this.#stopping) return;
     const { log, endSessions } = this.#parts;
     const delayMs = this.#restartPace.delayAfter(end.livedMs);
     log.warn({ ...end, delayMs }, "the container ended by itself: starting it again");
@@ -418,7 +385,7 @@ export class Sprite implements Launcher {
     void endSessions(end.reason);
     await delay(delayMs, undefined, { ref: false });
     // A restore or a stop may have come meanwhile; both see to the container themselves.
-    if (this.#sandbox !== sandbox || this.#stopping) return;
+    if (this.#containers.current !== sandbox || this.#stopping) return;
     await this.restart().catch((error: unknown) => {
       log.error({ err: error }, "the container does not start again");
     });

@@ -64,7 +64,7 @@ export function createControl(options: ControlOptions): Control {
       recover().catch((error: unknown) => log.error({ err: error }, "recover sprites"));
       tokenUse.start();
       const { address, family, port } = await frontDoor.start(options.listen);
-      heartbeat = setInterval(() => sprites.publishHeartbeats(), watchHeartbeatMs);
+      heartbeat = setInterval(() => sprites.watch.publishHeartbeats(), watchHeartbeatMs);
       const host = family === "IPv6" ? `[${address}]` : address;
       return { address: `${host}:${port}`, host: address, port };
     },

@@ -77,7 +77,7 @@ export class FrontDoor {
     const end = { code: 1001, reason: "server stopping", error } as const;
     const { sprites, splices } = this.#options;
     const closed = this.#listener.close();
-    sprites.watchers.endAll();
+    sprites.watch.watchers.endAll();
     splices.endSockets(end);
     const grace = setTimeout(() => splices.endAll(end), stopGraceMs);
     const cut = setTimeout(() => this.#listener.destroyConnections(), stopTimeoutMs);

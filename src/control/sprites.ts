@@ -11,22 +11,21 @@ import {
   type SpriteListQuery,
   type SpriteObject,
   type SpriteUpdateBody,
-  type SpriteWatchLine,
 } from "../contract/sprite.ts";
 import { mergeUrlSettings } from "../contract/sprite-config.ts";
-import { formatOptionalTimestamp, formatTimestamp } from "../contract/timestamp.ts";
 import type { Log } from "../base/log.ts";
 import { settlesWithin } from "../base/wait.ts";
 import type { OpenSplices, SpliceEnd } from "./splice/open-splices.ts";
-import type { Worker, WorkerStatusEvent } from "../worker/worker.ts";
-import { askAgentHealth, type AgentHealth } from "./agent-health.ts";
-import { checkStartTimeoutMs, destroyWaitMsMax } from "./limits.ts";
+import type { Worker } from "../worker/worker.ts";
+import { askAgentHealth } from "./agent-health.ts";
+import { destroyWaitMsMax } from "./limits.ts";
 import { isDiskFull } from "./database.ts";
 import type { Organization } from "./organization.ts";
 import type { Organizations } from "./organizations.ts";
 import { Removals } from "./removals.ts";
+import { checkSprite } from "./sprite-check.ts";
 import { newSprite, spriteObject, spriteSpec, type SpriteRecord } from "./sprite-record.ts";
-import { Watchers } from "./watch.ts";
+import { countByStatus, SpriteWatch } from "./sprite-watch.ts";
 
 export interface SpritesOptions {
   organizations: Organizations;
@@ -44,7 +43,7 @@ export interface LifecycleResult {
 }
 
 export class Sprites {
-  readonly watchers = new Watchers();
+  readonly watch: SpriteWatch;
   readonly #options: SpritesOptions;
   readonly #removals: Removals;
   readonly #unsubscribe: () => void;
@@ -59,10 +58,14 @@ export class Sprites {
   constructor(options: SpritesOptions) {
     this.#options = options;
     this.#removals = new Removals(options);
+    this.watch = new SpriteWatch(options);
     for (const organization of options.organizations.all()) {
       for (const id of organization.spriteIds()) this.#organizationBySprite.set(id, organization);
     }
-    this.#unsubscribe = options.worker.onStatus((event) => this.#noteStatus(event));
+    this.#unsubscribe = options.worker.onStatus((event) => {
+      const organization = this.#organizationBySprite.get(event.spriteId);
+      if (organization !== undefined) this.watch.noteStatus(organization, event);
+    });
   }
 
   get worker(): Worker {
@@ -257,38 +260,7 @@ export class Sprites {
 
   /** Asks the agent when there is one; a cold sprite is not woken for it. @throws SpriteError not_found */
   async check(organization: Organization, name: string): Promise<SpriteCheckObject> {
-    const sprite = this.find(organization, name);
-    const startMs = performance.now();
-    const checked = await this.#checkAgent(sprite);
-    return {
-      sprite_name: sprite.name,
-      sprite_id: sprite.id,
-      status: checked.status,
-      reason: checked.reason,
-      checked_at: formatTimestamp(Date.now()),
-      elapsed: checked.asked ? Math.round(performance.now() - startMs) / 1000 : null,
-      ...(checked.sync === undefined ? {} : { sync: checked.sync }),
-      ...(checked.choices === undefined ? {} : { choices: checked.choices }),
-    };
-  }
-
-  async #checkAgent(
-    sprite: SpriteRecord,
-  ): Promise<Omit<AgentHealth, "version"> & { asked: boolean }> {
-    if (sprite.state === "creating") {
-      return { status: "creating", reason: "the sprite is being created", asked: false };
-    }
-    if (this.#options.worker.status(sprite.id) === "cold") {
-      const reason = "the sprite is cold: it starts with the next request to it";
-      return { status: "ok", reason, asked: false };
-    }
-    try {
-      const { socketPath } = await this.start(sprite, AbortSignal.timeout(checkStartTimeoutMs));
-      return { ...(await askAgentHealth(socketPath, sprite.name)), asked: true };
-    } catch (error) {
-      const reason = error instanceof SpriteError ? error.message : "the sprite does not start";
-      return { status: "unhealthy", reason, asked: true };
-    }
+    return await checkSprite(this.find(organization, name), this.#options.worker);
   }
 
   /** @throws SpriteError start_failed */
@@ -307,67 +279,8 @@ export class Sprites {
     throw new SpriteError("unavailable", "the sprite is still being created; try again");
   }
 
-  /** One line about every sprite that the watcher asked for, to begin with. */
-  initialWatchLines(organization: Organization, query: SpriteListQuery): SpriteWatchLine[] {
-    const { prefix, after, pageSize } = query;
-    const sprites = organization.listSprites({ prefix, after, limit: pageSize });
-    const counters = this.#counters(organization);
-    return sprites.map((sprite) => this.#watchLine(sprite, counters));
-  }
-
-  /** Keeps idle watchers' connections open. */
-  publishHeartbeats(): void {
-    for (const slug of this.watchers.organizationSlugs()) {
-      const organization = this.#options.organizations.find(slug);
-      if (organization === null) continue;
-      this.watchers.publish(slug, {
-        type: "heartbeat",
-        timestamp: formatTimestamp(Date.now()),
-        org: this.#counters(organization),
-      });
-    }
-  }
-
-  #noteStatus(event: WorkerStatusEvent): void {
-    try {
-      this.#onStatus(event);
-    } catch (error) {
-      // Times of last use are worth no more than a line in the log; the status itself is the worker's.
-      this.#options.log.error({ err: error, spriteId: event.spriteId }, "note sprite status");
-    }
-  }
-
-  #onStatus(event: WorkerStatusEvent): void {
-    const organization = this.#organizationBySprite.get(event.spriteId);
-    if (organization === undefined) return;
-    if (event.status === "running") organization.setSpriteRunningAt(event.spriteId, Date.now());
-    if (event.status === "warm") organization.setSpriteWarmingAt(event.spriteId, Date.now());
-    const { slug } = organization.record;
-    if (!this.watchers.isWatched(slug)) return;
-    const sprite = organization.spriteById(event.spriteId);
-    if (sprite === null || sprite.state === "destroying") return;
-    this.watchers.publish(slug, {
-      ...this.#watchLine(sprite, this.#counters(organization)),
-      status: event.status,
-    });
-  }
-
-  #watchLine(sprite: SpriteRecord, counters: OrganizationCounters): SpriteWatchLine {
-    return {
-      name: sprite.name,
-      status: this.#options.worker.status(sprite.id),
-      running_version: this.#options.version,
-      last_running_at: formatOptionalTimestamp(sprite.lastRunningAtMs),
-      last_warming_at: formatOptionalTimestamp(sprite.lastWarmingAtMs),
-      timestamp: formatTimestamp(Date.now()),
-      org: counters,
-    };
-  }
-
   #counters(organization: Organization): OrganizationCounters {
-    const counters = { name: organization.record.slug, running: 0, warm: 0, cold: 0 };
-    for (const id of organization.spriteIds()) counters[this.#options.worker.status(id)] += 1;
-    return counters;
+    return countByStatus(organization, this.#options.worker);
   }
 
   #object(organization: Organization, sprite: SpriteRecord): SpriteObject {

@@ -24,11 +24,11 @@ export function streamWatch(options: WatchOptions): void {
   const { sprites, organization, response } = options;
   const query = parseSpriteListQuery(options.query);
   const isLimited = options.query.has("max_results");
-  const lines = sprites.initialWatchLines(organization, {
+  const lines = sprites.watch.initialLines(organization, {
     ...query,
     pageSize: isLimited ? query.pageSize : watchInitialLinesMax,
   });
-  const remove = sprites.watchers.add(organization.record.slug, {
+  const remove = sprites.watch.watchers.add(organization.record.slug, {
     prefix: query.prefix,
     write: (line) => {
       if (response.writableLength > watchBufferSizeBytesMax) response.destroy();

@@ -1,0 +1,88 @@
+/** What those who watch an organization's sprites are told. */
+import type { Log } from "../base/log.ts";
+import type { OrganizationCounters, SpriteListQuery, SpriteWatchLine } from "../contract/sprite.ts";
+import { formatOptionalTimestamp, formatTimestamp } from "../contract/timestamp.ts";
+import type { Worker, WorkerStatusEvent } from "../worker/worker.ts";
+import type { Organization } from "./organization.ts";
+import type { Organizations } from "./organizations.ts";
+import type { SpriteRecord } from "./sprite-record.ts";
+import { Watchers } from "./watch.ts";
+
+export interface SpriteWatchOptions {
+  organizations: Organizations;
+  worker: Worker;
+  version: string;
+  log: Log;
+}
+
+export class SpriteWatch {
+  readonly watchers = new Watchers();
+  readonly #options: SpriteWatchOptions;
+
+  constructor(options: SpriteWatchOptions) {
+    this.#options = options;
+  }
+
+  /** One line about every sprite that the watcher asked for, to begin with. */
+  initialLines(organization: Organization, query: SpriteListQuery): SpriteWatchLine[] {
+    const { prefix, after, pageSize } = query;
+    const sprites = organization.listSprites({ prefix, after, limit: pageSize });
+    const counters = countByStatus(organization, this.#options.worker);
+    return sprites.map((sprite) => this.#line(sprite, counters));
+  }
+
+  /** Keeps idle watchers' connections open. */
+  publishHeartbeats(): void {
+    const { organizations, worker } = this.#options;
+    for (const slug of this.watchers.organizationSlugs()) {
+      const organization = organizations.find(slug);
+      if (organization === null) continue;
+      this.watchers.publish(slug, {
+        type: "heartbeat",
+        timestamp: formatTimestamp(Date.now()),
+        org: countByStatus(organization, worker),
+      });
+    }
+  }
+
+  noteStatus(organization: Organization, event: WorkerStatusEvent): void {
+    try {
+      this.#onStatus(organization, event);
+    } catch (error) {
+      // Times of last use are worth no more than a line in the log; the status itself is the worker's.
+      this.#options.log.error({ err: error, spriteId: event.spriteId }, "note sprite status");
+    }
+  }
+
+  #onStatus(organization: Organization, event: WorkerStatusEvent): void {
+    if (event.status === "running") organization.setSpriteRunningAt(event.spriteId, Date.now());
+    if (event.status === "warm") organization.setSpriteWarmingAt(event.spriteId, Date.now());
+    const { slug } = organization.record;
+    if (!this.watchers.isWatched(slug)) return;
+    const sprite = organization.spriteById(event.spriteId);
+    if (sprite === null || sprite.state === "destroying") return;
+    this.watchers.publish(slug, {
+      ...this.#line(sprite, countByStatus(organization, this.#options.worker)),
+      status: event.status,
+    });
+  }
+
+  #line(sprite: SpriteRecord, counters: OrganizationCounters): SpriteWatchLine {
+    const { worker, version } = this.#options;
+    return {
+      name: sprite.name,
+      status: worker.status(sprite.id),
+      running_version: version,
+      last_running_at: formatOptionalTimestamp(sprite.lastRunningAtMs),
+      last_warming_at: formatOptionalTimestamp(sprite.lastWarmingAtMs),
+      timestamp: formatTimestamp(Date.now()),
+      org: counters,
+    };
+  }
+}
+
+export function countByStatus(organization: Organization, worker: Worker): OrganizationCounters {
+  const counters = { name: organization.record.slug, running: 0, warm: 0, cold: 0 };
+  for (const id of organization.spriteIds()) counters[worker.status(id)] += 1;
+  return counters;
+}
