@@ -14,6 +14,7 @@ const statusByCode = {
   busy: 409,
   gone: 410,
   payload_too_large: 413,
+  rate_limited: 429,
   headers_too_large: 431,
   internal_error: 500,
   storage_failure: 500,
@@ -30,6 +31,7 @@ const retryableCodes: ReadonlySet<ErrorCode> = new Set([
   "busy",
   "unavailable",
   "deadline_exceeded",
+  "rate_limited",
 ]);
 
 export interface SpriteErrorOptions {

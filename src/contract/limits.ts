@@ -27,6 +27,7 @@ export const continuationTokenLengthMax = 256;
 
 export const checkpointCommentLengthMax = 4096;
 export const tokenDescriptionLengthMax = 256;
+export const loginClientLengthMax = 100;
 
 /** Go reads NDJSON with a scanner that gives up on lines of 64 KiB. */
 export const ndjsonLineSizeBytesMax = 64 * 1024 - 1;

@@ -15,7 +15,10 @@ import type { Route } from "./request-target.ts";
 import type { Sprites } from "./sprites.ts";
 import { issueToken } from "./tokens.ts";
 
-export type JsonRoute = Exclude<Route, { kind: "agent" | "tokens" | "export" | "import" }>;
+export type JsonRoute = Exclude<
+  Route,
+  { kind: "agent" | "tokens" | "token" | "export" | "import" }
+>;
 
 export interface ApiRequest {
   method: string;

@@ -66,6 +66,7 @@ export class Exchange {
 function errorHeaders(error: unknown): AddedHeaders {
   if (!(error instanceof SpriteError)) return {};
   if (error.code === "unauthorized") return { "www-authenticate": "Bearer" };
-  const { allow } = error.details;
+  const { allow, retry_after_seconds: retryAfterSeconds } = error.details;
+  if (typeof retryAfterSeconds === "number") return { "retry-after": String(retryAfterSeconds) };
   return typeof allow === "string" ? { allow } : {};
 }

@@ -21,8 +21,10 @@ import { stopGraceMs, stopTimeoutMs } from "./limits.ts";
 import { Listener } from "./listener.ts";
 import type { Organization } from "./organization.ts";
 import type { Organizations } from "./organizations.ts";
+import { isLoginPath, LoginDoor } from "./login/login-door.ts";
 import { parseRoute, type Route } from "./request-target.ts";
 import type { Sprites } from "./sprites.ts";
+import { answerTokens, type TokenRoute } from "./token-routes.ts";
 import { authenticate, parseAuthorization, secretsEqual, type Caller } from "./tokens.ts";
 import { exportSprite, importSprite } from "./transfer.ts";
 import { streamWatch, wantsWatch } from "./watch-stream.ts";
@@ -48,10 +50,12 @@ interface Plain {
 export class FrontDoor {
   readonly #options: FrontDoorOptions;
   readonly #listener: Listener;
+  readonly #login: LoginDoor;
   #state: "starting" | "ready" | "stopping" = "starting";
 
   constructor(options: FrontDoorOptions) {
     this.#options = options;
+    this.#login = new LoginDoor(options);
     this.#listener = new Listener(
       {
         onRequest: (request, response, expectsContinue) => {
@@ -110,14 +114,14 @@ export class FrontDoor {
     const health = this.#health(exchange);
     if (health !== null) return sendJson(response, health, exchange.added);
     if (this.#state === "stopping") throw new SpriteError("unavailable", "the server is stopping");
+    if (isLoginPath(exchange.target.rawPath)) return this.#login.answer(plain);
     if (parseAuthorization(request.headers.authorization, "FlyV1") !== null) {
       return sendJson(response, await this.#mint(plain), exchange.added);
     }
     const caller = this.#authenticate(exchange, request);
     const route = parseRoute(exchange.target.rawPath);
-    if (route.kind === "tokens") {
-      assertMethodAllowed(exchange.method, ["POST"]);
-      throw new SpriteError("forbidden", "only the server's admin secret mints tokens");
+    if (route.kind === "tokens" || route.kind === "token") {
+      return sendJson(response, answerTokens(exchange.method, caller, route), exchange.added);
     }
     if (route.kind === "agent") return this.#askAgent(plain, caller.organization, route);
     return this.#askControl(plain, caller.organization, route);
@@ -159,7 +163,7 @@ export class FrontDoor {
   async #askControl(
     plain: Plain,
     organization: Organization,
-    route: Exclude<Route, { kind: "agent" | "tokens" }>,
+    route: Exclude<Route, { kind: "agent" } | TokenRoute>,
   ): Promise<void> {
     const { exchange, request, response, expectsContinue } = plain;
     const { sprites } = this.#options;

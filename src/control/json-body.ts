@@ -11,9 +11,27 @@ export async function readJsonBody(
   response: ServerResponse,
   expectsContinue: boolean,
 ): Promise<unknown> {
+  return parseJsonBody(await readBody(request, response, expectsContinue));
+}
+
+/** A form's fields, as the browser sends them. @throws SpriteError payload_too_large, invalid_request */
+export async function readFormBody(
+  request: IncomingMessage,
+  response: ServerResponse,
+  expectsContinue: boolean,
+): Promise<URLSearchParams> {
+  const bytes = await readBody(request, response, expectsContinue);
+  return new URLSearchParams(bytes.toString("utf8"));
+}
+
+async function readBody(
+  request: IncomingMessage,
+  response: ServerResponse,
+  expectsContinue: boolean,
+): Promise<Buffer> {
   if (Number(request.headers["content-length"] ?? 0) > jsonBodySizeBytesMax) throw tooLarge();
   if (expectsContinue) response.writeContinue();
-  return parseJsonBody(await readBytes(request));
+  return await readBytes(request);
 }
 
 function readBytes(request: IncomingMessage): Promise<Buffer> {

@@ -38,3 +38,16 @@ export const logPathLengthMax = 512;
 export const databaseBusyTimeoutMs = 5_000;
 /** A database's log that was folded is cut to this size when it begins anew. */
 export const databaseLogSizeBytesMax = 1024 * 1024;
+
+/** A login waits this long for a person, who has to find a token first. */
+export const loginLifetimeMs = 10 * 60_000;
+export const loginPollIntervalMs = 1_000;
+export const loginsWaitingMax = 1_000;
+/** Behind a proxy many people share an address. */
+export const loginsPerAddressMax = 50;
+/** Wrong secrets and codes from one address, in this time. */
+export const failedAttemptsMax = 20;
+export const failedAttemptsWindowMs = 60_000;
+export const failingAddressesMax = 10_000;
+/** Tokens that one answer lists, newest first. */
+export const tokensListedMax = 1_000;

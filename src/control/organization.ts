@@ -24,6 +24,13 @@ export interface NewToken {
   createdAtMs: number;
 }
 
+export interface TokenRow {
+  id: string;
+  description: string;
+  createdAtMs: number;
+  lastUsedAtMs: number | null;
+}
+
 export interface SpriteChange {
   labels: string[];
   urlSettings: UrlSettings;
@@ -89,6 +96,11 @@ export class Organization {
   /** Read anew for every request: another process may have added or revoked it a moment ago. */
   validTokenHash(tokenId: string): Buffer | null {
     return this.#statements.validTokenHash.get(tokenId)?.hash ?? null;
+  }
+
+  /** Those that are valid, newest first. */
+  listTokens(limit: number): TokenRow[] {
+    return this.#statements.listTokens.all(limit);
   }
 
   revokeToken(tokenId: string, timeMs: number): boolean {
@@ -175,6 +187,10 @@ function prepareStatements(database: Sqlite) {
     ),
     validTokenHash: database.prepare<[string], { hash: Buffer }>(
       "SELECT hash FROM token WHERE id = ? AND revoked_at_ms IS NULL",
+    ),
+    listTokens: database.prepare<[number], TokenRow>(
+      `SELECT id, description, created_at_ms AS createdAtMs, last_used_at_ms AS lastUsedAtMs
+         FROM token WHERE revoked_at_ms IS NULL ORDER BY created_at_ms DESC, id LIMIT ?`,
     ),
     revokeToken: database.prepare<[number, string]>(
       "UPDATE token SET revoked_at_ms = ? WHERE id = ? AND revoked_at_ms IS NULL",

@@ -22,6 +22,7 @@ export function splitTarget(url: string): RequestTarget {
 
 export type Route =
   | { kind: "tokens"; organizationSlug: string }
+  | { kind: "token"; organizationSlug: string; tokenId: string }
   | { kind: "sprites" }
   | { kind: "sprite"; name: string }
   | { kind: "restart" | "upgrade" | "check"; name: string }
@@ -35,9 +36,10 @@ export function parseRoute(rawPath: string): Route {
   const [root, version, collection, name, ...rest] = plainSegments(rawPath);
   if (root !== "" || version !== "v1" || name === "") throw noSuchEndpoint();
   if (collection === "organizations" && name !== undefined) {
-    if (rest.length === 1 && rest[0] === "tokens")
-      return { kind: "tokens", organizationSlug: name };
-    throw noSuchEndpoint();
+    const [noun, tokenId, ...more] = rest;
+    if (noun !== "tokens" || more.length > 0) throw noSuchEndpoint();
+    if (tokenId === undefined) return { kind: "tokens", organizationSlug: name };
+    return { kind: "token", organizationSlug: name, tokenId };
   }
   if (collection !== "sprites") throw noSuchEndpoint();
   if (name === undefined) return { kind: "sprites" };

@@ -22,6 +22,8 @@ export interface ServeOptions {
   /** Bytes a second that the scrubber reads; null: it does not run. */
   scrubRateBytes: number | null;
   urlDomain: string;
+  /** Null: nobody mints tokens over the API. */
+  adminSecretFile: string | null;
   logLevel: LogLevel;
 }
 
@@ -122,6 +124,11 @@ const serveSettings: readonly Setting[] = [
     default: "sprites.localhost",
   },
   {
+    flags: "--admin-secret-file <file>",
+    variable: "SPRITES_ADMIN_SECRET_FILE",
+    text: "file with a secret whose holder mints tokens over the API and approves any login",
+  },
+  {
     flags: "--log-level <level>",
     variable: "SPRITES_LOG_LEVEL",
     text: "how much is logged, to stderr",
@@ -159,6 +166,7 @@ export function serveOptionsOf(values: Record<string, unknown>): ServeOptions {
     cacheSizeBytesMax: values["cacheMax"] as number,
     scrubRateBytes: values["scrubRate"] === "off" ? null : (values["scrubRate"] as number),
     urlDomain: values["urlDomain"] as string,
+    adminSecretFile: (values["adminSecretFile"] as string | undefined) ?? null,
     logLevel: values["logLevel"] as LogLevel,
   };
 }

@@ -16,6 +16,7 @@ import { lockDirectory } from "../storage/object-store/directory-lock.ts";
 import { openObjectStore, schemeOf } from "../storage/object-store/open-object-store.ts";
 import { probeObjectStore } from "../storage/object-store/probe.ts";
 import { importImage } from "../storage/volume/image.ts";
+import { readAdminSecret } from "./admin-secret.ts";
 import { limitsOf, type ServeOptions } from "./options.ts";
 import { version } from "./version.ts";
 import { ImageServers } from "../worker/image-servers.ts";
@@ -80,7 +81,9 @@ class Startup {
     const worker = await this.#makeWorker({ serverId, lease, runtime, gateway, ...image });
     // Before the registry is opened: on a new machine it comes from the bucket.
     await unlessAborted(registry.ready, signal);
-    const { listen, urlDomain } = this.#options;
+    const { listen, urlDomain, adminSecretFile } = this.#options;
+    const adminSecret =
+      adminSecretFile === null ? {} : { adminSecret: readAdminSecret(adminSecretFile) };
     const { dataDirectory } = this.#places;
     const control = createControl({
       dataDirectory,
@@ -88,6 +91,7 @@ class Startup {
       listen,
       version,
       urlDomain,
+      ...adminSecret,
       log: this.#log,
     });
     this.#undoSteps.push(() => control.stop());
