@@ -7,18 +7,16 @@ import { fuseDescriptorKey, type AgentStartup } from "../contract/agent-startup.
 import { createSandbox } from "../sandbox/container.ts";
 import { createAgentServer, createInsideServer, insideSocketMode } from "./api/agent-server.ts";
 import { CheckpointViews, type CheckpointViewsOptions } from "./checkpoint-views.ts";
-import { checkpointRoutes } from "./checkpoint-routes.ts";
 import type { AgentBeginnings } from "./beginnings.ts";
 import { Disk } from "./disk.ts";
-import { healthRoutes } from "./health.ts";
 import { writeInsideFiles } from "./inside-files.ts";
 import { findRemains, waitForElders } from "./remains.ts";
 import { SessionRecords } from "./sessions/session-records.ts";
+import { routeTables } from "./routes.ts";
 import { Sessions } from "./sessions/sessions.ts";
 import { ShownCheckpoints } from "./shown-checkpoints.ts";
 import { Sprite } from "./sprite.ts";
 import { SyncState } from "./sync-state.ts";
-import { workerRoutes } from "./worker-routes.ts";
 
 export interface Agent {
   socketPath: string;
@@ -77,16 +75,13 @@ export async function bootAgent(
   const sessions = new Sessions({ launcher: sprite, records, log });
   const { version, cacheDirectory } = startup;
   const syncState = new SyncState({ volume, cacheDirectory });
-  const routes = checkpointRoutes({ sprite, syncState });
-  const forWorker = [
-    ...healthRoutes({ volume, syncState, failure: () => sprite.failure, log }),
-    ...workerRoutes({ volume, disk }),
-  ];
-  const inside = createInsideServer({ routes, version, log });
+  const tables = routeTables({ sprite, syncState, volume, disk, log });
+  const inside = createInsideServer({ routes: tables.everywhere, version, log });
   const outside = createAgentServer({
     sessions,
     environment: () => startup.environment,
-    routes: [...routes, ...forWorker],
+    routes: [...tables.everywhere, ...tables.outside, ...tables.forWorker],
+    upgradeRoutes: tables.upgrades,
     version,
     log,
   });

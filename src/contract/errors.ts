@@ -27,6 +27,10 @@ const statusByCode = {
 
 export type ErrorCode = keyof typeof statusByCode;
 
+export function statusOf(code: ErrorCode): number {
+  return statusByCode[code];
+}
+
 const retryableCodes: ReadonlySet<ErrorCode> = new Set([
   "busy",
   "unavailable",

@@ -89,6 +89,8 @@ function environmentProblem(value: unknown): string | null {
 /** Object.fromEntries defines own properties, so that a variable called `__proto__` is only a variable. */
 export const environmentSchema: z.ZodType<Record<string, string>> = z
   .unknown()
+  // For the document: the check below is by hand.
+  .meta({ type: "object", additionalProperties: { type: "string" } })
   .transform((value, context) => {
     const problem = environmentProblem(value);
     if (problem === null) return Object.fromEntries(Object.entries(value as object));

@@ -35,7 +35,7 @@ export interface ApiResult {
   body: object | null;
 }
 
-const methodsByRoute: Readonly<Record<JsonRoute["kind"], readonly string[]>> = {
+export const methodsByRoute: Readonly<Record<JsonRoute["kind"], readonly string[]>> = {
   sprites: ["GET", "HEAD", "POST"],
   sprite: ["GET", "HEAD", "PUT", "DELETE"],
   restart: ["POST"],

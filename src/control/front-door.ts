@@ -22,6 +22,7 @@ import { Listener } from "./listener.ts";
 import type { Organization } from "./organization.ts";
 import type { Organizations } from "./organizations.ts";
 import { isLoginPath, LoginDoor } from "./login/login-door.ts";
+import { isPublicPage, publicPage } from "./public-pages.ts";
 import { parseRoute, type Route } from "./request-target.ts";
 import type { Sprites } from "./sprites.ts";
 import { answerTokens, type TokenRoute } from "./token-routes.ts";
@@ -113,6 +114,7 @@ export class FrontDoor {
     const { exchange, request, response } = plain;
     const health = this.#health(exchange);
     if (health !== null) return sendJson(response, health, exchange.added);
+    if (isPublicPage(exchange.target.rawPath)) return this.#sendPage(plain);
     if (this.#state === "stopping") throw new SpriteError("unavailable", "the server is stopping");
     if (isLoginPath(exchange.target.rawPath)) return this.#login.answer(plain);
     if (parseAuthorization(request.headers.authorization, "FlyV1") !== null) {
@@ -125,6 +127,13 @@ export class FrontDoor {
     }
     if (route.kind === "agent") return this.#askAgent(plain, caller.organization, route);
     return this.#askControl(plain, caller.organization, route);
+  }
+
+  async #sendPage({ exchange, response }: Plain): Promise<void> {
+    assertMethodAllowed(exchange.method, ["GET", "HEAD"]);
+    const page = await publicPage(exchange.target.rawPath, this.#options.version);
+    const headers = { "content-type": page.contentType, "content-length": page.bytes.length };
+    response.writeHead(200, { ...exchange.added, ...headers }).end(page.bytes);
   }
 
   #health(exchange: Exchange): ApiResult | null {

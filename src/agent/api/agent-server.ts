@@ -7,7 +7,7 @@ import { execRoutes } from "./exec-http.ts";
 import { execUpgradeRoutes } from "./exec-socket.ts";
 import type { Route, UpgradeRoute } from "./route.ts";
 import { createRouterServer, type RouterServer } from "./server.ts";
-import { createUpgrader } from "./web-socket.ts";
+import { createUpgrader, type Upgrader } from "./web-socket.ts";
 
 export interface AgentServerOptions {
   sessions: Sessions;
@@ -15,7 +15,8 @@ export interface AgentServerOptions {
   environment: () => Readonly<Record<string, string>>;
   /** Endpoints of other rooms: checkpoints, services, tasks, files. */
   routes: readonly Route[];
-  upgradeRoutes?: readonly UpgradeRoute[];
+  /** WebSockets of other rooms; they are made by the server's own upgrader. */
+  upgradeRoutes?: (upgrade: Upgrader) => readonly UpgradeRoute[];
   version: string;
   log: Log;
 }
@@ -29,7 +30,7 @@ export function createAgentServer(options: AgentServerOptions): RouterServer {
     routes: [...execRoutes({ sessions, environment }), ...options.routes],
     upgradeRoutes: [
       ...execUpgradeRoutes({ sessions, environment, upgrade }),
-      ...(options.upgradeRoutes ?? []),
+      ...(options.upgradeRoutes?.(upgrade) ?? []),
     ],
     version,
     log,

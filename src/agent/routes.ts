@@ -1,0 +1,43 @@
+/** Which endpoints there are, and who can reach them; exec is the API server's own (`api/agent-server.ts`). */
+import type { Log } from "../base/log.ts";
+import type { Volume } from "../storage/volume/volume.ts";
+import type { Upgrader } from "./api/web-socket.ts";
+import type { Route, UpgradeRoute } from "./api/route.ts";
+import { checkpointRoutes } from "./checkpoint-routes.ts";
+import type { Disk } from "./disk.ts";
+import { healthRoutes } from "./health.ts";
+import type { Sprite } from "./sprite.ts";
+import type { SyncState } from "./sync-state.ts";
+import { workerRoutes } from "./worker-routes.ts";
+
+export interface RouteParts {
+  sprite: Sprite;
+  syncState: SyncState;
+  volume: Volume;
+  disk: Disk;
+  log: Log;
+}
+
+export interface RouteTables {
+  /** Outside below the sprite, and on `/.sprite/api.sock`. */
+  everywhere: readonly Route[];
+  outside: readonly Route[];
+  /** For the machine's own processes: the front door passes nobody on to these, or asks itself. */
+  forWorker: readonly Route[];
+  /** WebSockets, outside only. */
+  upgrades: (upgrade: Upgrader) => readonly UpgradeRoute[];
+}
+
+/** Each is described in `contract/endpoints/`, except the worker's: a test compares. */
+export function routeTables(parts: RouteParts): RouteTables {
+  const { sprite, syncState, volume, disk, log } = parts;
+  return {
+    everywhere: checkpointRoutes({ sprite, syncState }),
+    outside: [],
+    forWorker: [
+      ...healthRoutes({ volume, syncState, failure: () => sprite.failure, log }),
+      ...workerRoutes({ volume, disk }),
+    ],
+    upgrades: () => [],
+  };
+}

@@ -1,0 +1,12 @@
+import { checkpointEndpoints } from "./checkpoints.ts";
+import type { Endpoint } from "./endpoint.ts";
+import { execEndpoints } from "./exec.ts";
+import { serverEndpoints, spriteEndpoints } from "./sprites.ts";
+
+/** Every endpoint that the server has. docs/howto/add-an-endpoint.md says how to add one. */
+export const endpointGroups: ReadonlyArray<{ tag: string; endpoints: readonly Endpoint[] }> = [
+  { tag: "sprites", endpoints: spriteEndpoints },
+  { tag: "exec", endpoints: execEndpoints },
+  { tag: "checkpoints", endpoints: checkpointEndpoints },
+  { tag: "server", endpoints: serverEndpoints },
+];

@@ -1,0 +1,237 @@
+/** Sprites, tokens and the server itself: what the front door answers. */
+import { z } from "zod";
+
+import { archiveContentType } from "../archive.ts";
+import { durabilities } from "../durability.ts";
+import {
+  spriteCreateSchema,
+  spriteUpdateSchema,
+  tokenCreateSchema,
+  type OrganizationCounters,
+  type SpriteCheckObject,
+  type SpriteListObject,
+  type SpriteObject,
+  type SpriteWatchLine,
+} from "../sprite.ts";
+import { syncSchema } from "./checkpoints.ts";
+import { json, named, ndjson, timeSchema, type Endpoint, type Parameter } from "./endpoint.ts";
+
+const statusSchema = z
+  .enum(["cold", "warm", "running"])
+  .describe("cold: no process; warm: suspended with its memory; running");
+
+const spriteSchema: z.ZodType<SpriteObject> = named(
+  "Sprite",
+  z.object({
+    id: z.string(),
+    name: z.string(),
+    organization: z.string().describe("the organization's slug"),
+    org_slug: z.string(),
+    url: z.string().describe("where the sprite's own web server is reached"),
+    url_settings: z.object({
+      auth: z.enum(["sprite", "public"]),
+      private_access: z.enum(["admins", "org_users"]).exactOptional(),
+    }),
+    status: statusSchema,
+    config: z.object({
+      ram_mb: z.int().exactOptional(),
+      cpus: z.int().exactOptional(),
+      region: z.string().exactOptional(),
+      storage_gb: z.int().exactOptional(),
+    }),
+    environment: z.record(z.string(), z.string()),
+    labels: z.array(z.string()),
+    durability: z.enum(durabilities).describe("what an fsync inside waits for"),
+    version: z.string(),
+    created_at: timeSchema,
+    updated_at: timeSchema,
+    last_running_at: timeSchema.nullable(),
+    last_warming_at: timeSchema.nullable(),
+  }),
+);
+
+const countersSchema: z.ZodType<OrganizationCounters> = named(
+  "Counters",
+  z.object({ name: z.string(), running: z.int(), warm: z.int(), cold: z.int() }),
+);
+
+const listSchema: z.ZodType<SpriteListObject> = named(
+  "SpriteList",
+  z.object({
+    sprites: z.array(spriteSchema),
+    has_more: z.boolean(),
+    next_continuation_token: z.string().nullable(),
+    name: z.string(),
+    running: z.int(),
+    warm: z.int(),
+    cold: z.int(),
+    org: countersSchema,
+  }),
+);
+
+const watchLineSchema: z.ZodType<SpriteWatchLine> = named(
+  "WatchLine",
+  z.object({
+    type: z.literal("heartbeat").exactOptional(),
+    name: z.string().exactOptional(),
+    status: statusSchema.exactOptional(),
+    running_version: z.string().exactOptional(),
+    last_running_at: timeSchema.nullable().exactOptional(),
+    last_warming_at: timeSchema.nullable().exactOptional(),
+    timestamp: timeSchema,
+    org: countersSchema,
+  }),
+);
+
+const checkSchema: z.ZodType<SpriteCheckObject> = named(
+  "Check",
+  z.object({
+    sprite_name: z.string(),
+    sprite_id: z.string(),
+    status: z.string().describe("ok, or what is wrong"),
+    reason: z.string().nullable(),
+    checked_at: timeSchema,
+    elapsed: z.number().nullable().describe("seconds"),
+    sync: syncSchema.exactOptional(),
+    choices: z
+      .array(z.string())
+      .exactOptional()
+      .describe("what helps a sprite that does not start: repair, restore"),
+  }),
+);
+
+const lifecycleSchema = named(
+  "Lifecycle",
+  z.object({ sprite_name: z.string(), machine_id: z.string(), message: z.string() }),
+);
+
+const listQuery: readonly Parameter[] = [
+  { name: "prefix", text: "only names that begin so", schema: z.string() },
+  { name: "max_results", text: "1 to 50; what is out of range is clamped", schema: z.int() },
+  { name: "continuation_token", text: "from the page before", schema: z.string() },
+];
+
+const one = "/v1/sprites/{name}";
+const createExample = { name: "my-sprite", labels: ["ci"], environment: { STAGE: "test" } };
+
+export const spriteEndpoints: readonly Endpoint[] = [
+  {
+    method: "POST",
+    path: "/v1/organizations/{org}/tokens",
+    summary: "Make a token of an organization",
+    text: "`Authorization: FlyV1 <admin secret>`.",
+    auth: "admin",
+    body: json(tokenCreateSchema, { description: "for CI" }),
+    answers: { 201: json(z.object({ token: z.string() })) },
+    errors: ["forbidden"],
+  },
+  {
+    method: "POST",
+    path: "/v1/sprites",
+    summary: "Make a sprite, or a fork of one",
+    text: "`from` names the sprite, and perhaps its checkpoint, whose disk the new one begins with.",
+    body: json(spriteCreateSchema, createExample),
+    answers: { 201: json(spriteSchema) },
+    errors: ["already_exists", "unavailable", "start_failed", "disk_full"],
+  },
+  {
+    method: "GET",
+    path: "/v1/sprites",
+    summary: "List the organization's sprites, by name; or watch them",
+    text: "With `Accept: application/x-ndjson` it stays open: a line for each sprite, then one for each change.",
+    query: listQuery,
+    answers: { 200: json(listSchema) },
+  },
+  {
+    method: "GET",
+    path: one,
+    summary: "One sprite",
+    answers: { 200: json(spriteSchema) },
+  },
+  {
+    method: "PUT",
+    path: one,
+    summary: "Change URL settings, labels or durability",
+    text: "What is left out stays.",
+    body: json(spriteUpdateSchema, { labels: ["ci", "nightly"] }),
+    answers: { 200: json(spriteSchema) },
+    errors: ["storage_failure"],
+  },
+  {
+    method: "DELETE",
+    path: one,
+    summary: "Destroy a sprite with its disk and checkpoints",
+    answers: { 204: null },
+  },
+  {
+    method: "POST",
+    path: `${one}/restart`,
+    summary: "Boot the sprite anew: processes end, the disk stays",
+    answers: { 200: json(lifecycleSchema) },
+    errors: ["start_failed", "unavailable"],
+  },
+  {
+    method: "POST",
+    path: `${one}/upgrade`,
+    summary: "Bring a running sprite to this server's version",
+    answers: { 200: json(lifecycleSchema) },
+    errors: ["start_failed", "unavailable"],
+  },
+  {
+    method: "GET",
+    path: `${one}/check`,
+    summary: "How the sprite is, and what of its disk is in the bucket; does not wake it",
+    answers: { 200: json(checkSchema) },
+  },
+  {
+    method: "GET",
+    path: `${one}/export`,
+    summary: "The sprite in one file: disk, checkpoints, settings",
+    answers: { 200: { type: archiveContentType } },
+    errors: ["unavailable", "storage_failure"],
+  },
+  {
+    method: "POST",
+    path: `${one}/import`,
+    summary: "Make a sprite of an exported file",
+    body: { type: archiveContentType },
+    answers: { 201: json(spriteSchema) },
+    errors: ["already_exists", "storage_failure", "disk_full"],
+  },
+];
+
+const healthSchema = z.object({ status: z.string() });
+
+export const serverEndpoints: readonly Endpoint[] = [
+  {
+    method: "GET",
+    path: "/healthz",
+    summary: "The server lives",
+    auth: "none",
+    answers: { 200: json(healthSchema) },
+  },
+  {
+    method: "GET",
+    path: "/readyz",
+    summary: "The server takes requests",
+    auth: "none",
+    answers: { 200: json(healthSchema), 503: json(healthSchema) },
+  },
+  {
+    method: "GET",
+    path: "/openapi.json",
+    summary: "This document",
+    auth: "none",
+    answers: { 200: json(z.looseObject({ openapi: z.string() })) },
+  },
+  {
+    method: "GET",
+    path: "/llms.txt",
+    summary: "What this server is and how to use it, for agents",
+    auth: "none",
+    answers: { 200: { type: "text/plain" } },
+  },
+];
+
+/** What a client that asks for NDJSON gets of the list; OpenAPI has one content for each type. */
+export const watchContent = ndjson(watchLineSchema, "One line for each sprite and change.");

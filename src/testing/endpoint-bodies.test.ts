@@ -1,0 +1,71 @@
+/**
+ * The agent reads bodies by hand, and the document has schemas of them. Whatever the one takes the other takes too, and
+ * whatever it refuses: on values that are mostly nearly right.
+ */
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+
+import fc from "fast-check";
+import type { z } from "zod";
+
+import { parseCheckpointCreate } from "../contract/checkpoint.ts";
+import { checkpointCreateSchema } from "../contract/endpoints/checkpoints.ts";
+import { SpriteError } from "../contract/errors.ts";
+
+interface Pair {
+  name: string;
+  parse: (body: unknown) => unknown;
+  schema: z.ZodType;
+  /** Values that fit, by field: the mutations begin with them. */
+  fields: Record<string, fc.Arbitrary<unknown>>;
+}
+
+const pairs: readonly Pair[] = [
+  {
+    name: "POST checkpoint",
+    parse: parseCheckpointCreate,
+    schema: checkpointCreateSchema,
+    fields: { comment: fc.oneof(fc.string(), fc.constantFrom("x".repeat(4096), "x".repeat(4097))) },
+  },
+];
+
+/** Objects of these fields, some missing, some replaced by anything; and now and then something else. */
+function nearly(fields: Pair["fields"]): fc.Arbitrary<unknown> {
+  const loose = Object.entries(fields).map(([name, value]) => {
+    const other = fc.jsonValue({ maxDepth: 2 });
+    return [
+      name,
+      fc.oneof({ weight: 6, arbitrary: value }, { weight: 1, arbitrary: other }),
+    ] as const;
+  });
+  const record = fc.record(Object.fromEntries(loose), { requiredKeys: [] });
+  return fc.oneof({ weight: 9, arbitrary: record }, { weight: 1, arbitrary: fc.jsonValue() });
+}
+
+function accepts(parse: Pair["parse"], body: unknown): boolean {
+  try {
+    parse(body);
+    return true;
+  } catch (error) {
+    assert.ok(error instanceof SpriteError && error.code === "invalid_request", String(error));
+    assert.ok(error.message.length < 500);
+    return false;
+  }
+}
+
+describe("bodies that the agent reads by hand are as the document says", () => {
+  for (const { name, parse, schema, fields } of pairs) {
+    test(name, () => {
+      const seen = { taken: 0, refused: 0 };
+      fc.assert(
+        fc.property(nearly(fields), (body) => {
+          const taken = accepts(parse, body);
+          seen[taken ? "taken" : "refused"] += 1;
+          assert.equal(schema.safeParse(body).success, taken, JSON.stringify(body));
+        }),
+        { numRuns: 500 },
+      );
+      assert.ok(seen.taken > 20 && seen.refused > 20, JSON.stringify(seen));
+    });
+  }
+});
