@@ -37,7 +37,8 @@ function lineOf({ method, path }: Endpoint): string {
 const placeOf: Readonly<
   Record<Exclude<Route["kind"], "agent">, { path: string; methods: readonly string[] }>
 > = {
-  tokens: { path: "/v1/organizations/{}/tokens", methods: ["POST"] },
+  tokens: { path: "/v1/organizations/{}/tokens", methods: ["GET", "POST"] },
+  token: { path: "/v1/organizations/{}/tokens/{}", methods: ["DELETE"] },
   sprites: { path: "/v1/sprites", methods: methodsByRoute.sprites },
   sprite: { path: "/v1/sprites/{}", methods: methodsByRoute.sprite },
   restart: { path: "/v1/sprites/{}/restart", methods: methodsByRoute.restart },

@@ -1,3 +1,4 @@
+import { accessEndpoints } from "./access.ts";
 import { checkpointEndpoints } from "./checkpoints.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { execEndpoints } from "./exec.ts";
@@ -8,5 +9,6 @@ export const endpointGroups: ReadonlyArray<{ tag: string; endpoints: readonly En
   { tag: "sprites", endpoints: spriteEndpoints },
   { tag: "exec", endpoints: execEndpoints },
   { tag: "checkpoints", endpoints: checkpointEndpoints },
+  { tag: "access", endpoints: accessEndpoints },
   { tag: "server", endpoints: serverEndpoints },
 ];

@@ -1,4 +1,4 @@
-/** Sprites, tokens and the server itself: what the front door answers. */
+/** Sprites and the server itself: what the front door answers. */
 import { z } from "zod";
 
 import { archiveContentType } from "../archive.ts";
@@ -6,7 +6,6 @@ import { durabilities } from "../durability.ts";
 import {
   spriteCreateSchema,
   spriteUpdateSchema,
-  tokenCreateSchema,
   type OrganizationCounters,
   type SpriteCheckObject,
   type SpriteListObject,
@@ -115,16 +114,6 @@ const one = "/v1/sprites/{name}";
 const createExample = { name: "my-sprite", labels: ["ci"], environment: { STAGE: "test" } };
 
 export const spriteEndpoints: readonly Endpoint[] = [
-  {
-    method: "POST",
-    path: "/v1/organizations/{org}/tokens",
-    summary: "Make a token of an organization",
-    text: "`Authorization: FlyV1 <admin secret>`.",
-    auth: "admin",
-    body: json(tokenCreateSchema, { description: "for CI" }),
-    answers: { 201: json(z.object({ token: z.string() })) },
-    errors: ["forbidden"],
-  },
   {
     method: "POST",
     path: "/v1/sprites",
