@@ -10,6 +10,7 @@ import { CheckpointViews, type CheckpointViewsOptions } from "./checkpoint-views
 import type { AgentBeginnings } from "./beginnings.ts";
 import { Disk } from "./disk.ts";
 import { writeInsideFiles } from "./inside-files.ts";
+import { Tunnels } from "./proxy/tunnels.ts";
 import { findRemains, waitForElders } from "./remains.ts";
 import { SessionRecords } from "./sessions/session-records.ts";
 import { routeTables } from "./routes.ts";
@@ -68,14 +69,18 @@ export async function bootAgent(
     views,
     makeSandbox: () =>
       createSandbox({ ...startup, diskDirectory: disk.directory, dotSpriteDirectory }, log, parts),
-    endSessions: (reason) => sessions.endAll(reason),
+    endSessions: async (reason) => {
+      tunnels.endAll(reason);
+      await sessions.endAll(reason);
+    },
     log,
   });
   const records = new SessionRecords(join(privateDirectory, "sessions"));
   const sessions = new Sessions({ launcher: sprite, records, log });
   const { version, cacheDirectory } = startup;
   const syncState = new SyncState({ volume, cacheDirectory });
-  const tables = routeTables({ sprite, syncState, volume, disk, log });
+  const tunnels = new Tunnels();
+  const tables = routeTables({ sprite, tunnels, syncState, volume, disk, log });
   const inside = createInsideServer({ routes: tables.everywhere, version, log });
   const outside = createAgentServer({
     sessions,

@@ -6,12 +6,15 @@ import type { Route, UpgradeRoute } from "./api/route.ts";
 import { checkpointRoutes } from "./checkpoint-routes.ts";
 import type { Disk } from "./disk.ts";
 import { healthRoutes } from "./health.ts";
+import { proxyUpgradeRoutes } from "./proxy/proxy-socket.ts";
+import type { Tunnels } from "./proxy/tunnels.ts";
 import type { Sprite } from "./sprite.ts";
 import type { SyncState } from "./sync-state.ts";
 import { workerRoutes } from "./worker-routes.ts";
 
 export interface RouteParts {
   sprite: Sprite;
+  tunnels: Tunnels;
   syncState: SyncState;
   volume: Volume;
   disk: Disk;
@@ -30,7 +33,7 @@ export interface RouteTables {
 
 /** Each is described in `contract/endpoints/`, except the worker's: a test compares. */
 export function routeTables(parts: RouteParts): RouteTables {
-  const { sprite, syncState, volume, disk, log } = parts;
+  const { sprite, tunnels, syncState, volume, disk, log } = parts;
   return {
     everywhere: checkpointRoutes({ sprite, syncState }),
     outside: [],
@@ -38,6 +41,7 @@ export function routeTables(parts: RouteParts): RouteTables {
       ...healthRoutes({ volume, syncState, failure: () => sprite.failure, log }),
       ...workerRoutes({ volume, disk }),
     ],
-    upgrades: () => [],
+    upgrades: (upgrade) =>
+      proxyUpgradeRoutes({ launcher: sprite, network: () => sprite.network(), tunnels, upgrade }),
   };
 }

@@ -11,6 +11,7 @@ import type {
   TerminalProcess,
   TerminalSize,
 } from "../sandbox/process.ts";
+import type { GuestNetwork } from "../sandbox/guest-network.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import type { CheckpointRecord, Volume } from "../storage/volume/volume.ts";
 import type { CheckpointViews } from "./checkpoint-views.ts";
@@ -142,6 +143,14 @@ export class Sprite implements Launcher {
       command,
       size,
     );
+  }
+
+  /** The network inside, once there is a container. @throws SpriteError as `launch` */
+  async network(): Promise<GuestNetwork> {
+    await this.#pass();
+    const { network } = must(this.#containers.current, "an open gate has a container");
+    if (network !== null) return network;
+    throw new SpriteError("unavailable", "the sprite's container does not run");
   }
 
   /**

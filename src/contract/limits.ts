@@ -31,3 +31,6 @@ export const loginClientLengthMax = 100;
 
 /** Go reads NDJSON with a scanner that gives up on lines of 64 KiB. */
 export const ndjsonLineSizeBytesMax = 64 * 1024 - 1;
+
+/** A host name (RFC 1035, in text); addresses are shorter. */
+export const dnsNameLengthMax = 253;

@@ -21,6 +21,7 @@ import { canLimitSwap } from "../host/cgroups.ts";
 import { createHostHelper, type HostHelper } from "../host/host-helper.ts";
 import { containerId } from "./container-id.ts";
 import { FirstProcessRecord, watchProcess } from "./first-process.ts";
+import { GuestNetwork } from "./guest-network.ts";
 import { adoptLifeline, createLifeline, type Lifeline } from "./lifeline.ts";
 import { busyboxPath, readyLine } from "./init-script.ts";
 import {
@@ -201,6 +202,10 @@ class ContainerSandbox implements Sandbox {
 
   adoptProcess(record: ProcessRecord): AdoptedProcess | null {
     return this.#launcher.adoptProcess(record);
+  }
+
+  get network(): GuestNetwork | null {
+    return this.#state === "running" && this.#first !== null ? new GuestNetwork(this.#first) : null;
   }
 
   async showCheckpoint(options: { checkpointId: string; diskDirectory: string }): Promise<void> {

@@ -1,5 +1,6 @@
 /** The inner container of one sprite, as the agent sees it. */
 import type { AgentStartup } from "../contract/agent-startup.ts";
+import type { GuestNetwork } from "./guest-network.ts";
 import type { AdoptedProcess, Launcher, ProcessRecord } from "./process.ts";
 
 /** What a worker says of the sprite, with what the agent has made for its container. */
@@ -57,6 +58,8 @@ export interface Sandbox extends Launcher {
   readonly killed: Promise<void>;
   /** Settles when the container's pid 1 ends without `stop` having been called. */
   readonly died: Promise<{ reason: string }>;
+  /** The network that its programs see; null while none runs. */
+  readonly network: GuestNetwork | null;
   /**
    * Mounts one more directory of a disk (a checkpoint's ext4, read-only) merged with the image, at
    * a directory below `checkpoints/`.

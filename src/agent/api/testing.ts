@@ -6,6 +6,8 @@ import { buffer } from "node:stream/consumers";
 import { WebSocket } from "ws";
 
 import { startTestContainer, type TestContainer } from "../../sandbox/processes/testing.ts";
+import { proxyUpgradeRoutes } from "../proxy/proxy-socket.ts";
+import { Tunnels } from "../proxy/tunnels.ts";
 import { Sessions } from "../sessions/sessions.ts";
 import { createAgentServer } from "./agent-server.ts";
 import type { Route } from "./route.ts";
@@ -16,6 +18,7 @@ export interface TestAgent extends AsyncDisposable {
   socketPath: string;
   container: TestContainer;
   sessions: Sessions;
+  tunnels: Tunnels;
 }
 
 export async function startTestAgent(
@@ -26,10 +29,13 @@ export async function startTestAgent(
   );
   const { launcher, log, directory } = container;
   const sessions = new Sessions({ launcher, log });
+  const tunnels = new Tunnels();
+  const network = () => Promise.resolve(container.network);
   const server = createAgentServer({
     sessions,
     environment: () => ({ FROM_SPRITE: "yes" }),
     routes: options.routes ?? [],
+    upgradeRoutes: (upgrade) => proxyUpgradeRoutes({ launcher, network, tunnels, upgrade }),
     version: testVersion,
     log,
   });
@@ -39,7 +45,9 @@ export async function startTestAgent(
     socketPath,
     container,
     sessions,
+    tunnels,
     async [Symbol.asyncDispose]() {
+      tunnels.endAll("the test is over");
       await sessions.endAll("the test is over");
       await server.close({ graceMs: 100 });
       await container[Symbol.asyncDispose]();

@@ -6,18 +6,37 @@ import { closeReasonBytesMax, closeTimeoutMs, messageSizeBytesMax } from "./limi
 import { capabilitiesHeader, versionHeader, writeRawError } from "./responses.ts";
 import type { UpgradeContext } from "./route.ts";
 
-export type Upgrader = (context: UpgradeContext, onOpen: (socket: WebSocket) => void) => void;
+export type Upgrader = (
+  context: UpgradeContext,
+  onOpen: (socket: WebSocket) => void,
+  /** The largest message of a client; without it as large as exec takes. */
+  options?: { messageBytesMax: number },
+) => void;
 
 /** Makes WebSockets of upgrade requests, with the headers that clients look for on the 101. */
 export function createUpgrader(options: {
   version: string;
   capabilities: readonly string[];
 }): Upgrader {
+  const servers = new Map<number, WebSocketServer>();
+  return ({ request, socket, head }, onOpen, limits) => {
+    const messageBytesMax = limits?.messageBytesMax ?? messageSizeBytesMax;
+    const server = servers.get(messageBytesMax) ?? createServer({ ...options, messageBytesMax });
+    servers.set(messageBytesMax, server);
+    server.handleUpgrade(request, socket, head, onOpen);
+  };
+}
+
+function createServer(options: {
+  version: string;
+  capabilities: readonly string[];
+  messageBytesMax: number;
+}): WebSocketServer {
   // The types don't know the close timeout yet.
   const serverOptions = {
     noServer: true,
     perMessageDeflate: false,
-    maxPayload: messageSizeBytesMax,
+    maxPayload: options.messageBytesMax,
     closeTimeout: closeTimeoutMs,
   };
   const server = new WebSocketServer(serverOptions);
@@ -31,9 +50,7 @@ export function createUpgrader(options: {
     const refusal = new SpriteError("invalid_request", error.message, { cause: error });
     writeRawError(socket, refusal, { [versionHeader]: options.version });
   });
-  return ({ request, socket, head }, onOpen) => {
-    server.handleUpgrade(request, socket, head, onOpen);
-  };
+  return server;
 }
 
 /** Closes with a reason cut to what a close frame holds. */

@@ -2,12 +2,14 @@ import { accessEndpoints } from "./access.ts";
 import { checkpointEndpoints } from "./checkpoints.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { execEndpoints } from "./exec.ts";
+import { networkEndpoints } from "./network.ts";
 import { serverEndpoints, spriteEndpoints } from "./sprites.ts";
 
 /** Every endpoint that the server has. docs/howto/add-an-endpoint.md says how to add one. */
 export const endpointGroups: ReadonlyArray<{ tag: string; endpoints: readonly Endpoint[] }> = [
   { tag: "sprites", endpoints: spriteEndpoints },
   { tag: "exec", endpoints: execEndpoints },
+  { tag: "network", endpoints: networkEndpoints },
   { tag: "checkpoints", endpoints: checkpointEndpoints },
   { tag: "access", endpoints: accessEndpoints },
   { tag: "server", endpoints: serverEndpoints },

@@ -15,8 +15,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { noKeeper } from "../../base/descriptor-keeper.ts";
+import { must } from "../../base/assert.ts";
+import { identifyProcess } from "../../base/process-identity.ts";
 import { createLog, type Log, type LogLevel } from "../../base/log.ts";
 import { runCommand } from "../../host/command.ts";
+import { GuestNetwork } from "../guest-network.ts";
 import { ociConfig } from "../oci-config.ts";
 import { seccompProfile } from "../seccomp.ts";
 import { type ContainerLauncher, createLauncher, type LauncherOptions } from "./launcher.ts";
@@ -26,6 +29,9 @@ export interface TestContainer extends AsyncDisposable {
   launcherOptions: LauncherOptions;
   directory: string;
   log: Log;
+  network: GuestNetwork;
+  /** The host's id of its first process. */
+  firstPid: number;
   /** Runs a program as the container's root; resolves with its output. */
   runAsRoot(argv: readonly string[]): Promise<string>;
 }
@@ -73,6 +79,7 @@ export async function startTestContainer(
     await call("delete", "--force", id).catch(() => "");
     rmSync(directory, { recursive: true, force: true });
   };
+  let firstPid = 0;
   try {
     // The container keeps its creator's standard streams, which must not be our pipes.
     const create = ["--root", runtimeRoot, "create", "--bundle", bundle, id];
@@ -80,13 +87,17 @@ export async function startTestContainer(
     await runCommand("sh", ["-c", detached, "sh", ...create], { deadlineMs: callTimeoutMs });
     await call("start", id);
     const state = JSON.parse(await call("state", id)) as { pid: number };
-    await launcher.start(state.pid);
+    firstPid = state.pid;
+    await launcher.start(firstPid);
   } catch (error) {
     await stop();
     throw error;
   }
   const runAsRoot = (argv: readonly string[]) => call("exec", "--user", "0:0", id, ...argv);
-  return { launcher, launcherOptions, directory, log, runAsRoot, [Symbol.asyncDispose]: stop };
+  const first = must(identifyProcess(firstPid), "a container that was started has a first process");
+  const network = new GuestNetwork(first);
+  const parts = { launcher, launcherOptions, directory, log, network, firstPid };
+  return { ...parts, runAsRoot, [Symbol.asyncDispose]: stop };
 }
 
 function makeRootfs(directory: string): void {

@@ -1,0 +1,31 @@
+/** What the outer world does in a sprite's own network. */
+import type { ProcessIdentity } from "../base/process-identity.ts";
+import { SpriteError } from "../contract/errors.ts";
+import { HostError } from "../host/command.ts";
+import { openNamespaceSocket, socketFamily, socketType } from "../host/namespace-socket.ts";
+
+/** The network of one container, named by the container's first process. */
+export class GuestNetwork {
+  readonly #first: ProcessIdentity;
+
+  constructor(first: ProcessIdentity) {
+    this.#first = first;
+  }
+
+  /**
+   * A TCP socket like one of a program inside, not connected yet: its packets come from the
+   * sprite's address and meet the sprite's rules. The caller closes it.
+   * @throws SpriteError unavailable
+   */
+  openStreamSocket(family: 4 | 6): number {
+    try {
+      return openNamespaceSocket(this.#first, {
+        family: family === 4 ? socketFamily.ipv4 : socketFamily.ipv6,
+        type: socketType.stream,
+      });
+    } catch (cause) {
+      if (!(cause instanceof HostError)) throw cause;
+      throw new SpriteError("unavailable", "the sprite's network is not there", { cause });
+    }
+  }
+}
