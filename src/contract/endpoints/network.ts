@@ -6,12 +6,13 @@ export const networkEndpoints: readonly Endpoint[] = [
     method: "WS",
     path: "/v1/sprites/{name}/proxy",
     summary: "A TCP tunnel to a port inside",
-    text:
-      'The client\'s first message is text, `{"host":"localhost","port":5432}`; the host is looked up inside. The answer is ' +
-      '`{"status":"connected","target":"localhost:5432"}`, or `{"status":"error","target","error","code"}` and a close; ' +
-      "code is one of connection_refused, timed_out, unreachable, name_not_found, invalid_request, unavailable. Then binary messages are bytes, both ways, " +
-      "and the target's end is a close with 1000. With `half_close: true` in the first message either direction is ended " +
-      'by the text message `{"type":"eof"}` instead.',
+    text: [
+      'The client\'s first message is text, `{"host":"localhost","port":5432}`; the host is looked up inside.',
+      'The answer is `{"status":"connected","target":"localhost:5432"}`, or `{"status":"error","target","error","code"}`',
+      "and a close; code is one of connection_refused, timed_out, unreachable, name_not_found, invalid_request, unavailable.",
+      "Then binary messages are bytes, both ways, and the target's end is a close with 1000. With `half_close: true`",
+      'in the first message either direction is ended by the text message `{"type":"eof"}` instead.',
+    ].join(" "),
     answers: { 101: null },
     errors: ["unavailable", "start_failed"],
   },
