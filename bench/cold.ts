@@ -3,8 +3,10 @@ import { open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { unitSizeBytes } from "../src/storage/block-map/geometry.ts";
 import { openObjectStore } from "../src/storage/object-store/open-object-store.ts";
+import { waitUntil } from "../src/base/wait.ts";
 import { runCommand } from "../src/host/command.ts";
 import { spriteCacheDirectory } from "../src/worker/places.ts";
+import type { TestServer } from "../test/support/server.ts";
 import { say } from "./cleanup.ts";
 import { nextSpriteName, type Bench } from "./context.ts";
 import { timedMs } from "./disk-workloads.ts";
@@ -20,6 +22,7 @@ import { VolumeRig } from "./volume-rig.ts";
 
 const storeProcess = join(import.meta.dirname, "store-process.ts");
 const processTimeoutMs = 120_000;
+const syncedTimeoutMs = 120_000;
 const getsAtOnce = 8;
 const warmUpMegabytes = 16;
 
@@ -115,12 +118,26 @@ async function makeColdSprite(
       `head -c ${megabytes}M /dev/urandom > cold-$n; done; sync`,
   );
   const id = made.id ?? "";
+  await untilSynced(server, made.name);
   await server.stop();
   await rm(spriteCacheDirectory(server.places, id), { recursive: true, force: true });
   await server.startProcess();
   const sprite = new SpritePlace(server.client().sprite(made.name));
   await sprite.run("true");
   return { sprite, prefix: `sprites/${id}` };
+}
+
+/** A server that stops waits for the bucket some seconds only. @throws when the sprite is not stored in time */
+async function untilSynced(server: TestServer, name: string): Promise<void> {
+  const isSynced = await waitUntil(
+    async () => {
+      const response = await server.request(`/v1/sprites/${name}/check`);
+      const { sync } = (await response.json()) as { sync?: { synced: boolean } };
+      return sync?.synced === true;
+    },
+    { timeoutMs: syncedTimeoutMs, intervalMs: 100 },
+  );
+  if (!isSynced) throw new Error("the sprite was not stored in time");
 }
 
 async function storeSpeed(

@@ -4,7 +4,7 @@ import { SpriteError } from "../../contract/errors.ts";
 import { countBlocks } from "./block-mask.ts";
 import { blockSizeBytes, blocksPerUnit, everyBlock, unitSizeBytes } from "./geometry.ts";
 import { offsetBlocksMax } from "./leaf.ts";
-import type { NewSlice } from "./types.ts";
+import type { NewSlice, Slice, UnitLayout } from "./types.ts";
 
 /**
  * Segments: immutable objects that hold slices of units one after the other (docs/formats/segment.md).
@@ -165,6 +165,14 @@ export function placeSlice(
     }
     from += blockSizeBytes;
   }
+}
+
+/** The slice that is all of the unit's content, just as it is stored; null when several are, or not all of one. */
+export function wholeSliceOf(layout: UnitLayout): Slice | null {
+  const [slice] = layout;
+  return layout.length === 1 && slice?.live === everyBlock && slice.stored === everyBlock
+    ? slice
+    : null;
 }
 
 /** Which bytes of the object hold the slice. */

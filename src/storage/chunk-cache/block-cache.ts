@@ -141,7 +141,7 @@ export class BlockCache {
   }
 
   /** Puts a unit's stored content in place of the blocks that are still missing. */
-  fill(unit: number, content: Uint8Array): void {
+  fill(unit: number, content: Uint8Array, knownCheck?: number): void {
     assert(content.length === unitSizeBytes, "a fill is a whole unit");
     if (this.isClosed) return;
     this.locked(() => {
@@ -162,7 +162,7 @@ export class BlockCache {
       this.#logUnit(unit, allBlocks, dirty);
       const word = this.state.cuts[unit] as number;
       // What was here already is as the map has it too, unless somebody has written.
-      const check = dirty === 0 && (word & allBlocks) === 0 ? crc32(content) : null;
+      const check = dirty === 0 && (word & allBlocks) === 0 ? (knownCheck ?? crc32(content)) : null;
       if (check !== null) this.log.addCheck(unit, check);
       this.#appendLog();
       this.state.setMasks(unit, allBlocks, dirty);

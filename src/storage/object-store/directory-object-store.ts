@@ -27,6 +27,7 @@ import type {
   ListedObject,
   ObjectStore,
   ObjectStoreStatistics,
+  RangeOptions,
   RequestKind,
   TaggedObject,
 } from "./object-store.ts";
@@ -86,7 +87,7 @@ export class DirectoryObjectStore implements ObjectStore {
     key: string,
     offsetBytes: number,
     lengthBytes: number,
-    options: CallOptions = {},
+    options: RangeOptions = {},
   ): Promise<Uint8Array | null> {
     checkKey(key);
     assert(offsetBytes >= 0 && lengthBytes > 0, "range is not empty");
@@ -94,7 +95,11 @@ export class DirectoryObjectStore implements ObjectStore {
       const file = await this.#openObject(key);
       if (file === null) return null;
       try {
-        const bytes = Buffer.allocUnsafe(lengthBytes);
+        const { into } = options;
+        const bytes =
+          into === undefined
+            ? Buffer.allocUnsafe(lengthBytes)
+            : Buffer.from(into.buffer, into.byteOffset, lengthBytes);
         const filled = await readUpTo(file, bytes, offsetBytes);
         this.#readBytes += filled;
         return bytes.subarray(0, filled);

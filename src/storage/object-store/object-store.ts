@@ -19,7 +19,7 @@ export interface ObjectStore {
     key: string,
     offsetBytes: number,
     lengthBytes: number,
-    options?: CallOptions,
+    options?: RangeOptions,
   ): Promise<Uint8Array | null>;
   /** The object with the tag that `swap` compares. */
   getWithEtag(key: string, options?: CallOptions): Promise<TaggedObject | null>;
@@ -56,6 +56,14 @@ export interface CallOptions {
   signal?: AbortSignal | undefined;
   /** How long the call may take, retries included; a list's deadline counts for each request of its own. */
   deadlineMs?: number | undefined;
+}
+
+export interface RangeOptions extends CallOptions {
+  /**
+   * Memory of at least the length that is asked for, which a store may fill and answer with; it saves an allocation. Nobody else may use it
+   * until the call has ended, and after a failed or aborted call nobody may use it again.
+   */
+  into?: Uint8Array | undefined;
 }
 
 export interface ListOptions extends CallOptions {

@@ -57,7 +57,7 @@ export class CheckpointFile implements BlockFile {
       const unit = first + index;
       const content = contents[index] ?? fetched.get(layout);
       if (content === undefined) throw new SpriteError("storage_failure", "a unit was not read");
-      if (fetched.has(layout)) this.#keep(unit, content);
+      if (fetched.has(layout)) this.#keep(unit, new Uint8Array(content));
       const start = unit * unitSizeBytes - offsetBytes;
       const from = Math.max(0, -start);
       const part = content.subarray(from, Math.min(unitSizeBytes, lengthBytes - start));

@@ -15,11 +15,14 @@ export const uploadsAtOnceMax = 4;
 /** A reader at random with 32 requests under way gets them all at once; those who read ahead keep to fewer. */
 export const fetchesAtOnceMax = 32;
 /** One fetch takes neighbours of a segment along up to this size. */
-export const fetchSizeBytesMax = 1024 * 1024;
+export const fetchSizeBytesMax = 2 * 1024 * 1024;
+/** Memory of that size kept for the next fetches, and for how long after the last. */
+export const fetchBuffersMax = 8;
+export const fetchBufferIdleMs = 2_000;
 /** Slices of a segment that lie so near to each other are fetched together: bytes are cheaper than a request. */
 export const fetchGapBlocksMax = 16;
 /** Units that one fetch brings, when they lie next to each other: as much as `fetchSizeBytesMax`. */
-export const fetchUnitsMax = 16;
+export const fetchUnitsMax = 32;
 /** So many of a boot's first units (2 MiB) are fetched, into memory, while a volume is being taken. */
 export const earlyUnitsMax = 32;
 /** A boot list is worth storing from so many units on. */
@@ -28,9 +31,9 @@ export const bootUnitsMin = 8;
 export const bootKeptRatio = 0.75;
 /** Readers that are followed at a time, each going through the disk in order. */
 export const streamsMax = 4;
-/** Units fetched ahead of such a reader: at first, and at most (16 MiB). It doubles as the reader goes on. */
+/** Units fetched ahead of such a reader: at first, and at most (32 MiB). It doubles as the reader goes on. */
 export const aheadUnitsMin = 16;
-export const aheadUnitsMax = 256;
+export const aheadUnitsMax = 512;
 /** Fetches that nobody waits for yet, at a time. */
 export const aheadFetchesMax = 8;
 /** Ranges that wait for one. */

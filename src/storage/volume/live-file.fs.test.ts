@@ -92,9 +92,8 @@ test("a cold read in order runs at the bucket's width, not at its distance", asy
       `cold read in order: ${rate.toFixed(0)} MiB/s, ${gets} GETs of ${getMs} ms, ${atOnceMax} at once`,
     );
     assert.ok(gets <= unitCount / 10, `${gets} GETs`);
-    // One after the other they would take that long.
-    assert.ok(tookMs < (gets * getMs) / 2, `${tookMs} ms for ${gets} GETs`);
-    assert.ok(atOnceMax <= 10, `${atOnceMax} at once`);
+    // Eight fetches, of which each may lie in two segments, and what the reader waits for.
+    assert.ok(atOnceMax >= 6 && atOnceMax <= 18, `${atOnceMax} at once`);
   } finally {
     await engine.close({ discard: false });
   }

@@ -3,6 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { assert, must } from "../../base/assert.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import { blockSizeBytes, unitSizeBytes } from "../block-map/geometry.ts";
+import { wholeSliceOf } from "../block-map/segment.ts";
 import type { UnitLayout } from "../block-map/types.ts";
 import type { BlockCache } from "../chunk-cache/block-cache.ts";
 import type { Eviction } from "../chunk-cache/eviction.ts";
@@ -119,9 +120,10 @@ export class LiveFile implements BlockFile {
     const layouts = await this.#places.locate(units);
     const stored = await this.#options.reader.readUnits(layouts.filter((each) => each !== null));
     const whole = new Uint8Array(units.length * unitSizeBytes);
+    const current = this.#places.areCurrent(units, layouts);
     for (const [index, unit] of units.entries()) {
       const layout = layouts[index] ?? null;
-      if (!this.#places.isCurrent(unit, layout)) return false;
+      if (current[index] !== true) return false;
       const content = whole.subarray(index * unitSizeBytes, (index + 1) * unitSizeBytes);
       if (layout !== null) content.set(must(stored.get(layout), "every unit was read"));
       this.#cache.overlay(unit, content);
@@ -215,17 +217,13 @@ export class LiveFile implements BlockFile {
     const { reader } = this.#options;
     const places = this.#places;
     const layouts = await places.locate(units);
-    const isCurrent = (index: number): boolean =>
-      places.isCurrent(units[index] ?? 0, layouts[index] ?? null);
-    let contents: Map<UnitLayout, Uint8Array>;
+    const stored = layouts.filter((layout) => layout !== null);
     try {
-      contents = await reader.readUnits(layouts.filter((layout) => layout !== null));
+      await reader.useUnits(stored, (contents) => this.#store(units, layouts, contents));
     } catch (error) {
       // What the map has stopped naming may be gone from the bucket: the reader asks again.
-      if (units.every((_, index) => isCurrent(index))) throw error;
-      return;
+      if (places.areCurrent(units, layouts).every(Boolean)) throw error;
     }
-    this.#store(units, layouts, contents);
   }
 
   #store(
@@ -233,19 +231,21 @@ export class LiveFile implements BlockFile {
     layouts: readonly (UnitLayout | null)[],
     contents: ReadonlyMap<UnitLayout, Uint8Array>,
   ): void {
+    const current = this.#places.areCurrent(units, layouts);
     for (const [index, unit] of units.entries()) {
       const layout = layouts[index] ?? null;
       // The guest may have overwritten the unit, a cut may have stored that, and eviction may have
       // dropped it again while the old content was on its way: it must not be taken for the new
       // one. The reader asks again.
-      if (!this.#places.isCurrent(unit, layout)) continue;
+      if (current[index] !== true) continue;
       if (layout === null) {
         this.#options.local.learnUnmapped(unit);
         continue;
       }
       const content = contents.get(layout);
       assert(content !== undefined, "every unit was read");
-      this.#makingRoom(() => this.#cache.fill(unit, content));
+      const check = wholeSliceOf(layout)?.check;
+      this.#makingRoom(() => this.#cache.fill(unit, content, check));
     }
   }
 

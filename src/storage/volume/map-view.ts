@@ -42,8 +42,8 @@ export class MapView implements UnitPlaces {
   }
 
   /** Nothing changes before the map is here: there is no cut. */
-  isCurrent(unit: number, layout: UnitLayout | null): boolean {
-    return this.#local?.isCurrent(unit, layout) ?? true;
+  areCurrent(units: readonly number[], layouts: readonly (UnitLayout | null)[]): boolean[] {
+    return this.#local?.areCurrent(units, layouts) ?? units.map(() => true);
   }
 
   /** The segment's key in the bucket. */

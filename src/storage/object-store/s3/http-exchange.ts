@@ -31,8 +31,14 @@ export interface Reply {
   status: number;
   header(name: string): string | null;
   /** @throws ExchangeError when it ends early, or is longer than allowed */
-  body(sizeBytesMax?: number): Promise<Buffer>;
+  body(options?: BodyOptions): Promise<Buffer>;
   discard(): void;
+}
+
+export interface BodyOptions {
+  sizeBytesMax?: number | undefined;
+  /** Filled and answered with when the body says its length and fits. */
+  into?: Uint8Array | undefined;
 }
 
 /** Connections to one server, kept for the next request. */
@@ -109,10 +115,10 @@ function replyOf(reply: IncomingMessage, signal: AbortSignal | undefined): Reply
       return typeof value === "string" ? value : null;
     },
     discard: () => void reply.destroy(),
-    body: async (sizeBytesMax = Infinity) => {
+    body: async (options = {}) => {
       try {
         if (failure !== null) throw failure;
-        return await bodyOf(reply, sizeBytesMax);
+        return await bodyOf(reply, options);
       } catch (error) {
         if (signal?.aborted) throw signal.reason;
         if (error instanceof ExchangeError) throw error;
@@ -124,10 +130,12 @@ function replyOf(reply: IncomingMessage, signal: AbortSignal | undefined): Reply
 }
 
 /** As long as `content-length` says: a proxy may close a connection in the middle and call it the end. */
-async function bodyOf(reply: IncomingMessage, sizeBytesMax: number): Promise<Buffer> {
+async function bodyOf(
+  reply: IncomingMessage,
+  { sizeBytesMax = Infinity, into }: BodyOptions,
+): Promise<Buffer> {
   const declared = Number(reply.headers["content-length"] ?? Number.NaN);
-  // Filled as it comes, which takes half the memory of pieces that are joined at the end.
-  const whole = declared <= preparedSizeBytesMax ? Buffer.allocUnsafeSlow(declared) : null;
+  const whole = prepare(declared, into);
   const pieces: Buffer[] = [];
   let sizeBytes = 0;
   for await (const piece of reply as AsyncIterable<Buffer>) {
@@ -145,4 +153,12 @@ async function bodyOf(reply: IncomingMessage, sizeBytesMax: number): Promise<Buf
     throw new ExchangeError(message, { isUnsent: false });
   }
   return whole ?? Buffer.concat(pieces, sizeBytes);
+}
+
+/** Memory that is filled as the body comes, which takes half of what pieces take that are joined at the end. */
+function prepare(declared: number, into: Uint8Array | undefined): Buffer | null {
+  if (into !== undefined && declared <= into.length) {
+    return Buffer.from(into.buffer, into.byteOffset, declared);
+  }
+  return declared <= preparedSizeBytesMax ? Buffer.allocUnsafeSlow(declared) : null;
 }

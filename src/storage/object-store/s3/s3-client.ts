@@ -2,7 +2,13 @@ import { hash } from "node:crypto";
 import { errorBodySizeBytesMax } from "../limits.ts";
 import type { RequestKind } from "../object-store.ts";
 import type { CredentialSource } from "./credentials.ts";
-import { ExchangeError, HttpExchange, type Body, type Reply } from "./http-exchange.ts";
+import {
+  ExchangeError,
+  HttpExchange,
+  type Body,
+  type BodyOptions,
+  type Reply,
+} from "./http-exchange.ts";
 import type { S3Location } from "./location.ts";
 import { AttemptError } from "./retries.ts";
 import { emptyBodySha256, percentEncoded, queryString, signedHeaders } from "./signature.ts";
@@ -98,7 +104,7 @@ export class S3Client {
   }
 
   async #judge(request: S3Request, reply: Reply): Promise<Reply> {
-    const text = await readBody(reply, errorBodySizeBytesMax);
+    const text = await readBody(reply, { sizeBytesMax: errorBodySizeBytesMax });
     const error = parseErrorBody(text.toString());
     const isMissing = reply.status === 404 && error.code !== "NoSuchBucket";
     if (isMissing && request.expected?.includes(404)) return reply;
@@ -121,9 +127,9 @@ export class S3Client {
 }
 
 /** @throws AttemptError when it ends early */
-export async function readBody(reply: Reply, sizeBytesMax?: number): Promise<Buffer> {
+export async function readBody(reply: Reply, options?: BodyOptions): Promise<Buffer> {
   try {
-    return await reply.body(sizeBytesMax);
+    return await reply.body(options);
   } catch (error) {
     throw asAttemptError(error);
   }

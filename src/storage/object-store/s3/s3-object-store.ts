@@ -17,6 +17,7 @@ import type {
   ListOptions,
   ObjectStore,
   ObjectStoreStatistics,
+  RangeOptions,
   TaggedObject,
 } from "../object-store.ts";
 import { storeError } from "../store-error.ts";
@@ -78,10 +79,11 @@ export class S3ObjectStore implements ObjectStore {
     key: string,
     offsetBytes: number,
     lengthBytes: number,
-    options: CallOptions = {},
+    options: RangeOptions = {},
   ): Promise<Uint8Array | null> {
     assert(offsetBytes >= 0 && lengthBytes > 0, "range is not empty");
-    return (await this.#read(key, options, { offsetBytes, lengthBytes }))?.bytes ?? null;
+    const range = { offsetBytes, lengthBytes, into: options.into };
+    return (await this.#read(key, options, range))?.bytes ?? null;
   }
 
   async getWithEtag(key: string, options: CallOptions = {}): Promise<TaggedObject | null> {
@@ -201,11 +203,7 @@ export class S3ObjectStore implements ObjectStore {
     });
   }
 
-  async #read(
-    key: string,
-    options: CallOptions,
-    range?: { offsetBytes: number; lengthBytes: number },
-  ): Promise<TaggedObject | null> {
+  async #read(key: string, options: CallOptions, range?: AskedRange): Promise<TaggedObject | null> {
     checkKey(key);
     const what = range === undefined ? `get object ${key}` : `get part of object ${key}`;
     return this.#call(what, options, (signal) =>
@@ -309,23 +307,21 @@ export class S3ObjectStore implements ObjectStore {
   }
 }
 
-function rangeHeader({
-  offsetBytes,
-  lengthBytes,
-}: {
+interface AskedRange {
   offsetBytes: number;
   lengthBytes: number;
-}): string {
+  /** As in `RangeOptions`. */
+  into: Uint8Array | undefined;
+}
+
+function rangeHeader({ offsetBytes, lengthBytes }: AskedRange): string {
   return `bytes=${offsetBytes}-${offsetBytes + lengthBytes - 1}`;
 }
 
 /** Null when there is no object. */
-async function bytesOf(
-  reply: Reply,
-  range: { offsetBytes: number; lengthBytes: number } | undefined,
-): Promise<Uint8Array | null> {
+async function bytesOf(reply: Reply, range: AskedRange | undefined): Promise<Uint8Array | null> {
   if (reply.status === 404) return null;
-  const body = await readBody(reply);
+  const body = await readBody(reply, { into: range?.into });
   // The object ends before the range begins.
   if (reply.status === 416) return new Uint8Array();
   if (range === undefined) return body;
