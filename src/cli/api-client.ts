@@ -42,8 +42,9 @@ export class ApiClient {
   }
 
   get headers(): Record<string, string> {
+    const { token } = this.target;
     return {
-      Authorization: `Bearer ${this.target.token}`,
+      ...(token === "" ? {} : { Authorization: `Bearer ${token}` }),
       "User-Agent": this.userAgent,
     };
   }

@@ -35,6 +35,13 @@ export interface CommandOptions {
   auth?: string;
   undo?: boolean;
   output?: string;
+  browser?: boolean;
+  revoke?: boolean;
+  adminSecret?: string;
+  description?: string;
+  urlAuth?: string;
+  urlPrivateAccess?: string;
+  clearLabels?: boolean;
 }
 
 /** A command gets its surroundings, its words and its options, and returns the exit code. */

@@ -229,7 +229,10 @@ describe("sprite commands", () => {
     const none = { SPRITE_TOKEN: undefined };
     const path = join(bench.home, ".sprites", "sprites.json");
     const missing = await bench.run(["list"], { env: none });
-    assert.match(missing.stderr, /no token .*\n.*bin\/spritesd token create --org local/);
+    assert.match(
+      missing.stderr,
+      /no token .*\n.*sprite login\n.*bin\/spritesd token create --org local/,
+    );
     const wrong = await bench.run(["auth", "setup", "--token", "a/b/c/wrong"], { env: none });
     assert.equal(wrong.exitCode, 1);
     assert.match(wrong.stderr, /refused the token; it was not stored/);
@@ -323,6 +326,8 @@ describe("sprite commands", () => {
       assert.match(result.stdout, /^Usage: sprite /);
     }
     assert.match((await bench.run(["help", "exec"])).stdout, /--http-post/);
+    const listed = await bench.run(["org", "tokens", "--help"]);
+    assert.match(listed.stdout, /revoke/);
     const upgrade = (await jsonOf("upgrade")) as object;
     assert.partialDeepStrictEqual(upgrade, { managed_by: "git" });
   });

@@ -1,7 +1,8 @@
 import { durabilities } from "../contract/durability.ts";
 import type { Checkpoint, Session } from "./api-types.ts";
 import { spritePath, type Cli } from "./cli.ts";
-import { commandTable, type CommandSpec, type OptionSpec } from "./command-table.ts";
+import { childOf, nameOf, type CommandSpec, type OptionSpec } from "./command-spec.ts";
+import { commandTable } from "./command-table.ts";
 import { completionTimeoutMsMax } from "./limits.ts";
 import { printable } from "./text.ts";
 
@@ -125,14 +126,4 @@ function allOptions(spec: CommandSpec): readonly OptionSpec[] {
 
 function flagsOf(flags: string): string[] {
   return flags.split(/[ ,]+/).filter((part) => part.startsWith("-"));
-}
-
-function childOf(spec: CommandSpec, word: string): CommandSpec | undefined {
-  return spec.children?.find(
-    (child) => nameOf(child) === word || child.aliases?.includes(word) === true,
-  );
-}
-
-function nameOf(spec: CommandSpec): string {
-  return spec.usage.split(" ")[0] ?? "";
 }

@@ -3,8 +3,20 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, test } from "node:test";
-import { readDirectoryChoice, UserConfig, writeDirectoryChoice } from "./config.ts";
+import {
+  readDirectoryChoice,
+  UserConfig,
+  writeDirectoryChoice,
+  type TokenKeyring,
+} from "./config.ts";
 import { defaultApiUrl, resolveApiUrl, resolveTarget, type Environment } from "./target.ts";
+
+const noKeyring: TokenKeyring = {
+  isLikely: false,
+  store: () => false,
+  lookup: () => undefined,
+  remove: () => {},
+};
 
 describe("configuration", () => {
   let home = "";
@@ -15,7 +27,7 @@ describe("configuration", () => {
   afterEach(() => rmSync(home, { recursive: true, force: true }));
   const store = (org: string, token: string, at = url): void => {
     const config = UserConfig.load(home);
-    config.setToken({ url: at, org, token });
+    config.setToken({ url: at, org, token }, noKeyring);
     config.save();
   };
   const resolve = (env: Environment, orgOption?: string): ReturnType<typeof resolveTarget> =>
@@ -81,7 +93,7 @@ describe("configuration", () => {
 
   test("names that are special in JavaScript are plain names", () => {
     store("__proto__", "token");
-    assert.equal(UserConfig.load(home).token(url, "__proto__"), "token");
+    assert.equal(UserConfig.load(home).token(url, "__proto__", noKeyring), "token");
     assert.equal(({} as Record<string, unknown>)["api_token"], undefined);
   });
 

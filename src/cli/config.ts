@@ -17,7 +17,18 @@ type JsonObject = Record<string, unknown>;
 /** What the user's configuration says about one organization at one API URL. */
 export interface StoredOrg {
   name: string;
+  /** In the file itself. */
   token: string | undefined;
+  /** Where in the keyring the token is, when it is there. */
+  keyringKey: string | undefined;
+}
+
+/** The part of a keyring that a configuration needs. */
+export interface TokenKeyring {
+  readonly isLikely: boolean;
+  store(key: string, secret: string): boolean;
+  lookup(key: string): string | undefined;
+  remove(key: string): void;
 }
 
 /**
@@ -50,37 +61,85 @@ export class UserConfig {
 
   orgs(url: string): StoredOrg[] {
     const entry = objectOrEmpty(objectOrEmpty(this.#root["urls"])[url]);
-    return Object.entries(objectOrEmpty(entry["orgs"])).map(([name, value]) => ({
-      name,
-      token: stringOrNone(objectOrEmpty(value)["api_token"]),
-    }));
+    return Object.entries(objectOrEmpty(entry["orgs"])).map(([name, value]) => {
+      const fields = objectOrEmpty(value);
+      const isInKeyring = fields["use_keyring"] === true;
+      return {
+        name,
+        token: stringOrNone(fields["api_token"]),
+        keyringKey: isInKeyring ? stringOrNone(fields["keyring_key"]) : undefined,
+      };
+    });
   }
 
-  token(url: string, org: string): string | undefined {
-    return this.orgs(url).find(({ name }) => name === org)?.token;
+  token(url: string, org: string, keyring: TokenKeyring): string | undefined {
+    const stored = this.orgs(url).find(({ name }) => name === org);
+    if (stored?.keyringKey === undefined) return stored?.token;
+    return keyring.lookup(stored.keyringKey) ?? stored.token;
   }
 
   urls(): string[] {
     return Object.keys(objectOrEmpty(this.#root["urls"]));
   }
 
-  /** Stores a token and makes its URL and organization the current ones. */
-  setToken(options: { url: string; org: string; token: string }): void {
+  /** Null until the user has said it: then a keyring is used where one is likely. */
+  get wantsKeyring(): boolean | null {
+    const wish = this.#root["use_keyring"];
+    return typeof wish === "boolean" ? wish : null;
+  }
+
+  set wantsKeyring(wish: boolean) {
+    this.#root["use_keyring"] = wish;
+  }
+
+  /** Makes an organization of a server the one that commands use when they name none. */
+  select(url: string, org: string): void {
+    this.#root["current_selection"] = { url, org };
+  }
+
+  /**
+   * Stores a token and makes its URL and organization the current ones. In the keyring if it keeps
+   * it, else in the file.
+   */
+  setToken(options: { url: string; org: string; token: string }, keyring: TokenKeyring): void {
     const urls = childObject(this.#root, "urls");
     const entry = childObject(urls, options.url);
     entry["url"] = options.url;
     const org = childObject(childObject(entry, "orgs"), options.org);
     org["name"] = options.org;
-    org["keyring_key"] ??= "";
-    org["use_keyring"] = false;
     org["sprites"] ??= {};
-    org["api_token"] = options.token;
+    const key = keyringKey(options);
+    const isWanted = this.wantsKeyring ?? keyring.isLikely;
+    const isKept = isWanted && keyring.store(key, options.token);
+    if (isKept) org["keyring_key"] = key;
+    else org["keyring_key"] ??= "";
+    org["use_keyring"] = isKept;
+    if (isKept) delete org["api_token"];
+    else org["api_token"] = options.token;
     this.#root["version"] = "1";
-    this.#root["current_selection"] = { url: options.url, org: options.org };
+    this.select(options.url, options.org);
+  }
+
+  /** Forgets one organization's token. False when none was known. */
+  removeToken(wanted: { url: string; org: string }, keyring: TokenKeyring): boolean {
+    const stored = this.orgs(wanted.url).find(({ name }) => name === wanted.org);
+    if (stored === undefined) return false;
+    if (stored.keyringKey !== undefined) keyring.remove(stored.keyringKey);
+    const orgs = childObject(childObject(childObject(this.#root, "urls"), wanted.url), "orgs");
+    delete orgs[wanted.org];
+    const { url, org } = this.selection;
+    if (url === wanted.url && org === wanted.org)
+      this.#root["current_selection"] = { url, org: "" };
+    return true;
   }
 
   /** Forgets every token and selection. */
-  clear(): void {
+  clear(keyring: TokenKeyring): void {
+    for (const url of this.urls()) {
+      for (const org of this.orgs(url)) {
+        if (org.keyringKey !== undefined) keyring.remove(org.keyringKey);
+      }
+    }
     for (const key of Object.keys(this.#root)) delete this.#root[key];
     this.#root["version"] = "1";
     this.#root["urls"] = {};
@@ -89,6 +148,10 @@ export class UserConfig {
   save(): void {
     writeFileAtomic(this.#path, `${JSON.stringify(this.#root, null, 2)}\n`, 0o600);
   }
+}
+
+function keyringKey(place: { url: string; org: string }): string {
+  return `${place.url} ${place.org}`;
 }
 
 /** The `.sprite` file: which sprite the commands in this directory mean. */

@@ -33,3 +33,7 @@ export const spinnerIntervalMs = 100;
 export const listPagesMax = 2_000;
 export const suggestionDistanceMax = 3;
 export const suggestionsMax = 3;
+
+/** The keyring may ask its user for a password first. */
+export const keyringTimeoutMsMax = 30_000;
+export const keyringSizeBytesMax = 64 * 1024;

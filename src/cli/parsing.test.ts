@@ -82,7 +82,10 @@ describe("errors", () => {
     assert.equal(answer(404, "session not found: 1").message, "session not found: 1");
     assert.equal(answer(502, "<html>").message, "the server answered with status 502");
     assert.equal(answer(500, "\u001b[2J").message, "\\x1b[2J");
-    assert.match(answer(401, "{}").hint ?? "", /SPRITE_TOKEN counts only.*\n.*token create/);
+    assert.match(
+      answer(401, "{}").hint ?? "",
+      /SPRITE_TOKEN counts only.*\n.*sprite login\n.*token create/,
+    );
   });
 
   test("a server that is not there comes with the way to start it", () => {

@@ -1,6 +1,7 @@
 import { Command as CommanderCommand, CommanderError } from "commander";
 import { Cli, type CliSurroundings, type Command, type CommandOptions } from "./cli.ts";
-import { commandTable, type CommandSpec } from "./command-table.ts";
+import type { CommandSpec } from "./command-spec.ts";
+import { commandTable } from "./command-table.ts";
 import { CliError, exitCodeUnknownCommand } from "./errors.ts";
 
 /** Parses the command line, loads the one command it names, and runs it. */
@@ -57,7 +58,7 @@ function buildProgram(surroundings: CliSurroundings, invoke: Invoke): CommanderC
 function addCommand(parent: CommanderCommand, spec: CommandSpec, invoke: Invoke): void {
   const command = parent.command(spec.usage).description(spec.description);
   if (spec.aliases !== undefined) command.aliases(spec.aliases);
-  if (spec.details !== undefined) command.addHelpText("after", `\n${spec.details}`);
+  command.addHelpText("after", manualText(spec));
   addCommonOptions(command);
   for (const [flags, description, kind] of spec.options ?? []) {
     if (kind === "repeatable") command.option(flags, description, collect);
@@ -69,6 +70,17 @@ function addCommand(parent: CommanderCommand, spec: CommandSpec, invoke: Invoke)
     command.action(async (..._words: unknown[]) => await invoke(load, command));
   }
   for (const child of spec.children ?? []) addCommand(command, child, invoke);
+}
+
+/** What the manual says below the options. */
+function manualText(spec: CommandSpec): string {
+  const parts: string[] = [];
+  if (spec.details !== undefined) parts.push(spec.details);
+  if (spec.examples !== undefined) {
+    const lines = spec.examples.map(([line, meaning]) => `  ${line}\n      ${meaning}`);
+    parts.push(["Examples:", ...lines].join("\n"));
+  }
+  return parts.map((part) => `\n${part}`).join("\n");
 }
 
 /** On every command, so that they may stand before or behind its name. */

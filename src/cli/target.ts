@@ -1,5 +1,6 @@
 import { readDirectoryChoice, UserConfig } from "./config.ts";
 import { CliError } from "./errors.ts";
+import { Keyring } from "./keyring.ts";
 
 export const defaultApiUrl = "http://127.0.0.1:7777";
 
@@ -8,6 +9,7 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 /** Which server, whose token: everything a request needs to know. */
 export interface Target {
   apiUrl: string;
+  /** Empty for what needs none. */
   token: string;
   org: string | undefined;
   tokenSource: "stored" | "SPRITE_TOKEN";
@@ -23,9 +25,9 @@ export interface TargetSources {
 }
 
 const tokenHint = [
-  "Make one where the server runs:  bin/spritesd token create --org local",
-  "Then give it to this client:     sprite auth setup --token TOKEN",
-  "Or set SPRITE_TOKEN.",
+  "To get one:  sprite login",
+  "Or make one where the server runs:  bin/spritesd token create --org local",
+  "and set SPRITE_TOKEN, or store it:  sprite auth setup --token TOKEN",
 ].join("\n");
 
 /** The URL: SPRITE_URL's server, SPRITES_API_URL, the current selection, this machine. */
@@ -45,7 +47,8 @@ export function resolveTarget(sources: TargetSources): Target {
   const config = UserConfig.load(sources.home);
   const apiUrl = resolveApiUrl(sources.env, config);
   const org = resolveOrg(sources, config, apiUrl);
-  const stored = org === undefined ? undefined : config.token(apiUrl, org);
+  const stored =
+    org === undefined ? undefined : config.token(apiUrl, org, new Keyring(sources.env));
   const token = sources.env["SPRITE_TOKEN"];
   if (stored !== undefined) {
     const isVariableIgnored = token !== undefined && token !== "" && token !== stored;
@@ -135,7 +138,7 @@ function parseSpriteUrl(env: Environment): { apiUrl: string; name: string } | un
   }
 }
 
-function resolveOrg(
+export function resolveOrg(
   sources: TargetSources,
   config: UserConfig,
   apiUrl: string,

@@ -66,7 +66,8 @@ export interface SpriteListObject extends OrganizationCounters {
 export interface SpriteWatchLine {
   type?: "heartbeat";
   name?: string;
-  status?: SpriteStatus;
+  /** `deleted` is a sprite's last line; the contract says nothing of how a watcher learns that. */
+  status?: SpriteStatus | "deleted";
   running_version?: string;
   last_running_at?: string | null;
   last_warming_at?: string | null;

@@ -348,6 +348,9 @@ test("a watcher gets a line for each sprite, then one for each change", async ()
   await createSprite(harness, "b-2");
   await eventually(() => lines.length === 3, "a line for the new sprite");
   assert.partialDeepStrictEqual(lines[2], { name: "b-2", status: "running", org: { running: 2 } });
+  await harness.call("DELETE", "/v1/sprites/b-2");
+  await eventually(() => lines.length === 4, "a last line for the deleted sprite");
+  assert.partialDeepStrictEqual(lines[3], { name: "b-2", status: "deleted", org: { running: 1 } });
   await control.stop();
   await reading;
 });

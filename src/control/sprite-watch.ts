@@ -54,6 +54,13 @@ export class SpriteWatch {
     }
   }
 
+  noteDeleted(organization: Organization, sprite: SpriteRecord): void {
+    const { slug } = organization.record;
+    if (!this.watchers.isWatched(slug)) return;
+    const counters = countByStatus(organization, this.#options.worker);
+    this.watchers.publish(slug, { ...this.#line(sprite, counters), status: "deleted" });
+  }
+
   #onStatus(organization: Organization, event: WorkerStatusEvent): void {
     if (event.status === "running") organization.setSpriteRunningAt(event.spriteId, Date.now());
     if (event.status === "warm") organization.setSpriteWarmingAt(event.spriteId, Date.now());

@@ -212,6 +212,7 @@ export class Sprites {
   async destroy(organization: Organization, name: string): Promise<void> {
     const sprite = this.find(organization, name);
     await this.#markDestroying(organization, sprite.id);
+    this.watch.noteDeleted(organization, sprite);
     const error = new SpriteError("not_found", "the sprite was deleted");
     this.#options.splices.endSprite(sprite.id, { code: 1001, reason: "sprite deleted", error });
     const removed = this.#forget(organization, sprite.id);

@@ -1,8 +1,8 @@
-import { createInterface } from "node:readline/promises";
 import type { Cli } from "../cli.ts";
 import { readDirectoryChoice, removeDirectoryChoice } from "../config.ts";
 import { CliError } from "../errors.ts";
 import { createTimeoutMsMax } from "../limits.ts";
+import { ask } from "../question.ts";
 
 /** `sprite destroy`: a person is asked; a script must say --force. */
 export async function destroy(cli: Cli, args: readonly string[]): Promise<number> {
@@ -35,14 +35,6 @@ export async function destroy(cli: Cli, args: readonly string[]): Promise<number
 }
 
 async function confirm(name: string): Promise<boolean> {
-  const prompt = createInterface({ input: process.stdin, output: process.stderr });
-  try {
-    const question = `Destroy ${name}, its disk and all its checkpoints? Type the name to go on: `;
-    // Ctrl+D at the question is a no; it would otherwise leave the answer open for ever.
-    const closed = new Promise<string>((resolve) => prompt.once("close", () => resolve("")));
-    const answer = await Promise.race([prompt.question(question), closed]);
-    return answer.trim() === name;
-  } finally {
-    prompt.close();
-  }
+  const question = `Destroy ${name}, its disk and all its checkpoints? Type the name to go on: `;
+  return (await ask(question)) === name;
 }

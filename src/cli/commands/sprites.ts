@@ -143,35 +143,7 @@ export async function restart(cli: Cli, args: readonly string[]): Promise<number
   return 0;
 }
 
-export async function url(cli: Cli): Promise<number> {
-  const sprite = await fetchSprite(cli, cli.spriteName());
-  if (sprite.url === undefined || sprite.url === "") {
-    throw new CliError(`${sprite.name} has no web address`, { code: "no_url" });
-  }
-  if (cli.isJson) cli.printJson({ url: sprite.url, url_settings: sprite.url_settings ?? null });
-  else cli.print(`${printable(sprite.url)}\n`);
-  return 0;
-}
-
-export async function urlUpdate(cli: Cli): Promise<number> {
-  const name = cli.spriteName();
-  const { auth } = cli.options;
-  if (auth !== "public" && auth !== "sprite") {
-    throw new CliError("--auth takes `public` or `sprite`", { code: "usage" });
-  }
-  const body = { url_settings: { auth } };
-  const sprite = await cli.spin(`Changing ${name}`, () =>
-    cli.forSprite(name, (path) => cli.client.json<Sprite>("PUT", path, { body })),
-  );
-  if (cli.isJson) cli.printJson(sprite);
-  else
-    cli.print(
-      `${printable(sprite.url ?? name)} is now for ${auth === "public" ? "everybody" : "token holders"}.\n`,
-    );
-  return 0;
-}
-
-async function fetchSprite(cli: Cli, name: string): Promise<Sprite> {
+export async function fetchSprite(cli: Cli, name: string): Promise<Sprite> {
   return await cli.spin(`Reading ${name}`, () =>
     cli.forSprite(name, (path) => cli.client.json<Sprite>("GET", path)),
   );
