@@ -16,6 +16,8 @@ import { SessionRecords } from "./sessions/session-records.ts";
 import { routeTables } from "./routes.ts";
 import { Sessions } from "./sessions/sessions.ts";
 import { ShownCheckpoints } from "./shown-checkpoints.ts";
+import { TaskRecords } from "./tasks/task-records.ts";
+import { Tasks } from "./tasks/tasks.ts";
 import { Sprite } from "./sprite.ts";
 import { SyncState } from "./sync-state.ts";
 
@@ -80,7 +82,9 @@ export async function bootAgent(
   const { version, cacheDirectory } = startup;
   const syncState = new SyncState({ volume, cacheDirectory });
   const tunnels = new Tunnels();
-  const tables = routeTables({ sprite, tunnels, syncState, volume, disk, log });
+  const tasks = new Tasks({ records: new TaskRecords(join(privateDirectory, "tasks.json"), log) });
+  if (startup.takesOver) tasks.adopt();
+  const tables = routeTables({ sprite, tunnels, syncState, tasks, volume, disk, log });
   const inside = createInsideServer({ routes: tables.everywhere, version, log });
   const outside = createAgentServer({
     sessions,

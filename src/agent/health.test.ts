@@ -9,6 +9,8 @@ import { healthRoutes } from "./health.ts";
 import { SyncState } from "./sync-state.ts";
 
 const log = pino({ level: "silent" });
+const hold = { kind: "task", name: "build", untilMs: 0 } as const;
+const holders = [{ wakeHolds: () => [hold], onWakeHoldsChange: () => () => undefined }];
 const statistics = { dirtyBytes: 4096, lastCut: 2, syncedCut: 2, syncedAtMs: 0 };
 
 interface Answer {
@@ -19,7 +21,7 @@ interface Answer {
 async function check(volume: object, failure: SpriteError | null = null): Promise<Answer> {
   const parts = { volume: volume as Volume, cacheDirectory: "/nowhere" };
   const syncState = new SyncState(parts);
-  const [route] = healthRoutes({ ...parts, syncState, failure: () => failure, log });
+  const [route] = healthRoutes({ ...parts, syncState, failure: () => failure, holders, log });
   const answer: Answer = { status: 0, body: {} };
   const response = {
     writeHead: (status: number) => (answer.status = status),
@@ -36,6 +38,14 @@ test("a check says what of the disk is in the bucket", async () => {
   assert.partialDeepStrictEqual(body, { status: "ok", sync: { synced: false, fenced: false } });
 });
 
+test("a check says what keeps the sprite awake", async () => {
+  const volume = { onProblem: () => undefined, statistics: async () => statistics };
+  const { body } = await check(volume);
+  assert.deepEqual(body["held_awake_by"], [
+    { kind: "task", name: "build", until: "1970-01-01T00:00:00.000Z" },
+  ]);
+});
+
 test("a sprite that does not start says why and what can be done", async () => {
   const volume = { onProblem: () => undefined, statistics: async () => statistics };
   const details = { choices: ["repair", "restore"] };
@@ -47,7 +57,9 @@ test("a sprite that does not start says why and what can be done", async () => {
 
 test("a disk that does not answer does not silence its agent", async () => {
   const silent = { onProblem: () => undefined, statistics: () => new Promise(() => undefined) };
-  assert.deepEqual(await check(silent), { status: 200, body: { status: "ok", reason: null } });
+  const answer = await check(silent);
+  assert.equal(answer.status, 200);
+  assert.partialDeepStrictEqual(answer.body, { status: "ok", reason: null });
   const broken = { ...silent, statistics: () => Promise.reject(new Error("closed")) };
   assert.equal((await check(broken)).status, 200);
 });

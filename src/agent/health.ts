@@ -7,6 +7,7 @@ import { sendJson } from "./api/responses.ts";
 import type { Route } from "./api/route.ts";
 import { syncAnswerMsMax } from "./limits.ts";
 import type { SyncState } from "./sync-state.ts";
+import { wakeHoldObject, type WakeHolder } from "./wake-holds.ts";
 
 /**
  * What a worker asks an agent about itself: 200 when all is well, else 503 with what is wrong and
@@ -17,9 +18,11 @@ export function healthRoutes(parts: {
   syncState: SyncState;
   /** Why there is no container; null when there is. */
   failure: () => SpriteError | null;
+  /** Whoever may keep the sprite from being put to sleep. */
+  holders: readonly WakeHolder[];
   log: Log;
 }): Route[] {
-  const { volume, syncState, failure, log } = parts;
+  const { volume, syncState, failure, holders, log } = parts;
   let reason: string | null = null;
   volume.onProblem((problem) => {
     reason = problem === null ? null : `the disk cannot be stored: ${problem.message}`;
@@ -38,8 +41,10 @@ export function healthRoutes(parts: {
           sendJson(response, 503, { status: "not_started", reason: cause.message, choices, sync });
           return;
         }
-        const status = reason === null ? 200 : 503;
-        sendJson(response, status, { status: reason === null ? "ok" : "failing", reason, sync });
+        const isWell = reason === null;
+        const held_awake_by = holders.flatMap((holder) => holder.wakeHolds().map(wakeHoldObject));
+        const body = { status: isWell ? "ok" : "failing", reason, sync, held_awake_by };
+        sendJson(response, isWell ? 200 : 503, body);
       },
     },
   ];

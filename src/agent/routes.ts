@@ -10,12 +10,15 @@ import { proxyUpgradeRoutes } from "./proxy/proxy-socket.ts";
 import type { Tunnels } from "./proxy/tunnels.ts";
 import type { Sprite } from "./sprite.ts";
 import type { SyncState } from "./sync-state.ts";
+import { taskRoutes } from "./tasks/task-routes.ts";
+import type { Tasks } from "./tasks/tasks.ts";
 import { workerRoutes } from "./worker-routes.ts";
 
 export interface RouteParts {
   sprite: Sprite;
   tunnels: Tunnels;
   syncState: SyncState;
+  tasks: Tasks;
   volume: Volume;
   disk: Disk;
   log: Log;
@@ -33,12 +36,12 @@ export interface RouteTables {
 
 /** Each is described in `contract/endpoints/`, except the worker's: a test compares. */
 export function routeTables(parts: RouteParts): RouteTables {
-  const { sprite, tunnels, syncState, volume, disk, log } = parts;
+  const { sprite, tunnels, syncState, tasks, volume, disk, log } = parts;
   return {
-    everywhere: checkpointRoutes({ sprite, syncState }),
+    everywhere: [...checkpointRoutes({ sprite, syncState }), ...taskRoutes(tasks)],
     outside: [],
     forWorker: [
-      ...healthRoutes({ volume, syncState, failure: () => sprite.failure, log }),
+      ...healthRoutes({ volume, syncState, holders: [tasks], failure: () => sprite.failure, log }),
       ...workerRoutes({ volume, disk }),
     ],
     upgrades: (upgrade) =>

@@ -34,3 +34,7 @@ export const ndjsonLineSizeBytesMax = 64 * 1024 - 1;
 
 /** A host name (RFC 1035, in text); addresses are shorter. */
 export const dnsNameLengthMax = 253;
+/** A hold that nobody refreshes ends within the hour, so that a forgotten one costs no more. */
+export const taskExpiryMsMax = 3_600_000;
+export const taskNameLengthMax = 128;
+export const tasksMax = 100;

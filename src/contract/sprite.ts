@@ -87,6 +87,16 @@ export interface SpriteCheckObject {
   sync?: SyncObject;
   /** What can be done about a sprite that does not start: `repair`, `restore`. */
   choices?: string[];
+  /** What keeps a running sprite from being put to sleep. */
+  held_awake_by?: WakeHoldObject[];
+}
+
+export interface WakeHoldObject {
+  /** `task`; others may come. */
+  kind: string;
+  name: string;
+  /** When it ends by itself. */
+  until: string;
 }
 
 /** Whose disk a new sprite begins with. */

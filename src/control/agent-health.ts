@@ -3,6 +3,7 @@ import { request as httpRequest, type IncomingMessage } from "node:http";
 import { z } from "zod";
 
 import type { SyncObject } from "../contract/checkpoint.ts";
+import type { WakeHoldObject } from "../contract/sprite.ts";
 import { checkBodySizeBytesMax, checkTimeoutMs } from "./limits.ts";
 
 export interface AgentHealth {
@@ -14,6 +15,7 @@ export interface AgentHealth {
   version: string | null;
   sync?: SyncObject;
   choices?: string[];
+  held_awake_by?: WakeHoldObject[];
 }
 
 const agentBodySchema = z.object({
@@ -30,6 +32,10 @@ const agentBodySchema = z.object({
     })
     .exactOptional(),
   choices: z.array(z.string().max(64)).max(16).exactOptional(),
+  held_awake_by: z
+    .array(z.object({ kind: z.string().max(64), name: z.string().max(256), until: z.string() }))
+    .max(1000)
+    .exactOptional(),
 });
 
 /** Asks the agent's own `check`. Never throws: no answer is an answer too. */

@@ -15,6 +15,7 @@ import { dropRestOfBody, PlainSplice } from "./splice/plain-splice.ts";
 import { endGently } from "./splice/gentle-end.ts";
 import { UpgradeSplice } from "./splice/upgrade-splice.ts";
 import { assertMethodAllowed, handleApi, mintToken, type ApiResult } from "./api.ts";
+import { answerAsleep } from "./asleep.ts";
 import { Exchange } from "./exchange.ts";
 import { readJsonBody } from "./json-body.ts";
 import { stopGraceMs, stopTimeoutMs } from "./limits.ts";
@@ -201,7 +202,8 @@ export class FrontDoor {
   ): Promise<void> {
     const { exchange, response } = plain;
     const { sprites, splices } = this.#options;
-    const asleep = this.#answerAsleep(exchange, organization, route);
+    const found = sprites.find(organization, route.name);
+    const asleep = answerAsleep(exchange.method, route, () => sprites.isCold(found));
     if (asleep !== null) return sendJson(response, asleep, exchange.added);
     const sprite = sprites.findReady(organization, route.name);
     const splice = new PlainSplice({
@@ -218,22 +220,6 @@ export class FrontDoor {
     } finally {
       remove();
     }
-  }
-
-  /**
-   * Go asks for headers before it attaches, and listing sessions must not wake a sprite that cannot
-   * have any.
-   */
-  #answerAsleep(
-    exchange: Exchange,
-    organization: Organization,
-    route: Extract<Route, { kind: "agent" }>,
-  ): ApiResult | null {
-    if (!isExec(route)) return null;
-    const sprite = this.#options.sprites.find(organization, route.name);
-    if (exchange.method === "HEAD") return { status: 200, body: null };
-    if (exchange.method !== "GET" || !this.#options.sprites.isCold(sprite)) return null;
-    return { status: 200, body: { count: 0, sessions: [] } };
   }
 
   async #onUpgrade(request: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {

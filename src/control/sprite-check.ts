@@ -23,6 +23,7 @@ export async function checkSprite(
     elapsed: checked.asked ? Math.round(performance.now() - startMs) / 1000 : null,
     ...(checked.sync === undefined ? {} : { sync: checked.sync }),
     ...(checked.choices === undefined ? {} : { choices: checked.choices }),
+    ...(checked.held_awake_by === undefined ? {} : { held_awake_by: checked.held_awake_by }),
   };
 }
 

@@ -20,6 +20,13 @@ export function envCliFiles(): EnvCliFile[] {
     ...(process.arch === "x64"
       ? [{ path: "bin/unix-pipe", mode: 0o755, content: unixPipeExecutable() }]
       : []),
+    { path: "bin/sprite-browser", mode: 0o755, content: source("sprite-browser") },
+    // Programs that open pages look for one of these two names.
+    ...["xdg-open", "www-browser"].map((name) => {
+      return { path: `bin/${name}`, mode: 0o755, content: source("sprite-browser") };
+    }),
+    { path: "bin/sprite-console", mode: 0o755, content: source("sprite-console") },
+    { path: "etc/profile.d/sprite.sh", mode: 0o444, content: source("profile.sh") },
     { path: "llm.txt", mode: 0o444, content: source("llm.txt") },
   ];
 }

@@ -253,6 +253,10 @@ describe("sprite-env where only /.sprite is left", () => {
     ["services", "create", "web", "--cmd", "x", "--env", "novalue"],
     ["services", "start", "web", "--duration", "5 s&x"],
     ["curl"],
+    ["tasks"],
+    ["tasks", "create"],
+    ["tasks", "create", "x", "--expire"],
+    ["tasks", "run", "x"],
   ]) {
     test(`wrong usage: sprite-env ${args.join(" ")}`, async () => {
       const result = await sprite.run(args);
@@ -262,6 +266,51 @@ describe("sprite-env where only /.sprite is left", () => {
       assert.deepEqual(sprite.seen, []);
     });
   }
+
+  test("tasks are started, extended, listed and ended", async () => {
+    const task = '{"name":"build \\"7\\"","started_at":"x","expires_at":"x"}';
+    sprite.answer = { status: 201, parts: [task] };
+    const started = await sprite.run(["tasks", "create", 'build "7"', "--expire", "30m"]);
+    assert.deepEqual(started, { exitCode: 0, stdout: `${task}\n`, stderr: "" });
+    await sprite.run(["tasks", "extend", "build"]);
+    await sprite.run(["tasks", "list"]);
+    await sprite.run(["tasks", "get", "a/b"]);
+    sprite.answer = { status: 204, parts: [] };
+    const ended = await sprite.run(["tasks", "delete", "build"]);
+    assert.equal(ended.stdout, "Ended task build.\n");
+    assert.deepEqual(
+      sprite.seen.map(({ method, url, body }) => `${method} ${url} ${body}`.trimEnd()),
+      [
+        'POST /v1/tasks {"name":"build \\"7\\"","expire":"30m"}',
+        'PUT /v1/tasks {"name":"build"}',
+        "GET /v1/tasks",
+        "GET /v1/tasks/%61%2F%62",
+        "DELETE /v1/tasks/build",
+      ],
+    );
+  });
+
+  test("tasks run holds the sprite while a command runs, and returns its exit code", async () => {
+    sprite.answer = { status: 200, parts: ['{"name":"build"}'] };
+    const script = "echo out; echo err >&2; /.sprite/bin/busybox cat; exit 7";
+    const command = ["/.sprite/bin/busybox", "sh", "-c", script];
+    const result = await sprite.run(["tasks", "run", "build", ...command], { stdin: "in" });
+    assert.equal(result.exitCode, 7);
+    assert.equal(result.stdout, "out\nin");
+    assert.match(result.stderr, /err/);
+    assert.deepEqual(
+      sprite.seen.map(({ method, url, body }) => `${method} ${url} ${body}`.trimEnd()),
+      ['PUT /v1/tasks/build {"expire":900}', "DELETE /v1/tasks/build"],
+    );
+  });
+
+  test("tasks run runs nothing when the sprite cannot be held", async () => {
+    sprite.answer = { status: 409, parts: ['{"error":"conflict"}'] };
+    const result = await sprite.run(["tasks", "run", "build", "/.sprite/bin/busybox", "echo", "x"]);
+    assert.equal(result.exitCode, 1);
+    assert.equal(result.stdout, "");
+    assert.match(result.stderr, /409/);
+  });
 
   test("help is on stdout", async () => {
     const result = await sprite.run(["--help"]);

@@ -10,7 +10,9 @@ import type { z } from "zod";
 
 import { parseCheckpointCreate } from "../contract/checkpoint.ts";
 import { checkpointCreateSchema } from "../contract/endpoints/checkpoints.ts";
+import { namedTaskSchema, taskTermSchema } from "../contract/endpoints/tasks.ts";
 import { SpriteError } from "../contract/errors.ts";
+import { parseNamedTask, parseTaskTerm } from "../contract/task.ts";
 
 interface Pair {
   name: string;
@@ -20,6 +22,11 @@ interface Pair {
   fields: Record<string, fc.Arbitrary<unknown>>;
 }
 
+const expire = fc.oneof(
+  fc.integer({ min: -2, max: 3700 }),
+  fc.constantFrom("30m", "1h", "61m", "0s", "", "1h0m0s", "3600", "-1s", "soon", 1.5, null),
+);
+
 const pairs: readonly Pair[] = [
   {
     name: "POST checkpoint",
@@ -27,6 +34,29 @@ const pairs: readonly Pair[] = [
     schema: checkpointCreateSchema,
     fields: { comment: fc.oneof(fc.string(), fc.constantFrom("x".repeat(4096), "x".repeat(4097))) },
   },
+  {
+    name: "POST tasks",
+    parse: parseNamedTask,
+    schema: namedTaskSchema,
+    fields: {
+      name: fc.oneof(
+        fc.string({ minLength: 1 }),
+        fc.string({ unit: "binary" }),
+        fc.constantFrom(
+          "a",
+          "build 7/9",
+          "..",
+          ".",
+          "",
+          "x".repeat(128),
+          "x".repeat(129),
+          "\ud800",
+        ),
+      ),
+      expire,
+    },
+  },
+  { name: "PUT tasks/{task}", parse: parseTaskTerm, schema: taskTermSchema, fields: { expire } },
 ];
 
 /** Objects of these fields, some missing, some replaced by anything; and now and then something else. */

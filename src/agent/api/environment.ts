@@ -20,6 +20,8 @@ const basis: Environment = [
   ["LOGNAME", "sprite"],
   ["SHELL", "/bin/bash"],
   ["LANG", "C.UTF-8"],
+  // A sprite has no screen: the terminal that is attached is asked.
+  ["BROWSER", "/.sprite/bin/sprite-browser"],
 ];
 
 /** What a command finds set: the basis, overlaid by the sprite's own, overlaid by the request's. */

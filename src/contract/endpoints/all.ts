@@ -3,6 +3,7 @@ import { checkpointEndpoints } from "./checkpoints.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { execEndpoints } from "./exec.ts";
 import { networkEndpoints } from "./network.ts";
+import { taskEndpoints } from "./tasks.ts";
 import { serverEndpoints, spriteEndpoints } from "./sprites.ts";
 
 /** Every endpoint that the server has. docs/howto/add-an-endpoint.md says how to add one. */
@@ -11,6 +12,7 @@ export const endpointGroups: ReadonlyArray<{ tag: string; endpoints: readonly En
   { tag: "exec", endpoints: execEndpoints },
   { tag: "network", endpoints: networkEndpoints },
   { tag: "checkpoints", endpoints: checkpointEndpoints },
+  { tag: "tasks", endpoints: taskEndpoints },
   { tag: "access", endpoints: accessEndpoints },
   { tag: "server", endpoints: serverEndpoints },
 ];

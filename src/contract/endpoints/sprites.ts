@@ -96,6 +96,10 @@ const checkSchema: z.ZodType<SpriteCheckObject> = named(
       .array(z.string())
       .exactOptional()
       .describe("what helps a sprite that does not start: repair, restore"),
+    held_awake_by: z
+      .array(z.object({ kind: z.string(), name: z.string(), until: timeSchema }))
+      .exactOptional()
+      .describe("what keeps a running sprite from being put to sleep"),
   }),
 );
 
