@@ -5,6 +5,8 @@ import { must } from "../base/assert.ts";
 import { endCrashed } from "../base/crash.ts";
 import { fuseDescriptorKey, type AgentStartup } from "../contract/agent-startup.ts";
 import { createSandbox } from "../sandbox/container.ts";
+import type { Volume } from "../storage/volume/volume.ts";
+import type { RouterServer } from "./api/server.ts";
 import { createAgentServer, createInsideServer, insideSocketMode } from "./api/agent-server.ts";
 import { CheckpointViews, type CheckpointViewsOptions } from "./checkpoint-views.ts";
 import type { AgentBeginnings } from "./beginnings.ts";
@@ -13,7 +15,7 @@ import { writeInsideFiles } from "./inside-files.ts";
 import { Tunnels } from "./proxy/tunnels.ts";
 import { findRemains, waitForElders } from "./remains.ts";
 import { SessionRecords } from "./sessions/session-records.ts";
-import { routeTables } from "./routes.ts";
+import { routeTables, type RouteTables } from "./routes.ts";
 import { Sessions } from "./sessions/sessions.ts";
 import { ShownCheckpoints } from "./shown-checkpoints.ts";
 import { TaskRecords } from "./tasks/task-records.ts";
@@ -26,9 +28,7 @@ export interface Agent {
   stop(options: { discard: boolean }): Promise<void>;
 }
 
-async function makeDirectories(
-  runDirectory: string,
-): Promise<{ privateDirectory: string; dotSpriteDirectory: string }> {
+async function makeDirectories(runDirectory: string): Promise<Omit<Places, "runDirectory">> {
   // Users of the host pass through the run directory, as the guest's do; the sockets in here are
   // not for them.
   const privateDirectory = join(runDirectory, "private");
@@ -48,29 +48,38 @@ function diskParts(options: Omit<CheckpointViewsOptions, "shown"> & { fuseDescri
   return { disk, views };
 }
 
-/** Brings one sprite up: disk, container, API. What had begun is ended again when a step fails. */
-export async function bootAgent(
+interface Places {
+  runDirectory: string;
+  privateDirectory: string;
+  dotSpriteDirectory: string;
+}
+
+interface Parts {
+  sprite: Sprite;
+  sessions: Sessions;
+  records: SessionRecords;
+  tables: RouteTables;
+}
+
+/** What a sprite consists of, made and wired; nothing of it has begun. */
+function makeParts(
   startup: AgentStartup,
-  { helper, opening, keeper }: AgentBeginnings,
+  { helper, keeper, volume }: Omit<AgentBeginnings, "opening"> & { volume: Volume },
+  places: Places,
   log: Log,
-): Promise<Agent> {
-  const { runDirectory } = startup;
-  const { privateDirectory, dotSpriteDirectory } = await makeDirectories(runDirectory);
-  if (!startup.takesOver) await writeInsideFiles(dotSpriteDirectory, startup.version);
-  const volume = await opening;
-  void volume.died.then((error) => endCrashed(error, log));
-  const parts = { helper, keeper };
+): Parts {
+  const { privateDirectory, dotSpriteDirectory } = places;
   const fuseDescriptor = must(keeper.take(fuseDescriptorKey), "/dev/fuse is passed");
   const { disk, views } = diskParts({
-    ...{ volume, helper, runDirectory, dotSpriteDirectory, fuseDescriptor, log },
+    ...{ ...places, volume, helper, fuseDescriptor, log },
     sandbox: () => sprite.sandbox,
   });
+  const sandboxOptions = { ...startup, diskDirectory: disk.directory, dotSpriteDirectory };
   const sprite: Sprite = new Sprite({
     disk,
     volume,
     views,
-    makeSandbox: () =>
-      createSandbox({ ...startup, diskDirectory: disk.directory, dotSpriteDirectory }, log, parts),
+    makeSandbox: () => createSandbox(sandboxOptions, log, { helper, keeper }),
     endSessions: async (reason) => {
       tunnels.endAll(reason);
       await sessions.endAll(reason);
@@ -79,21 +88,47 @@ export async function bootAgent(
   });
   const records = new SessionRecords(join(privateDirectory, "sessions"));
   const sessions = new Sessions({ launcher: sprite, records, log });
-  const { version, cacheDirectory } = startup;
-  const syncState = new SyncState({ volume, cacheDirectory });
+  const syncState = new SyncState({ volume, cacheDirectory: startup.cacheDirectory });
   const tunnels = new Tunnels();
   const tasks = new Tasks({ records: new TaskRecords(join(privateDirectory, "tasks.json"), log) });
   if (startup.takesOver) tasks.adopt();
   const tables = routeTables({ sprite, tunnels, syncState, tasks, volume, disk, log });
-  const inside = createInsideServer({ routes: tables.everywhere, version, log });
-  const outside = createAgentServer({
-    sessions,
-    environment: () => startup.environment,
-    routes: [...tables.everywhere, ...tables.outside, ...tables.forWorker],
-    upgradeRoutes: tables.upgrades,
-    version,
-    log,
-  });
+  return { sprite, sessions, records, tables };
+}
+
+function makeServers(
+  { environment, version }: AgentStartup,
+  { sessions, tables }: Parts,
+  log: Log,
+): { inside: RouterServer; outside: RouterServer } {
+  return {
+    inside: createInsideServer({ routes: tables.everywhere, version, log }),
+    outside: createAgentServer({
+      sessions,
+      environment: () => environment,
+      routes: [...tables.everywhere, ...tables.outside, ...tables.forWorker],
+      upgradeRoutes: tables.upgrades,
+      version,
+      log,
+    }),
+  };
+}
+
+/** Brings one sprite up: disk, container, API. What had begun is ended again when a step fails. */
+export async function bootAgent(
+  startup: AgentStartup,
+  { helper, opening, keeper }: AgentBeginnings,
+  log: Log,
+): Promise<Agent> {
+  const { runDirectory } = startup;
+  const places = { runDirectory, ...(await makeDirectories(runDirectory)) };
+  const { dotSpriteDirectory } = places;
+  if (!startup.takesOver) await writeInsideFiles(dotSpriteDirectory, startup.version);
+  const volume = await opening;
+  void volume.died.then((error) => endCrashed(error, log));
+  const parts = makeParts(startup, { helper, keeper, volume }, places, log);
+  const { sprite } = parts;
+  const { inside, outside } = makeServers(startup, parts, log);
   const stop = async (options: { discard: boolean }): Promise<void> => {
     await sprite.stop(options);
     await Promise.all([inside.close(), outside.close()]);
@@ -103,8 +138,7 @@ export async function bootAgent(
   try {
     await inside.listen(join(dotSpriteDirectory, "api.sock"), { mode: insideSocketMode });
     if (startup.takesOver) {
-      const places = { runDirectory, dotSpriteDirectory };
-      const isSame = await takeOver({ sprite, sessions, records, places });
+      const isSame = await takeOver({ ...parts, places });
       keeper.dropRest();
       log.info({ isSame }, "took over from an agent that died");
     } else {
@@ -123,13 +157,12 @@ export async function bootAgent(
 }
 
 /** Goes on with the sprite of an agent that died. True when its container and sessions are the same. */
-async function takeOver(options: {
-  sprite: Sprite;
-  sessions: Sessions;
-  records: SessionRecords;
-  places: { runDirectory: string; dotSpriteDirectory: string };
-}): Promise<boolean> {
-  const { sprite, sessions, records, places } = options;
+async function takeOver({
+  sprite,
+  sessions,
+  records,
+  places,
+}: Parts & { places: Places }): Promise<boolean> {
   const found = records.read();
   const isSame = await sprite.takeOver({
     findRemains: () => findRemains(places),
