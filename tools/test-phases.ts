@@ -11,6 +11,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 
 import { radosgwVariable, startRadosgw, type Radosgw } from "../src/testing/radosgw.ts";
+import { readFileTimes, slowestFiles, type FileTime } from "./file-times.ts";
 import { findLeaks, readMachineState, type Leak, type MachineState } from "./machine-state.ts";
 import { readProcesses } from "./process-tree.ts";
 import { repositoryDirectory } from "./source-files.ts";
@@ -24,6 +25,7 @@ interface Phase {
 }
 
 const settleTimeoutMs = 8_000;
+const slowestCount = 15;
 
 /** Each has servers of its own, which spend their time waiting: for a bucket that is away, for leases to run out. */
 const waitingFiles: ReadonlySet<string> = new Set([
@@ -67,9 +69,15 @@ export function planPhases(
   return phases.filter((phase) => phase.files.length > 0);
 }
 
-async function runPhase(phase: Phase, temporaryDirectory: string): Promise<TestCounts> {
+interface PhaseResult {
+  counts: TestCounts;
+  times: FileTime[];
+}
+
+async function runPhase(phase: Phase, temporaryDirectory: string): Promise<PhaseResult> {
   process.stdout.write(`\n=== ${phase.name} tests: ${phase.files.length} files\n`);
   const countsPath = join(temporaryDirectory, `counts-${phase.name}.tap`);
+  const timesPath = join(temporaryDirectory, `counts-${phase.name}-times.jsonl`);
   const child = spawn(
     process.execPath,
     [
@@ -81,6 +89,8 @@ async function runPhase(phase: Phase, temporaryDirectory: string): Promise<TestC
       "--test-reporter-destination=stdout",
       "--test-reporter=tap",
       `--test-reporter-destination=${countsPath}`,
+      `--test-reporter=${join(repositoryDirectory, "tools/file-times.ts")}`,
+      `--test-reporter-destination=${timesPath}`,
       ...phase.files,
     ],
     { cwd: repositoryDirectory, stdio: ["ignore", "inherit", "inherit"] },
@@ -92,7 +102,8 @@ async function runPhase(phase: Phase, temporaryDirectory: string): Promise<TestC
   const counts = readCounts(await readFile(countsPath, "utf8").catch(() => ""));
   // A runner that died counted nothing, which must not pass for success.
   if (code !== 0 && counts.failed === 0) counts.failed = 1;
-  return counts;
+  const times = readFileTimes(await readFile(timesPath, "utf8").catch(() => ""));
+  return { counts, times };
 }
 
 /** Some test file starts the S3 server, which takes so long that one serves the whole run. */
@@ -153,8 +164,14 @@ async function main(): Promise<void> {
   let counts = noTests;
   const radosgw = (await isRadosgwWanted(phases)) ? await startSharedRadosgw() : null;
   if (radosgw !== null) process.env[radosgwVariable] = radosgw.endpoint;
-  for (const phase of phases) counts = addCounts(counts, await runPhase(phase, values.temporary));
+  const times: FileTime[] = [];
+  for (const phase of phases) {
+    const result = await runPhase(phase, values.temporary);
+    counts = addCounts(counts, result.counts);
+    times.push(...result.times);
+  }
   await radosgw?.stop();
+  if (times.length > 1) process.stdout.write(`\n${slowestFiles(times, slowestCount)}\n`);
   const leaks = await findLeftovers(before);
   for (const leak of leaks)
     process.stdout.write(`LEAKED by the tests: ${leak.kind} ${leak.name}\n`);
