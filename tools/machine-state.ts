@@ -8,9 +8,12 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 
+import { listFuseConnections, unseenFuseConnections } from "../src/host/fuse-connections.ts";
+
 const run = promisify(execFile);
 
 const stateKinds = [
+  "hanging FUSE connection",
   "mount",
   "loop device",
   "cgroup",
@@ -30,7 +33,8 @@ export interface Leak {
 }
 
 export async function readMachineState(): Promise<MachineState> {
-  const [mounts, loops, cgroups, runs, names, links, tables] = await Promise.all([
+  const [connections, mounts, loops, cgroups, runs, names, links, tables] = await Promise.all([
+    readHangingConnections(),
     readMounts(),
     readLoops(),
     readCgroups(),
@@ -40,6 +44,7 @@ export async function readMachineState(): Promise<MachineState> {
     readTables().then((tables) => tables.filter((table) => table.includes("opensprites"))),
   ]);
   return {
+    "hanging FUSE connection": new Set(connections),
     mount: new Set(mounts),
     "loop device": new Set(loops),
     cgroup: new Set(cgroups),
@@ -55,6 +60,13 @@ export function findLeaks(before: MachineState, after: MachineState): Leak[] {
   return stateKinds.flatMap((kind) =>
     [...after[kind].difference(before[kind])].map((name) => ({ kind, name })),
   );
+}
+
+/** Whoever waits for one, such as `sync`, waits for ever: it has requests, and nobody sees it mounted. */
+async function readHangingConnections(): Promise<string[]> {
+  const all = await listFuseConnections();
+  const waiting = all.filter(({ waiting }) => waiting > 0).map(({ number }) => number);
+  return (await unseenFuseConnections(new Set(waiting))).map(({ number }) => String(number));
 }
 
 /** Mount points of this process's mount namespace, with their sources. */

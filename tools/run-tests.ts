@@ -11,9 +11,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 
+import { fuseMountsOf } from "../src/host/fuse-connections.ts";
 import { findLeaks, readMachineState, type Leak, type MachineState } from "./machine-state.ts";
 import { repositoryDirectory } from "./source-files.ts";
-import { abortFuseOf, fuseConnectionsOf, removeLeaks } from "./test-cleanup.ts";
+import { abortFuseOf, removeLeaks } from "./test-cleanup.ts";
 import { noTests, reportName, summaryLine, type RunReport } from "./test-counts.ts";
 
 type Ending = { how: "finished" | "died" | "too long" | "interrupted"; detail: string };
@@ -59,7 +60,7 @@ async function main(): Promise<number> {
   const temporaryDirectory = join(tmpdir(), `ost-${runId}`);
   await mkdir(temporaryDirectory, { mode: 0o755 });
   const before = await readMachineState();
-  const sparedConnections = new Set(await fuseConnectionsOf("self"));
+  const sparedConnections = new Set((await fuseMountsOf("self")).values());
   const choice = [
     `--only=${values.only}`,
     ...values.file.map((file) => `--file=${file}`),
@@ -140,7 +141,7 @@ function waitForEnd(child: ChildProcess, budgetMs: number): Promise<Ending> {
  */
 async function endInner(
   child: ChildProcess,
-  sparedConnections: ReadonlySet<string>,
+  sparedConnections: ReadonlySet<number>,
 ): Promise<void> {
   if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
   const ended = new Promise<void>((resolve) => child.once("close", () => resolve()));

@@ -5,6 +5,7 @@
  *   bin/node24 tools/soak-real.ts [--only PART,...] [--kills N] [--seconds N] [--seed N]
  */
 import { spawn } from "node:child_process";
+import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -16,6 +17,7 @@ const parts: Readonly<Record<string, string>> = {
   bucket: "test/bucket-only.root.test.ts",
   operations: "test/random-operations.root.test.ts",
   stores: "test/bad-store.root.test.ts",
+  ends: "test/sudden-end.root.test.ts",
 };
 
 /** What a kill takes with all that is looked at after it, and what a part takes besides, on a machine that does other things too. */
@@ -51,7 +53,7 @@ const child = spawn(
       ...process.env,
       OPENSPRITES_SOAK_KILLS: values.kills,
       OPENSPRITES_SOAK_SECONDS: values.seconds,
-      ...(values.seed === undefined ? {} : { OPENSPRITES_SOAK_SEED: values.seed }),
+      OPENSPRITES_SOAK_SEED: values.seed ?? String(randomInt(2 ** 31)),
     },
   },
 );

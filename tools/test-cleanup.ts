@@ -3,9 +3,10 @@
  * mounts, loops, the rest.
  */
 import { execFile } from "node:child_process";
-import { readFile, rm, rmdir } from "node:fs/promises";
+import { rm, rmdir } from "node:fs/promises";
 import { promisify } from "node:util";
 
+import { abortFuseConnections, fuseMountsOf } from "../src/host/fuse-connections.ts";
 import type { Leak } from "./machine-state.ts";
 import { descendantsOf, readProcesses } from "./process-tree.ts";
 
@@ -19,38 +20,23 @@ const commandTimeoutMs = 10_000;
  */
 export async function abortFuseOf(
   rootPid: number,
-  sparedConnections: ReadonlySet<string>,
-): Promise<string[]> {
-  const connections = new Set<string>();
+  sparedConnections: ReadonlySet<number>,
+): Promise<number[]> {
+  const connections = new Set<number>();
   for (const entry of descendantsOf(rootPid, await readProcesses())) {
-    for (const connection of await fuseConnectionsOf(entry.pid)) {
+    for (const connection of (await fuseMountsOf(entry.pid)).values()) {
       if (!sparedConnections.has(connection)) connections.add(connection);
     }
   }
-  if (connections.size === 0) return [];
-  // In a mount namespace of its own, since the machine may not have fusectl mounted and need not
-  // get it from us.
-  const script = `mount -t fusectl none /sys/fs/fuse/connections 2>/dev/null || :
-    for connection; do echo 1 >"/sys/fs/fuse/connections/$connection/abort" || :; done`;
-  await run("unshare", ["--mount", "sh", "-c", script, "sh", ...connections], {
-    timeout: commandTimeoutMs,
-  });
+  await abortFuseConnections([...connections]);
   return [...connections];
-}
-
-/** The minor device numbers of the FUSE mounts that a process sees; the kernel names connections by them. */
-export async function fuseConnectionsOf(pid: number | "self"): Promise<string[]> {
-  const text = await readFile(`/proc/${pid}/mountinfo`, "utf8").catch(() => "");
-  return text.split("\n").flatMap((line) => {
-    const match = /^\d+ \d+ 0:(\d+) .* - fuse(?:blk|\.\S+)? /.exec(line);
-    return match?.[1] === undefined ? [] : [match[1]];
-  });
 }
 
 /** Removes leftovers by kind. What cannot be removed stays reported as leaked, which fails the run anyhow. */
 export async function removeLeaks(leaks: readonly Leak[]): Promise<void> {
   const named = (kind: Leak["kind"]): string[] =>
     leaks.filter((leak) => leak.kind === kind).map((leak) => leak.name);
+  await abortFuseConnections(named("hanging FUSE connection").map(Number));
   for (const mount of named("mount").reverse())
     await attempt("umount", ["--lazy", firstWord(mount)]);
   for (const loop of named("loop device")) await attempt("losetup", ["--detach", firstWord(loop)]);

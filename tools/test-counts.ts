@@ -22,22 +22,6 @@ export function addCounts(left: TestCounts, right: TestCounts): TestCounts {
   };
 }
 
-/**
- * Reads the totals at the end of a TAP report of node's runner. A cancelled test counts as failed,
- * a todo as skipped.
- */
-export function readCounts(tap: string): TestCounts {
-  const total = (name: string): number => {
-    const matches = [...tap.matchAll(new RegExp(`^# ${name} (\\d+)$`, "gm"))];
-    return Number(matches.at(-1)?.[1] ?? 0);
-  };
-  return {
-    passed: total("pass"),
-    failed: total("fail") + total("cancelled"),
-    skipped: total("skipped") + total("todo"),
-  };
-}
-
 /** The closing line that tools and people look for. */
 export function summaryLine(counts: TestCounts): string {
   const skipped = counts.skipped > 0 ? `, ${counts.skipped} skipped` : "";

@@ -11,11 +11,16 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 
 import { radosgwVariable, startRadosgw, type Radosgw } from "../src/testing/radosgw.ts";
-import { readFileTimes, slowestFiles, type FileTime } from "./file-times.ts";
 import { findLeaks, readMachineState, type Leak, type MachineState } from "./machine-state.ts";
 import { readProcesses } from "./process-tree.ts";
+import {
+  readRunnerReport,
+  slowestFiles,
+  type FileTime,
+  type RunnerReport,
+} from "./run-reporter.ts";
 import { repositoryDirectory } from "./source-files.ts";
-import { addCounts, noTests, readCounts, reportName, type TestCounts } from "./test-counts.ts";
+import { addCounts, noTests, reportName } from "./test-counts.ts";
 
 interface Phase {
   name: string;
@@ -69,15 +74,9 @@ export function planPhases(
   return phases.filter((phase) => phase.files.length > 0);
 }
 
-interface PhaseResult {
-  counts: TestCounts;
-  times: FileTime[];
-}
-
-async function runPhase(phase: Phase, temporaryDirectory: string): Promise<PhaseResult> {
+async function runPhase(phase: Phase, temporaryDirectory: string): Promise<RunnerReport> {
   process.stdout.write(`\n=== ${phase.name} tests: ${phase.files.length} files\n`);
-  const countsPath = join(temporaryDirectory, `counts-${phase.name}.tap`);
-  const timesPath = join(temporaryDirectory, `counts-${phase.name}-times.jsonl`);
+  const reportPath = join(temporaryDirectory, `counts-${phase.name}.jsonl`);
   const child = spawn(
     process.execPath,
     [
@@ -87,10 +86,8 @@ async function runPhase(phase: Phase, temporaryDirectory: string): Promise<Phase
       `--test-timeout=${phase.fileTimeoutMs}`,
       "--test-reporter=spec",
       "--test-reporter-destination=stdout",
-      "--test-reporter=tap",
-      `--test-reporter-destination=${countsPath}`,
-      `--test-reporter=${join(repositoryDirectory, "tools/file-times.ts")}`,
-      `--test-reporter-destination=${timesPath}`,
+      `--test-reporter=${join(repositoryDirectory, "tools/run-reporter.ts")}`,
+      `--test-reporter-destination=${reportPath}`,
       ...phase.files,
     ],
     { cwd: repositoryDirectory, stdio: ["ignore", "inherit", "inherit"] },
@@ -99,11 +96,10 @@ async function runPhase(phase: Phase, temporaryDirectory: string): Promise<Phase
     child.once("error", reject);
     child.once("close", (status) => resolve(status ?? 1));
   });
-  const counts = readCounts(await readFile(countsPath, "utf8").catch(() => ""));
+  const { counts, times } = readRunnerReport(await readFile(reportPath, "utf8").catch(() => ""));
   // A runner that died counted nothing, which must not pass for success.
-  if (code !== 0 && counts.failed === 0) counts.failed = 1;
-  const times = readFileTimes(await readFile(timesPath, "utf8").catch(() => ""));
-  return { counts, times };
+  const failed = code !== 0 && counts.failed === 0 ? 1 : counts.failed;
+  return { counts: { ...counts, failed }, times };
 }
 
 /** Some test file starts the S3 server, which takes so long that one serves the whole run. */

@@ -2,6 +2,7 @@ import type { Log } from "../base/log.ts";
 import { createDescriptorKeeper, type DescriptorKeeper } from "../base/descriptor-keeper.ts";
 import type { AgentStartup, AgentStatus } from "../contract/agent-startup.ts";
 import { createHostHelper, type HostHelper } from "../host/host-helper.ts";
+import { keepMountsUntilFilesClose } from "../host/own-mounts.ts";
 import { openVolume } from "../storage/volume/open-volume.ts";
 import type { Volume } from "../storage/volume/volume.ts";
 import { syncIntervalMs } from "./limits.ts";
@@ -19,6 +20,7 @@ export function beginAgent(
   say: (status: AgentStatus) => void,
   log: Log,
 ): AgentBeginnings {
+  keepMountsUntilFilesClose();
   const opening = openVolume({
     bucket: startup.bucket,
     prefix: `sprites/${startup.spriteId}`,

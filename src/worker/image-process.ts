@@ -82,6 +82,7 @@ export class ImageProcess {
       kept: this.#kept,
       identityFile,
       mounts: "ours",
+      servedDirectory: join(startup.runDirectory, "fuse"),
       startTimeoutMs: takesOver ? agentTakeoverTimeoutMs : agentStartTimeoutMs,
       log,
     });

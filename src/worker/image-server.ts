@@ -14,6 +14,7 @@ import { keepCompiledCode } from "../base/node-process.ts";
 import { fuseDescriptorKey } from "../contract/agent-startup.ts";
 import { mountBackingFile } from "../host/block-mount.ts";
 import { createHostHelper, type HostHelper } from "../host/host-helper.ts";
+import { keepMountsUntilFilesClose } from "../host/own-mounts.ts";
 import { openVolume } from "../storage/volume/open-volume.ts";
 import type { ImageStartup } from "./image-startup.ts";
 import { imageLingerMs } from "./limits.ts";
@@ -28,6 +29,7 @@ try {
   const mountDirectory = join(startup.runDirectory, "mnt");
   const helper = createHostHelper(log);
   const { takesOver } = startup;
+  keepMountsUntilFilesClose();
   if (!takesOver) {
     await clearMounts(helper, [mountDirectory, fuseDirectory]);
     await mkdir(fuseDirectory, { recursive: true });

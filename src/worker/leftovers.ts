@@ -2,12 +2,14 @@ import { readdir, readFile, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Log } from "../base/log.ts";
 import type { RuntimeName } from "../contract/agent-startup.ts";
-import { isAlive, signalProcess, type ProcessIdentity } from "../base/process-identity.ts";
+import { isAlive, signalProcess } from "../base/process-identity.ts";
 import { waitUntil } from "../base/wait.ts";
 import { cgroupDirectories } from "../host/cgroups.ts";
+import { abortFuseConnections, unseenFuseConnections } from "../host/fuse-connections.ts";
 import { deleteContainer } from "../host/runtime.ts";
 import { commandTimeoutMs, staleAgentTimeoutMs } from "./limits.ts";
 import type { Places } from "./places.ts";
+import type { ChildRecord } from "./supervised-process.ts";
 
 /**
  * Clears what a server that was killed left behind: its children, the containers, cgroups, the run
@@ -23,7 +25,7 @@ export async function clearLeftovers(options: {
   log: Log;
 }): Promise<void> {
   const { places, runtime, clearNetwork, log } = options;
-  const children = await readIdentities(join(places.runDirectory, "processes"));
+  const children = await readChildren(join(places.runDirectory, "processes"));
   const alive = children.filter(isAlive);
   if (alive.length > 0) {
     log.info({ count: alive.length }, "waiting for the processes of the server before");
@@ -31,10 +33,31 @@ export async function clearLeftovers(options: {
     for (const identity of alive) signalProcess(identity, "SIGKILL");
     await waitUntil(() => !alive.some(isAlive), { timeoutMs: commandTimeoutMs });
   }
+  await endConnections(children, log);
   await clearContainers(places, runtime, log);
   await clearCgroups(places);
   await clearNetwork();
   await rm(places.runDirectory, { recursive: true, force: true });
+}
+
+/**
+ * Everybody who served these has ended, and with them the connections should have. One that is still
+ * there, and that nobody sees mounted, is waited for in the kernel by whoever unmounts it, which may
+ * be its own server.
+ */
+async function endConnections(children: readonly ChildRecord[], log: Log): Promise<void> {
+  const recorded = new Set(
+    children.map(({ connection }) => connection).filter((number) => number !== undefined),
+  );
+  try {
+    const hanging = await unseenFuseConnections(recorded);
+    if (hanging.length === 0) return;
+    log.error({ hanging }, "ending FUSE connections that nobody serves");
+    await abortFuseConnections(hanging.map(({ number }) => number));
+  } catch (error) {
+    // The start goes on: new disks have connections of their own.
+    log.error({ err: error }, "could not look for FUSE connections left behind");
+  }
 }
 
 async function clearContainers(places: Places, runtime: RuntimeName, log: Log): Promise<void> {
@@ -77,17 +100,17 @@ async function removeCgroup(directory: string): Promise<void> {
   await rmdir(directory).catch(() => undefined);
 }
 
-async function readIdentities(directory: string): Promise<ProcessIdentity[]> {
-  const identities: ProcessIdentity[] = [];
+async function readChildren(directory: string): Promise<ChildRecord[]> {
+  const children: ChildRecord[] = [];
   for (const name of await namesIn(directory)) {
     try {
-      const value = JSON.parse(await readFile(join(directory, name), "utf8")) as ProcessIdentity;
-      if (Number.isInteger(value.pid) && value.pid > 1) identities.push(value);
+      const value = JSON.parse(await readFile(join(directory, name), "utf8")) as ChildRecord;
+      if (Number.isInteger(value.pid) && value.pid > 1) children.push(value);
     } catch {
       // Cut off while being written: its process ended with the server.
     }
   }
-  return identities;
+  return children;
 }
 
 async function namesIn(

@@ -169,6 +169,7 @@ export class SpriteProcess {
       startup: (descriptors): AgentStartup => ({ ...startup, descriptors, takesOver, isStillOurs }),
       kept,
       identityFile,
+      servedDirectory: join(startup.runDirectory, "fuse"),
       mounts: mounts === null ? "copy" : { of: `/proc/${process.pid}/fd/${mounts}` },
       startTimeoutMs: takesOver ? agentTakeoverTimeoutMs : agentStartTimeoutMs,
       log,

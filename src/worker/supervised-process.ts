@@ -8,6 +8,7 @@ import { identifyProcess, type ProcessIdentity } from "../base/process-identity.
 import { withDeadline } from "../base/wait.ts";
 import type { AgentCommand, AgentStatus, PassedDescriptor } from "../contract/agent-startup.ts";
 import { SpriteError } from "../contract/errors.ts";
+import { fuseMountsOf } from "../host/fuse-connections.ts";
 import type { KeptDescriptors } from "./kept-descriptors.ts";
 import { lineBytesMax } from "./limits.ts";
 
@@ -27,6 +28,8 @@ export interface SupervisedOptions {
   /** Where the child's identity is kept while it runs, for the server that comes after a killed one. */
   identityFile: string;
   mounts: ChildMounts;
+  /** Where it mounts what it serves by FUSE, before it says that it is ready. */
+  servedDirectory: string;
   startTimeoutMs: number;
   log: Log;
 }
@@ -64,7 +67,7 @@ export class SupervisedProcess {
       descriptor: firstPassedDescriptor + index,
     }));
     child.stdin?.write(`${JSON.stringify(options.startup(passed))}\n`);
-    rememberIdentity(options.identityFile, child.pid);
+    rememberIdentity(options.identityFile, { pid: child.pid });
   }
 
   /**
@@ -129,6 +132,15 @@ export class SupervisedProcess {
     this.#child.kill("SIGKILL");
   }
 
+  /** For a server that finds the connection hanging, when this one and the child have ended. */
+  async #rememberConnection(): Promise<void> {
+    const { identityFile, servedDirectory } = this.#options;
+    const connection = (await fuseMountsOf(this.pid)).get(servedDirectory);
+    if (connection !== undefined && this.alive) {
+      rememberIdentity(identityFile, { pid: this.pid, connection });
+    }
+  }
+
   #watchStatus(): Promise<Extract<AgentStatus, { type: "ready" }>> {
     const { log, kept } = this.#options;
     return new Promise((resolve, reject) => {
@@ -138,7 +150,10 @@ export class SupervisedProcess {
           kept.copy(status.key, { pid: this.pid, descriptor: status.descriptor });
         }
         if (status.type === "release") kept.release(status.key);
-        if (status.type === "ready") resolve(status);
+        if (status.type === "ready") {
+          resolve(status);
+          void this.#rememberConnection();
+        }
         if (status.type === "stopped") this.#synced = status.synced;
         if (status.type === "failed") {
           this.#refused = true;
@@ -184,9 +199,20 @@ function spawnChild(options: SupervisedOptions, passed: readonly PassedDescripto
   return spawn("nsenter", [`--mount=${mounts.of}`, "--", file, ...args], common);
 }
 
-function rememberIdentity(file: string, pid: number | undefined): void {
-  const identity: ProcessIdentity | null = pid === undefined ? null : identifyProcess(pid);
+/** What a server writes down about a child, for the one that comes after it. */
+export interface ChildRecord extends ProcessIdentity {
+  /** The FUSE connection that it serves, once it is ready. */
+  connection?: number;
+}
+
+function rememberIdentity(
+  file: string,
+  child: { pid: number | undefined; connection?: number },
+): void {
+  const identity = child.pid === undefined ? null : identifyProcess(child.pid);
   if (identity === null) return;
+  const { connection } = child;
+  const record: ChildRecord = { ...identity, ...(connection === undefined ? {} : { connection }) };
   mkdirSync(dirname(file), { recursive: true });
-  writeFileSync(file, JSON.stringify(identity));
+  writeFileSync(file, JSON.stringify(record));
 }

@@ -16,9 +16,13 @@ export async function childrenOf(
   return texts.map((text) => JSON.parse(text) as ProcessIdentity);
 }
 
+export function signalAll(identities: readonly ProcessIdentity[], signal: NodeJS.Signals): void {
+  for (const identity of identities) signalProcess(identity, signal);
+}
+
 /** Kills exactly these and waits until they are gone. */
 export async function killAll(identities: readonly ProcessIdentity[]): Promise<void> {
-  for (const identity of identities) signalProcess(identity, "SIGKILL");
+  signalAll(identities, "SIGKILL");
   const gone = await waitUntil(() => !identities.some(isAlive), { timeoutMs: 10_000 });
   if (!gone) throw new Error("a killed process is still there");
 }

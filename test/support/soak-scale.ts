@@ -1,7 +1,8 @@
 /**
  * How long the soak tests go on. In `make test` they are short; `make soak-real` (tools/soak-real.ts) makes them long by these variables.
  */
-import { randomInt } from "node:crypto";
+/** In `make test`, which is there to find what a change breaks: a failure must not depend on the day. */
+const everydaySeed = 20_261_124;
 
 export const soakVariables = {
   /** Times that something is killed. */
@@ -21,7 +22,7 @@ export function soakSetting(name: keyof typeof soakVariables, short: number): nu
   return text === undefined ? short : Number(text);
 }
 
-/** Printed by whoever uses it, so that a run can be had again. */
+/** Printed by whoever uses it, so that a run can be had again; tools/soak-real.ts chooses another each time. */
 export function soakSeed(): number {
-  return soakSetting("seed", randomInt(2 ** 31));
+  return soakSetting("seed", everydaySeed);
 }
