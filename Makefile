@@ -1,5 +1,5 @@
 # Every target that needs something installs it first. `make` alone lists the targets.
-.PHONY: help up test soak deps check format demo bench soak-real doctor image clean
+.PHONY: help up test soak deps check format demo bench soak-real sdks doctor image clean
 
 node := bin/node24
 
@@ -34,6 +34,9 @@ bench: deps ## measurements beside their peers, one JSON object a line (ROWS=dis
 soak-real: deps ## kills, random operations and bad stores on the real stack for long, with figures (KILLS=200, SECONDS=600, SEED=, ONLY=)
 	-@tools/deps.sh --tests
 	@exec $(node) tools/soak-real.ts $(if $(KILLS),--kills $(KILLS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
+
+sdks: deps ## official SDKs of other languages against a server of this repository (PYTHON=version,... GROUPS=group,...)
+	@exec $(node) tools/sdks/run.ts $(if $(PYTHON),--python $(PYTHON)) $(if $(GROUPS),--groups $(GROUPS))
 
 doctor: deps ## says whether this machine can run sprites, how isolated, and what to do about what is missing
 	@exec $(node) tools/doctor.ts
