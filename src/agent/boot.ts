@@ -10,9 +10,9 @@ import type { RouterServer } from "./api/server.ts";
 import { createAgentServer, createInsideServer, insideSocketMode } from "./api/agent-server.ts";
 import { CheckpointViews, type CheckpointViewsOptions } from "./checkpoint-views.ts";
 import type { AgentBeginnings } from "./beginnings.ts";
+import { Connections } from "./connections.ts";
 import { Disk } from "./disk.ts";
 import { writeInsideFiles } from "./inside-files.ts";
-import { Tunnels } from "./proxy/tunnels.ts";
 import { findRemains, waitForElders } from "./remains.ts";
 import { SessionRecords } from "./sessions/session-records.ts";
 import { routeTables, type RouteTables } from "./routes.ts";
@@ -80,19 +80,19 @@ function makeParts(
     volume,
     views,
     makeSandbox: () => createSandbox(sandboxOptions, log, { helper, keeper }),
-    endSessions: async (reason) => {
-      tunnels.endAll(reason);
-      await sessions.endAll(reason);
-    },
+    endSessions: (reason) => connections.endAll(reason),
     log,
   });
   const records = new SessionRecords(join(privateDirectory, "sessions"));
   const sessions = new Sessions({ launcher: sprite, records, log });
   const syncState = new SyncState({ volume, cacheDirectory: startup.cacheDirectory });
-  const tunnels = new Tunnels();
+  const connections: Connections = new Connections(() => sessions);
   const tasks = new Tasks({ records: new TaskRecords(join(privateDirectory, "tasks.json"), log) });
   if (startup.takesOver) tasks.adopt();
-  const tables = routeTables({ sprite, tunnels, syncState, tasks, volume, disk, log });
+  const environment = () => startup.environment;
+  const tables = routeTables({
+    ...{ sprite, sessions, environment, connections, syncState, tasks, volume, disk, log },
+  });
   return { sprite, sessions, records, tables };
 }
 

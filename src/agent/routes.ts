@@ -6,8 +6,10 @@ import type { Route, UpgradeRoute } from "./api/route.ts";
 import { checkpointRoutes } from "./checkpoint-routes.ts";
 import type { Disk } from "./disk.ts";
 import { healthRoutes } from "./health.ts";
+import type { Connections } from "./connections.ts";
+import { controlUpgradeRoutes } from "./control-connection/control-socket.ts";
+import type { Sessions } from "./sessions/sessions.ts";
 import { proxyUpgradeRoutes } from "./proxy/proxy-socket.ts";
-import type { Tunnels } from "./proxy/tunnels.ts";
 import type { Sprite } from "./sprite.ts";
 import type { SyncState } from "./sync-state.ts";
 import { taskRoutes } from "./tasks/task-routes.ts";
@@ -16,7 +18,9 @@ import { workerRoutes } from "./worker-routes.ts";
 
 export interface RouteParts {
   sprite: Sprite;
-  tunnels: Tunnels;
+  sessions: Sessions;
+  environment: () => Readonly<Record<string, string>>;
+  connections: Connections;
   syncState: SyncState;
   tasks: Tasks;
   volume: Volume;
@@ -36,7 +40,7 @@ export interface RouteTables {
 
 /** Each is described in `contract/endpoints/`, except the worker's: a test compares. */
 export function routeTables(parts: RouteParts): RouteTables {
-  const { sprite, tunnels, syncState, tasks, volume, disk, log } = parts;
+  const { sprite, sessions, environment, connections, syncState, tasks, volume, disk, log } = parts;
   return {
     everywhere: [...checkpointRoutes({ sprite, syncState }), ...taskRoutes(tasks)],
     outside: [],
@@ -44,7 +48,12 @@ export function routeTables(parts: RouteParts): RouteTables {
       ...healthRoutes({ volume, syncState, holders: [tasks], failure: () => sprite.failure, log }),
       ...workerRoutes({ volume, disk }),
     ],
-    upgrades: (upgrade) =>
-      proxyUpgradeRoutes({ launcher: sprite, network: () => sprite.network(), tunnels, upgrade }),
+    upgrades: (upgrade) => {
+      const guest = { launcher: sprite, network: () => sprite.network(), connections, upgrade };
+      return [
+        ...proxyUpgradeRoutes(guest),
+        ...controlUpgradeRoutes({ ...guest, sessions, environment }),
+      ];
+    },
   };
 }

@@ -38,3 +38,6 @@ export const dnsNameLengthMax = 253;
 export const taskExpiryMsMax = 3_600_000;
 export const taskNameLengthMax = 128;
 export const tasksMax = 100;
+
+/** A message that starts an operation on a control connection: what would fit into a query. */
+export const controlMessageBytesMax = 1024 * 1024;

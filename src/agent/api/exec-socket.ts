@@ -8,17 +8,15 @@ import type { Log } from "../../base/log.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import {
   encodeSessionInfo,
-  isLoneStdinEnd,
   parseClientControl,
   parsePipeInput,
 } from "../../contract/exec-frames.ts";
-import { parseSignal } from "../../contract/signals.ts";
 import type { Attachment } from "../sessions/session-client.ts";
 import type { Session } from "../sessions/session.ts";
 import type { Sessions } from "../sessions/sessions.ts";
 import { attachTarget, parseAttachSize, parseOpenSession } from "./exec-parameters.ts";
-import { attachHazardMs, inputQueueBytesMax } from "./limits.ts";
 import type { UpgradeContext, UpgradeRoute } from "./route.ts";
+import { SessionInput } from "./session-input.ts";
 import { SocketClient } from "./socket-client.ts";
 import type { Upgrader } from "./web-socket.ts";
 
@@ -101,65 +99,19 @@ function connectInput(options: {
   acceptsInput: boolean;
 }): void {
   const { socket, context, session, attachment, acceptsInput } = options;
-  const isHazard = attachHazardFilter(session, attachment);
-  let waitingBytes = 0;
+  const readFrame = parsePipeInput;
+  const input = new SessionInput({ source: socket, session, attachment, acceptsInput, readFrame });
   socket.on("message", (data, isBinary) => {
     const bytes = data as Buffer;
-    if (!isBinary) {
-      onControl(session, bytes.toString("utf8"));
+    if (isBinary) {
+      input.push(bytes);
       return;
     }
-    if (isHazard(bytes) || !acceptsInput) return;
-    if (session.tty) {
-      write(bytes);
-      return;
-    }
-    const input = parsePipeInput(bytes);
-    if (input.type === "data") write(input.bytes);
-    if (input.type === "end") attachment.endInput();
+    const control = parseClientControl(bytes.toString("utf8"));
+    if (control !== null) input.control(control);
   });
   context.socket.on("drain", () => attachment.drained());
   // The client may have left while its command was being started.
   if (socket.readyState === socket.CLOSED) attachment.detach();
   else socket.once("close", () => attachment.detach());
-
-  function write(bytes: Buffer): void {
-    waitingBytes += bytes.length;
-    attachment.write(bytes, () => {
-      waitingBytes -= bytes.length;
-      if (waitingBytes <= inputQueueBytesMax && socket.isPaused) socket.resume();
-    });
-    if (waitingBytes > inputQueueBytesMax) socket.pause();
-  }
-}
-
-/**
- * Two clients send the frame that means "end of input" right after attaching, before they know the
- * mode; on a terminal it would be read as ^D and log the shell out.
- */
-function attachHazardFilter(session: Session, attachment: Attachment): (bytes: Buffer) => boolean {
-  const attachedMs = performance.now();
-  let isFirst = true;
-  return (bytes) => {
-    const isFirstFrame = isFirst;
-    isFirst = false;
-    return (
-      isFirstFrame &&
-      session.tty &&
-      !attachment.isOwner &&
-      isLoneStdinEnd(bytes) &&
-      performance.now() - attachedMs < attachHazardMs
-    );
-  };
-}
-
-function onControl(session: Session, text: string): void {
-  const control = parseClientControl(text);
-  if (control === null) return;
-  if (control.type === "resize") {
-    session.resize({ columns: control.columns, rows: control.rows });
-    return;
-  }
-  const signal = parseSignal(control.signal);
-  if (signal !== null) session.signal(signal);
 }

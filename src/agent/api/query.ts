@@ -32,6 +32,12 @@ export class Query {
     );
   }
 
+  /** All values by their names, as a control connection's messages have them. */
+  toArguments(): Record<string, string[]> {
+    const names = new Set(this.#pairs.map(([name]) => name));
+    return Object.fromEntries([...names].map((name) => [name, this.all(name)]));
+  }
+
   has(name: string): boolean {
     return this.#pairs.some(([key]) => key === name);
   }

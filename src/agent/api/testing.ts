@@ -6,8 +6,9 @@ import { buffer } from "node:stream/consumers";
 import { WebSocket } from "ws";
 
 import { startTestContainer, type TestContainer } from "../../sandbox/processes/testing.ts";
+import { Connections } from "../connections.ts";
+import { controlUpgradeRoutes } from "../control-connection/control-socket.ts";
 import { proxyUpgradeRoutes } from "../proxy/proxy-socket.ts";
-import { Tunnels } from "../proxy/tunnels.ts";
 import { Sessions } from "../sessions/sessions.ts";
 import { createAgentServer } from "./agent-server.ts";
 import type { Route } from "./route.ts";
@@ -18,7 +19,7 @@ export interface TestAgent extends AsyncDisposable {
   socketPath: string;
   container: TestContainer;
   sessions: Sessions;
-  tunnels: Tunnels;
+  connections: Connections;
 }
 
 export async function startTestAgent(
@@ -29,13 +30,17 @@ export async function startTestAgent(
   );
   const { launcher, log, directory } = container;
   const sessions = new Sessions({ launcher, log });
-  const tunnels = new Tunnels();
-  const network = () => Promise.resolve(container.network);
+  const connections = new Connections(() => sessions);
+  const environment = () => ({ FROM_SPRITE: "yes" });
+  const guest = { launcher, network: () => Promise.resolve(container.network), connections };
   const server = createAgentServer({
     sessions,
-    environment: () => ({ FROM_SPRITE: "yes" }),
+    environment,
     routes: options.routes ?? [],
-    upgradeRoutes: (upgrade) => proxyUpgradeRoutes({ launcher, network, tunnels, upgrade }),
+    upgradeRoutes: (upgrade) => [
+      ...proxyUpgradeRoutes({ ...guest, upgrade }),
+      ...controlUpgradeRoutes({ ...guest, sessions, environment, upgrade }),
+    ],
     version: testVersion,
     log,
   });
@@ -45,10 +50,9 @@ export async function startTestAgent(
     socketPath,
     container,
     sessions,
-    tunnels,
+    connections,
     async [Symbol.asyncDispose]() {
-      tunnels.endAll("the test is over");
-      await sessions.endAll("the test is over");
+      await connections.endAll("the test is over");
       await server.close({ graceMs: 100 });
       await container[Symbol.asyncDispose]();
     },

@@ -12,15 +12,15 @@ import {
   parseTunnelTarget,
   type TunnelTarget,
 } from "../../contract/proxy.ts";
+import type { OpenSocket, OpenSockets } from "../api/open-sockets.ts";
 import type { UpgradeRoute } from "../api/route.ts";
 import { closeSocket, type Upgrader } from "../api/web-socket.ts";
 import { connectInside, TunnelError, type TunnelInside } from "./connect.ts";
 import { firstMessageMsMax, leaveMsMax, tunnelMessageBytesMax } from "./limits.ts";
 import { Relay } from "./relay.ts";
-import type { OpenTunnel, Tunnels } from "./tunnels.ts";
 
 export interface ProxyParts extends TunnelInside {
-  tunnels: Tunnels;
+  connections: { readonly tunnels: OpenSockets };
   upgrade: Upgrader;
 }
 
@@ -29,7 +29,7 @@ export function proxyUpgradeRoutes(parts: ProxyParts): UpgradeRoute[] {
     {
       pattern: ["proxy"],
       handle: (context) => {
-        parts.tunnels.checkRoom();
+        parts.connections.tunnels.checkRoom();
         parts.upgrade(context, (socket) => new ProxySocket(parts, socket, context.socket), {
           messageBytesMax: tunnelMessageBytesMax,
         });
@@ -44,12 +44,13 @@ interface Message {
 }
 
 /** One tunnel: waits for its target, connects, and carries bytes until either side ends. */
-class ProxySocket implements OpenTunnel {
+class ProxySocket implements OpenSocket {
   readonly #parts: ProxyParts;
   readonly #socket: WebSocket;
   readonly #connection: Duplex;
   readonly #abort = new AbortController();
   readonly #firstMessage: NodeJS.Timeout;
+  readonly #remove: () => void;
   #isNamed = false;
   #target: TunnelTarget | null = null;
   #relay: Relay | null = null;
@@ -60,7 +61,7 @@ class ProxySocket implements OpenTunnel {
     this.#parts = parts;
     this.#socket = socket;
     this.#connection = connection;
-    const remove = parts.tunnels.add(this);
+    this.#remove = parts.connections.tunnels.add(this);
     this.#firstMessage = setTimeout(() => {
       closeSocket(socket, policyViolation, "no target was named in time");
     }, firstMessageMsMax);
@@ -70,8 +71,9 @@ class ProxySocket implements OpenTunnel {
     socket.once("close", () => {
       clearTimeout(this.#firstMessage);
       this.#abort.abort();
-      this.#relay?.leave(leaveMsMax);
-      remove();
+      // What the client sent still arrives; until then the tunnel is one.
+      if (this.#relay === null) this.#remove();
+      else this.#relay.leave(leaveMsMax);
     });
     connection.on("drain", () => this.#relay?.drained());
   }
@@ -81,6 +83,7 @@ class ProxySocket implements OpenTunnel {
   }
 
   stop(reason: string): void {
+    this.#abort.abort();
     this.#relay?.destroy();
     closeSocket(this.#socket, execCloseCode.goingAway, reason);
   }
@@ -141,6 +144,7 @@ class ProxySocket implements OpenTunnel {
         else closeSocket(socket, execCloseCode.ended, "");
       },
       targetClosed: (error) => {
+        this.#remove();
         if (error === null) closeSocket(socket, execCloseCode.ended, "");
         else closeSocket(socket, execCloseCode.internalFailure, "the connection broke off");
       },

@@ -110,7 +110,7 @@ test("a tunnel answers with its target, and carries bytes both ways", async () =
   assert.ok(tunnel.bytes.equals(sent));
   tunnel.socket.close();
   await tunnel.closed;
-  assert.ok(await waitUntil(() => agent.tunnels.count === 0, { timeoutMs: 5_000 }));
+  assert.ok(await waitUntil(() => agent.connections.tunnels.count === 0, { timeoutMs: 5_000 }));
 });
 
 test("bytes that follow the first message at once arrive behind it", async () => {
@@ -203,7 +203,10 @@ test("a side that does not read costs less than a megabyte, whichever it is", as
   // All of it is held by kernels and by the sender; the agent, which is this process, holds little.
   assert.ok(raw.writableLength > 40 * 1024 * 1024, String(raw.writableLength));
   assert.ok(flooded.bytes.length < 8 * 1024 * 1024, String(flooded.bytes.length));
-  assert.ok(agent.tunnels.queuedBytes() < 2 * 1024 * 1024, String(agent.tunnels.queuedBytes()));
+  assert.ok(
+    agent.connections.tunnels.queuedBytes < 2 * 1024 * 1024,
+    String(agent.connections.tunnels.queuedBytes),
+  );
   deaf.socket.terminate();
   flooded.socket.terminate();
   const ended = (): boolean => servers.stream(1).includes("flood ended");
@@ -218,11 +221,11 @@ test("300 tunnels at once, each with its own bytes", async () => {
   const isDone = (): boolean =>
     tunnels.every((tunnel, n) => tunnel.bytes.toString() === `tunnel ${n}`);
   assert.ok(await waitUntil(isDone, { timeoutMs: 20_000 }));
-  agent.tunnels.endAll("the sprite is stopping");
+  agent.connections.tunnels.endAll("the sprite is stopping");
   for (const { closed } of tunnels) {
     assert.deepEqual(await closed, { code: 1001, reason: "the sprite is stopping" });
   }
-  assert.ok(await waitUntil(() => agent.tunnels.count === 0, { timeoutMs: 5_000 }));
+  assert.ok(await waitUntil(() => agent.connections.tunnels.count === 0, { timeoutMs: 5_000 }));
 });
 
 /** Waits until a figure has stopped changing. */

@@ -1,4 +1,6 @@
-/** The way into a sprite's network (contract.md section 9). */
+/** The way into a sprite's network, and connections that are used again (contract.md sections 9 and 4). */
+import { z } from "zod";
+
 import type { Endpoint } from "./endpoint.ts";
 
 export const networkEndpoints: readonly Endpoint[] = [
@@ -15,5 +17,19 @@ export const networkEndpoints: readonly Endpoint[] = [
     ].join(" "),
     answers: { 101: null },
     errors: ["unavailable", "start_failed"],
+  },
+  {
+    method: "WS",
+    path: "/v1/sprites/{name}/control",
+    summary: "A connection for one operation after another",
+    text: [
+      'An operation begins with the text message `control:{"type":"op.start","op":"exec","args":{"cmd":["ls"],"stdin":"false"}}`;',
+      "the arguments are those of exec's query, and the messages that follow are exec's, in both directions.",
+      'It ends with `control:{"type":"op.complete","args":{"exitCode":0}}`, or `control:{"type":"op.error","args":{"error"}}`.',
+      "An operation that begins while another goes on takes its place.",
+    ].join(" "),
+    query: [{ name: "op", text: "begin this at once, with exec's parameters", schema: z.string() }],
+    answers: { 101: null },
+    errors: ["unavailable"],
   },
 ];
