@@ -12,6 +12,7 @@ import { CheckpointViews, type CheckpointViewsOptions } from "./checkpoint-views
 import type { AgentBeginnings } from "./beginnings.ts";
 import { Connections } from "./connections.ts";
 import { Disk } from "./disk.ts";
+import { FileService } from "./files/file-service.ts";
 import { writeInsideFiles } from "./inside-files.ts";
 import { findRemains, waitForElders } from "./remains.ts";
 import { SessionRecords } from "./sessions/session-records.ts";
@@ -58,6 +59,7 @@ interface Parts {
   sprite: Sprite;
   sessions: Sessions;
   records: SessionRecords;
+  files: FileService;
   tables: RouteTables;
 }
 
@@ -81,7 +83,12 @@ function makeParts(
     views,
     makeSandbox: () => createSandbox(sandboxOptions, log, { helper, keeper }),
     endSessions: (reason) => connections.endAll(reason),
+    endFiles: () => files.end(),
     log,
+  });
+  const files = new FileService({
+    ...{ sprite, hostIdBase: startup.hostIdBase, log },
+    socketPath: join(privateDirectory, "files.sock"),
   });
   const records = new SessionRecords(join(privateDirectory, "sessions"));
   const sessions = new Sessions({ launcher: sprite, records, log });
@@ -91,9 +98,9 @@ function makeParts(
   if (startup.takesOver) tasks.adopt();
   const environment = () => startup.environment;
   const tables = routeTables({
-    ...{ sprite, sessions, environment, connections, syncState, tasks, volume, disk, log },
+    ...{ sprite, sessions, environment, connections, syncState, tasks, volume, disk, files, log },
   });
-  return { sprite, sessions, records, tables };
+  return { sprite, sessions, records, files, tables };
 }
 
 function makeServers(
@@ -131,6 +138,7 @@ export async function bootAgent(
   const { inside, outside } = makeServers(startup, parts, log);
   const stop = async (options: { discard: boolean }): Promise<void> => {
     await sprite.stop(options);
+    await parts.files.end();
     await Promise.all([inside.close(), outside.close()]);
     await helper.close();
   };

@@ -6,6 +6,8 @@ export interface ContainersParts {
   volume: Volume;
   /** A container lives once: each start gets a new one. */
   makeSandbox: () => Sandbox;
+  /** Ends what else of ours holds the container's files. */
+  endFiles: () => Promise<void>;
   log: Log;
 }
 
@@ -72,6 +74,7 @@ export class Containers {
     // A program that waits in an fsync ends when that is answered, with no time to look at the answer.
     if (sandbox !== null && sandbox === this.#current) {
       void sandbox.killed.then(() => this.relaxFlushes(true));
+      await this.#parts.endFiles();
     }
     await sandbox?.stop().catch((error: unknown) => {
       this.#parts.log.error({ err: error }, "a container left something behind");

@@ -5,6 +5,8 @@ import type { Upgrader } from "./api/web-socket.ts";
 import type { Route, UpgradeRoute } from "./api/route.ts";
 import { checkpointRoutes } from "./checkpoint-routes.ts";
 import type { Disk } from "./disk.ts";
+import type { FileOperations } from "./files/file-operations.ts";
+import { fileRoutes } from "./files/file-routes.ts";
 import { healthRoutes } from "./health.ts";
 import type { Connections } from "./connections.ts";
 import { controlUpgradeRoutes } from "./control-connection/control-socket.ts";
@@ -25,6 +27,7 @@ export interface RouteParts {
   tasks: Tasks;
   volume: Volume;
   disk: Disk;
+  files: FileOperations;
   log: Log;
 }
 
@@ -40,10 +43,11 @@ export interface RouteTables {
 
 /** Each is described in `contract/endpoints/`, except the worker's: a test compares. */
 export function routeTables(parts: RouteParts): RouteTables {
-  const { sprite, sessions, environment, connections, syncState, tasks, volume, disk, log } = parts;
+  const { sprite, sessions, environment, connections, syncState, tasks, volume, disk, files, log } =
+    parts;
   return {
     everywhere: [...checkpointRoutes({ sprite, syncState }), ...taskRoutes(tasks)],
-    outside: [],
+    outside: fileRoutes(files),
     forWorker: [
       ...healthRoutes({ volume, syncState, holders: [tasks], failure: () => sprite.failure, log }),
       ...workerRoutes({ volume, disk }),

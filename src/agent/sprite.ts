@@ -130,25 +130,22 @@ export class Sprite implements Launcher {
   }
 
   async launch(command: Command, options: { stdin: boolean }): Promise<PipeProcess> {
-    await this.#pass();
-    return await must(this.#containers.current, "an open gate has a container").launch(
-      command,
-      options,
-    );
+    return await (await this.enter()).launch(command, options);
   }
 
   async launchTerminal(command: Command, size: TerminalSize): Promise<TerminalProcess> {
+    return await (await this.enter()).launchTerminal(command, size);
+  }
+
+  /** The container that commands would be started in, once there is one. @throws SpriteError */
+  async enter(): Promise<Sandbox> {
     await this.#pass();
-    return await must(this.#containers.current, "an open gate has a container").launchTerminal(
-      command,
-      size,
-    );
+    return must(this.#containers.current, "an open gate has a container");
   }
 
   /** The network inside, once there is a container. @throws SpriteError as `launch` */
   async network(): Promise<GuestNetwork> {
-    await this.#pass();
-    const { network } = must(this.#containers.current, "an open gate has a container");
+    const { network } = await this.enter();
     if (network !== null) return network;
     throw new SpriteError("unavailable", "the sprite's container does not run");
   }

@@ -3,6 +3,8 @@
  * Codes are API: they are added, never renamed (contract.md section 14).
  */
 
+import { FileError, fileErrorBody } from "./file-error.ts";
+
 const statusByCode = {
   invalid_request: 400,
   unauthorized: 401,
@@ -70,6 +72,9 @@ export interface ErrorBody {
 
 /** Turns anything thrown into the status and body that a client gets. Causes stay in the log. */
 export function errorResponse(error: unknown): { status: number; body: ErrorBody } {
+  if (error instanceof FileError) {
+    return { status: error.status, body: { ...fileErrorBody(error), message: error.message } };
+  }
   if (error instanceof SpriteError) {
     const body = { ...error.details, error: error.code, message: error.message };
     return { status: error.status, body };

@@ -41,3 +41,7 @@ export const tasksMax = 100;
 
 /** A message that starts an operation on a control connection: what would fit into a query. */
 export const controlMessageBytesMax = 1024 * 1024;
+
+/** Linux takes paths of 4,096 bytes with their final NUL. */
+export const filePathBytesMax = 4095;
+export const fileNamePatternLengthMax = 255;

@@ -2,7 +2,7 @@
  * A sprite's sandbox: root file system, container, network and launcher brought up and taken down
  * in order.
  */
-import { readFileSync } from "node:fs";
+import { closeSync, constants, openSync, readFileSync } from "node:fs";
 import { chmod, mkdir, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 
@@ -206,6 +206,21 @@ class ContainerSandbox implements Sandbox {
 
   get network(): GuestNetwork | null {
     return this.#state === "running" && this.#first !== null ? new GuestNetwork(this.#first) : null;
+  }
+
+  openRoot(): number {
+    this.#assertRunning();
+    const first = must(this.#first, "a running container has a first process");
+    const nameOnly = 0o10000000;
+    try {
+      const root = openSync(`/proc/${first.pid}/root`, nameOnly | constants.O_DIRECTORY);
+      // Had the number passed on to another process, this would be another root.
+      if (isAlive(first)) return root;
+      closeSync(root);
+    } catch (cause) {
+      throw new SpriteError("unavailable", "the sprite's container has ended", { cause });
+    }
+    throw new SpriteError("unavailable", "the sprite's container has ended");
   }
 
   async showCheckpoint(options: { checkpointId: string; diskDirectory: string }): Promise<void> {

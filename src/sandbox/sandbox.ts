@@ -56,6 +56,12 @@ export interface Sandbox extends Launcher {
    * answers, but runs no instruction any more.
    */
   readonly killed: Promise<void>;
+  /**
+   * A descriptor of the root directory as the container's processes see it, with all that is mounted
+   * below. It only names the directory (O_PATH), and the caller closes it: the file system stays as
+   * long as it is open. @throws SpriteError unavailable
+   */
+  openRoot(): number;
   /** Settles when the container's pid 1 ends without `stop` having been called. */
   readonly died: Promise<{ reason: string }>;
   /** The network that its programs see; null while none runs. */

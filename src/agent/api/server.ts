@@ -4,6 +4,7 @@ import type { Duplex } from "node:stream";
 
 import type { Log } from "../../base/log.ts";
 import { SpriteError } from "../../contract/errors.ts";
+import { FileError } from "../../contract/file-error.ts";
 import { headerSizeBytesMax } from "../../contract/limits.ts";
 import {
   closeGraceMs,
@@ -177,7 +178,8 @@ function unknownPath(): SpriteError {
 
 /** A user's mistake is told to the user; what is ours goes to the log too. */
 function logFailure(log: Log, error: unknown): void {
-  if (error instanceof SpriteError && error.status < 500) {
+  const isUsers = error instanceof SpriteError || error instanceof FileError;
+  if (isUsers && error.status < 500) {
     log.debug({ code: error.code }, error.message);
     return;
   }

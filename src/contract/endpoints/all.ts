@@ -2,6 +2,7 @@ import { accessEndpoints } from "./access.ts";
 import { checkpointEndpoints } from "./checkpoints.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { execEndpoints } from "./exec.ts";
+import { fileEndpoints } from "./files.ts";
 import { networkEndpoints } from "./network.ts";
 import { taskEndpoints } from "./tasks.ts";
 import { serverEndpoints, spriteEndpoints } from "./sprites.ts";
@@ -10,6 +11,7 @@ import { serverEndpoints, spriteEndpoints } from "./sprites.ts";
 export const endpointGroups: ReadonlyArray<{ tag: string; endpoints: readonly Endpoint[] }> = [
   { tag: "sprites", endpoints: spriteEndpoints },
   { tag: "exec", endpoints: execEndpoints },
+  { tag: "files", endpoints: fileEndpoints },
   { tag: "network", endpoints: networkEndpoints },
   { tag: "checkpoints", endpoints: checkpointEndpoints },
   { tag: "tasks", endpoints: taskEndpoints },
