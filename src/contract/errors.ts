@@ -17,6 +17,8 @@ const statusByCode = {
   gone: 410,
   payload_too_large: 413,
   rate_limited: 429,
+  sprite_creation_rate_limited: 429,
+  concurrent_sprite_limit_exceeded: 429,
   headers_too_large: 431,
   internal_error: 500,
   storage_failure: 500,
@@ -38,6 +40,8 @@ const retryableCodes: ReadonlySet<ErrorCode> = new Set([
   "unavailable",
   "deadline_exceeded",
   "rate_limited",
+  "sprite_creation_rate_limited",
+  "concurrent_sprite_limit_exceeded",
 ]);
 
 export interface SpriteErrorOptions {

@@ -10,6 +10,7 @@ import { durabilities, type Durability } from "./durability.ts";
 import { SpriteError } from "./errors.ts";
 import {
   continuationTokenLengthMax,
+  labelsMax,
   listPageSizeMax,
   tokenDescriptionLengthMax,
 } from "./limits.ts";
@@ -53,6 +54,9 @@ export interface OrganizationCounters {
   running: number;
   warm: number;
   cold: number;
+  /** How many may run or be warm at once, together; absent when nobody counts. */
+  running_limit?: number;
+  warm_limit?: number;
 }
 
 /** JavaScript and Python read the counters at the top level, Go reads them from `org`. */
@@ -197,6 +201,8 @@ export interface SpriteListQuery {
   pageSize: number;
   /** Names after this one. */
   after: string | null;
+  /** Only sprites that have all of these. */
+  labels: readonly string[];
 }
 
 /** @throws SpriteError invalid_request */
@@ -206,6 +212,7 @@ export function parseSpriteListQuery(query: URLSearchParams): SpriteListQuery {
     prefix: query.get("prefix") ?? "",
     pageSize: parsePageSize(query.get("max_results")),
     after: token === null || token === "" ? null : decodeContinuationToken(token),
+    labels: parseLabels(query.getAll("label")),
   };
 }
 
@@ -216,6 +223,12 @@ function parsePageSize(text: string | null): number {
     throw new SpriteError("invalid_request", "max_results: expected a whole number");
   }
   return Math.min(Math.max(Number(text), 1), listPageSizeMax);
+}
+
+function parseLabels(labels: readonly string[]): string[] {
+  const found = [...new Set(labels)].filter((label) => label !== "");
+  if (found.length <= labelsMax) return found;
+  throw new SpriteError("invalid_request", `label: at most ${labelsMax}, as a sprite may have`);
 }
 
 /** Opaque to clients; the version lets its meaning change. */

@@ -27,6 +27,8 @@ export interface ApiRequest {
   organization: Organization;
   /** @throws SpriteError payload_too_large, invalid_request */
   readBody(): Promise<unknown>;
+  /** Aborted when the caller has gone. */
+  signal: AbortSignal;
 }
 
 export interface ApiResult {
@@ -79,7 +81,7 @@ async function createSprite(sprites: Sprites, request: ApiRequest): Promise<ApiR
   const { from } = body;
   const sprite =
     from === null
-      ? await sprites.create(organization, body)
+      ? await sprites.create(organization, body, request.signal)
       : await forkSprite(sprites, organization, { ...body, from });
   return { status: 201, body: sprite };
 }

@@ -7,7 +7,7 @@ import type { Worker } from "../worker/worker.ts";
 import { FrontDoor } from "./front-door.ts";
 import { splicesPerSpriteMax, watchHeartbeatMs } from "./limits.ts";
 import { Organizations } from "./organizations.ts";
-import { Sprites } from "./sprites.ts";
+import { Sprites, type OrganizationLimits } from "./sprites.ts";
 import { TokenUse } from "./token-use.ts";
 
 export interface ControlOptions {
@@ -20,6 +20,8 @@ export interface ControlOptions {
   urlDomain: string;
   /** Lets its holder mint tokens over the API. */
   adminSecret?: string;
+  /** Absent: no limits. */
+  limits?: OrganizationLimits;
   log: Log;
 }
 
@@ -39,7 +41,8 @@ export function createControl(options: ControlOptions): Control {
   const { dataDirectory, worker, log, urlDomain, version } = options;
   const organizations = new Organizations(dataDirectory);
   const splices = new OpenSplices(splicesPerSpriteMax);
-  const sprites = new Sprites({ organizations, worker, splices, urlDomain, version, log });
+  const limits = options.limits ?? { creationsPerMinuteMax: null, runningMax: null };
+  const sprites = new Sprites({ organizations, worker, splices, urlDomain, version, limits, log });
   const tokenUse = new TokenUse(log);
   const frontDoor = new FrontDoor({
     organizations,

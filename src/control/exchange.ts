@@ -66,7 +66,15 @@ export class Exchange {
 function errorHeaders(error: unknown): AddedHeaders {
   if (!(error instanceof SpriteError)) return {};
   if (error.code === "unauthorized") return { "www-authenticate": "Bearer" };
-  const { allow, retry_after_seconds: retryAfterSeconds } = error.details;
-  if (typeof retryAfterSeconds === "number") return { "retry-after": String(retryAfterSeconds) };
-  return typeof allow === "string" ? { allow } : {};
+  const { allow, retry_after_seconds: retryAfterSeconds, limit } = error.details;
+  if (typeof allow === "string") return { allow };
+  if (typeof retryAfterSeconds !== "number") return {};
+  const retryAfter = { "retry-after": String(retryAfterSeconds) };
+  if (error.status !== 429 || typeof limit !== "number") return retryAfter;
+  return {
+    ...retryAfter,
+    "x-ratelimit-limit": String(limit),
+    "x-ratelimit-remaining": "0",
+    "x-ratelimit-reset": String(Math.ceil(Date.now() / 1000) + retryAfterSeconds),
+  };
 }

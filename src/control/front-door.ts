@@ -191,7 +191,17 @@ export class FrontDoor {
       return;
     }
     const readBody = () => readJsonBody(request, response, expectsContinue);
-    const result = await handleApi(sprites, { method, route, query, organization, readBody });
+    const gone = new AbortController();
+    response.once("close", () => gone.abort());
+    const { signal } = gone;
+    const result = await handleApi(sprites, {
+      method,
+      route,
+      query,
+      organization,
+      readBody,
+      signal,
+    });
     sendJson(response, result, added);
   }
 

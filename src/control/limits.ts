@@ -25,6 +25,13 @@ export const checkStartTimeoutMs = 20_000;
 export const checkTimeoutMs = 5_000;
 export const checkBodySizeBytesMax = 64 * 1024;
 
+export const creationWindowMs = 60_000;
+/** What `wait_for_capacity` waits at most: JavaScript and Go give a create up after 120 s. */
+export const capacityWaitMsMax = 100_000;
+export const capacityWaitersMax = 1_000;
+/** When to ask again for a place, which nobody can foresee. */
+export const capacityRetryMs = 10_000;
+
 export const watchHeartbeatMs = 15_000;
 export const watchersPerOrganizationMax = 1_000;
 export const watchInitialLinesMax = 10_000;

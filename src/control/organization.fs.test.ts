@@ -76,7 +76,7 @@ test("pages follow the names, and a prefix is literal text", () => {
   const organization = newOrganization();
   for (const name of ["b-2", "a", "b-1", "b-3", "c"]) organization.insertSprite(sprite(name));
   const names = (prefix: string, after: string | null, limit: number) =>
-    organization.listSprites({ prefix, after, limit }).map((row) => row.name);
+    organization.listSprites({ prefix, after, labels: [], limit }).map((row) => row.name);
   assert.deepEqual(names("", null, 3), ["a", "b-1", "b-2"]);
   assert.deepEqual(names("", "b-2", 3), ["b-3", "c"]);
   assert.deepEqual(names("b-", "b-1", 9), ["b-2", "b-3"]);

@@ -41,6 +41,7 @@ export interface SpriteChange {
 export interface SpritePage {
   prefix: string;
   after: string | null;
+  labels: readonly string[];
   limit: number;
 }
 
@@ -132,8 +133,11 @@ export class Organization {
 
   /** In order of name, which stays stable from page to page. */
   listSprites(page: SpritePage): SpriteRecord[] {
-    const { prefix, after, limit } = page;
-    return this.#statements.listSprites.all(after ?? "", prefix, prefix, limit).map(parseSpriteRow);
+    const { prefix, after, labels, limit } = page;
+    const wanted = JSON.stringify(labels);
+    return this.#statements.listSprites
+      .all(after ?? "", prefix, prefix, wanted, limit)
+      .map(parseSpriteRow);
   }
 
   /** Ids of all that have a name. */
@@ -209,9 +213,12 @@ function prepareStatements(database: Sqlite) {
       "SELECT * FROM sprite WHERE name = ? AND state <> 'destroying'",
     ),
     spriteById: database.prepare<[string], SpriteRow>("SELECT * FROM sprite WHERE id = ?"),
-    listSprites: database.prepare<[string, string, string, number], SpriteRow>(
+    listSprites: database.prepare<[string, string, string, string, number], SpriteRow>(
       `SELECT * FROM sprite WHERE state <> 'destroying' AND name > ?
-         AND substr(name, 1, length(?)) = ? ORDER BY name LIMIT ?`,
+         AND substr(name, 1, length(?)) = ?
+         AND NOT EXISTS (SELECT value FROM json_each(?)
+           EXCEPT SELECT value FROM json_each(sprite.labels))
+         ORDER BY name LIMIT ?`,
     ),
     spriteIds: database.prepare<[], { id: string }>(
       "SELECT id FROM sprite WHERE state <> 'destroying'",

@@ -5,12 +5,14 @@ import { formatOptionalTimestamp, formatTimestamp } from "../contract/timestamp.
 import type { Worker, WorkerStatusEvent } from "../worker/worker.ts";
 import type { Organization } from "./organization.ts";
 import type { Organizations } from "./organizations.ts";
+import type { RunningLimit } from "./running-limit.ts";
 import type { SpriteRecord } from "./sprite-record.ts";
 import { Watchers } from "./watch.ts";
 
 export interface SpriteWatchOptions {
   organizations: Organizations;
   worker: Worker;
+  running: RunningLimit;
   version: string;
   log: Log;
 }
@@ -25,23 +27,21 @@ export class SpriteWatch {
 
   /** One line about every sprite that the watcher asked for, to begin with. */
   initialLines(organization: Organization, query: SpriteListQuery): SpriteWatchLine[] {
-    const { prefix, after, pageSize } = query;
-    const sprites = organization.listSprites({ prefix, after, limit: pageSize });
-    const counters = countByStatus(organization, this.#options.worker);
+    const { prefix, after, labels, pageSize } = query;
+    const sprites = organization.listSprites({ prefix, after, labels, limit: pageSize });
+    const counters = countByStatus(organization, this.#options);
     return sprites.map((sprite) => this.#line(sprite, counters));
   }
 
   /** Keeps idle watchers' connections open. */
   publishHeartbeats(): void {
-    const { organizations, worker } = this.#options;
+    const { organizations } = this.#options;
     for (const slug of this.watchers.organizationSlugs()) {
       const organization = organizations.find(slug);
       if (organization === null) continue;
-      this.watchers.publish(slug, {
-        type: "heartbeat",
-        timestamp: formatTimestamp(Date.now()),
-        org: countByStatus(organization, worker),
-      });
+      const org = countByStatus(organization, this.#options);
+      const timestamp = formatTimestamp(Date.now());
+      this.watchers.publish(slug, { type: "heartbeat", timestamp, org }, null);
     }
   }
 
@@ -57,8 +57,8 @@ export class SpriteWatch {
   noteDeleted(organization: Organization, sprite: SpriteRecord): void {
     const { slug } = organization.record;
     if (!this.watchers.isWatched(slug)) return;
-    const counters = countByStatus(organization, this.#options.worker);
-    this.watchers.publish(slug, { ...this.#line(sprite, counters), status: "deleted" });
+    const counters = countByStatus(organization, this.#options);
+    this.watchers.publish(slug, { ...this.#line(sprite, counters), status: "deleted" }, sprite);
   }
 
   #onStatus(organization: Organization, event: WorkerStatusEvent): void {
@@ -68,10 +68,8 @@ export class SpriteWatch {
     if (!this.watchers.isWatched(slug)) return;
     const sprite = organization.spriteById(event.spriteId);
     if (sprite === null || sprite.state === "destroying") return;
-    this.watchers.publish(slug, {
-      ...this.#line(sprite, countByStatus(organization, this.#options.worker)),
-      status: event.status,
-    });
+    const line = this.#line(sprite, countByStatus(organization, this.#options));
+    this.watchers.publish(slug, { ...line, status: event.status }, sprite);
   }
 
   #line(sprite: SpriteRecord, counters: OrganizationCounters): SpriteWatchLine {
@@ -88,8 +86,14 @@ export class SpriteWatch {
   }
 }
 
-export function countByStatus(organization: Organization, worker: Worker): OrganizationCounters {
+export function countByStatus(
+  organization: Organization,
+  { worker, running }: { worker: Worker; running: RunningLimit },
+): OrganizationCounters {
   const counters = { name: organization.record.slug, running: 0, warm: 0, cold: 0 };
   for (const id of organization.spriteIds()) counters[worker.status(id)] += 1;
-  return counters;
+  const { countMax } = running;
+  // A warm sprite has its memory and counts like a running one.
+  const limits = countMax === null ? {} : { running_limit: countMax, warm_limit: countMax };
+  return { ...counters, ...limits };
 }

@@ -22,7 +22,9 @@ import { destroyWaitMsMax } from "./limits.ts";
 import { isDiskFull } from "./database.ts";
 import type { Organization } from "./organization.ts";
 import type { Organizations } from "./organizations.ts";
+import { CreationRate } from "./creation-rate.ts";
 import { Removals } from "./removals.ts";
+import { RunningLimit } from "./running-limit.ts";
 import { checkSprite } from "./sprite-check.ts";
 import { newSprite, spriteObject, spriteSpec, type SpriteRecord } from "./sprite-record.ts";
 import { countByStatus, SpriteWatch } from "./sprite-watch.ts";
@@ -33,7 +35,16 @@ export interface SpritesOptions {
   splices: OpenSplices;
   urlDomain: string;
   version: string;
+  limits: OrganizationLimits;
   log: Log;
+}
+
+/** What one organization may do; null: as much as the machine bears. */
+export interface OrganizationLimits {
+  /** Sprites made in a minute. */
+  creationsPerMinuteMax: number | null;
+  /** Sprites that run or are warm. */
+  runningMax: number | null;
 }
 
 export interface LifecycleResult {
@@ -46,6 +57,8 @@ export class Sprites {
   readonly watch: SpriteWatch;
   readonly #options: SpritesOptions;
   readonly #removals: Removals;
+  readonly #creations: CreationRate;
+  readonly #running: RunningLimit;
   readonly #unsubscribe: () => void;
   /** Which organization a worker's status event is about. */
   readonly #organizationBySprite = new Map<string, Organization>();
@@ -58,13 +71,17 @@ export class Sprites {
   constructor(options: SpritesOptions) {
     this.#options = options;
     this.#removals = new Removals(options);
-    this.watch = new SpriteWatch(options);
+    const { limits, worker } = options;
+    this.#creations = new CreationRate(limits.creationsPerMinuteMax);
+    this.#running = new RunningLimit(limits.runningMax, worker);
+    this.watch = new SpriteWatch({ ...options, running: this.#running });
     for (const organization of options.organizations.all()) {
       for (const id of organization.spriteIds()) this.#organizationBySprite.set(id, organization);
     }
     this.#unsubscribe = options.worker.onStatus((event) => {
       const organization = this.#organizationBySprite.get(event.spriteId);
       if (organization !== undefined) this.watch.noteStatus(organization, event);
+      if (event.status === "cold") this.#running.notify();
     });
   }
 
@@ -90,30 +107,52 @@ export class Sprites {
     this.#removals.stop();
   }
 
-  /** @throws SpriteError already_exists, invalid_request, start_failed, disk_full */
-  async create(organization: Organization, body: SpriteCreateBody): Promise<SpriteObject> {
-    assertHostLabelFits(body.name, organization.record.shortId);
+  /**
+   * @param signal ends the wait for a place, if the body asks for one
+   * @throws SpriteError already_exists, invalid_request, start_failed, disk_full, sprite_creation_rate_limited,
+   * concurrent_sprite_limit_exceeded
+   */
+  async create(
+    organization: Organization,
+    body: SpriteCreateBody,
+    signal: AbortSignal,
+  ): Promise<SpriteObject> {
+    this.assertFree(organization, body.name);
     const { worker } = this.#options;
     const sprite = newSprite(body, { imageHash: worker.defaultImageHash, source: null });
-    return await this.add(organization, sprite, () => worker.create(spriteSpec(sprite)));
+    const leave = body.waitForCapacity
+      ? await this.#running.wait(organization, sprite.id, signal)
+      : this.#running.enter(organization, sprite.id);
+    try {
+      return await this.add(organization, sprite, () => worker.create(spriteSpec(sprite)));
+    } finally {
+      leave();
+    }
   }
 
-  /** Makes a sprite of the state `creating`; nothing is left of it when that fails. @throws SpriteError already_exists */
+  /**
+   * Makes a sprite of the state `creating`; nothing is left of it when that fails.
+   * @throws SpriteError already_exists, sprite_creation_rate_limited
+   */
   async add(
     organization: Organization,
     sprite: SpriteRecord,
     make: () => Promise<void>,
   ): Promise<SpriteObject> {
+    const { slug } = organization.record;
+    this.#creations.assertOpen(slug);
     if (!organization.insertSprite(sprite)) throw nameTaken(sprite.name);
+    this.#creations.note(slug);
     this.#organizationBySprite.set(sprite.id, organization);
     await this.#exclusively(sprite.id, () => this.#finishCreate(organization, sprite, make));
     return this.get(organization, sprite.name);
   }
 
-  /** Says early what `add` would find. @throws SpriteError already_exists, invalid_request */
+  /** Says early what `add` would find. @throws SpriteError already_exists, invalid_request, sprite_creation_rate_limited */
   assertFree(organization: Organization, name: string): void {
     assertHostLabelFits(name, organization.record.shortId);
     if (organization.spriteByName(name) !== null) throw nameTaken(name);
+    this.#creations.assertOpen(organization.record.slug);
   }
 
   async #finishCreate(
@@ -146,8 +185,8 @@ export class Sprites {
   }
 
   list(organization: Organization, query: SpriteListQuery): SpriteListObject {
-    const { prefix, after, pageSize } = query;
-    const found = organization.listSprites({ prefix, after, limit: pageSize + 1 });
+    const { prefix, after, labels, pageSize } = query;
+    const found = organization.listSprites({ prefix, after, labels, limit: pageSize + 1 });
     const page = found.slice(0, pageSize);
     const last = page.at(-1);
     const hasMore = found.length > pageSize;
@@ -213,6 +252,7 @@ export class Sprites {
     const sprite = this.find(organization, name);
     await this.#markDestroying(organization, sprite.id);
     this.watch.noteDeleted(organization, sprite);
+    this.#running.notify();
     const error = new SpriteError("not_found", "the sprite was deleted");
     this.#options.splices.endSprite(sprite.id, { code: 1001, reason: "sprite deleted", error });
     const removed = this.#forget(organization, sprite.id);
@@ -264,9 +304,20 @@ export class Sprites {
     return await checkSprite(this.find(organization, name), this.#options.worker);
   }
 
-  /** @throws SpriteError start_failed */
-  start(sprite: SpriteRecord, signal: AbortSignal): Promise<{ socketPath: string }> {
-    return this.#options.worker.ensureRunning(spriteSpec(sprite), signal);
+  /** @throws SpriteError start_failed, concurrent_sprite_limit_exceeded */
+  async start(sprite: SpriteRecord, signal: AbortSignal): Promise<{ socketPath: string }> {
+    const { worker } = this.#options;
+    const organization = this.#organizationBySprite.get(sprite.id);
+    // One that runs already, as nearly all do, costs no look at the others.
+    if (organization === undefined || !this.isCold(sprite)) {
+      return await worker.ensureRunning(spriteSpec(sprite), signal);
+    }
+    const leave = this.#running.enter(organization, sprite.id);
+    try {
+      return await worker.ensureRunning(spriteSpec(sprite), signal);
+    } finally {
+      leave();
+    }
   }
 
   isCold(sprite: SpriteRecord): boolean {
@@ -281,7 +332,7 @@ export class Sprites {
   }
 
   #counters(organization: Organization): OrganizationCounters {
-    return countByStatus(organization, this.#options.worker);
+    return countByStatus(organization, { worker: this.#options.worker, running: this.#running });
   }
 
   #object(organization: Organization, sprite: SpriteRecord): SpriteObject {

@@ -30,6 +30,7 @@ export function streamWatch(options: WatchOptions): void {
   });
   const remove = sprites.watch.watchers.add(organization.record.slug, {
     prefix: query.prefix,
+    labels: query.labels,
     write: (line) => {
       if (response.writableLength > watchBufferSizeBytesMax) response.destroy();
       else response.write(line);

@@ -7,6 +7,8 @@ import { watchersPerOrganizationMax } from "./limits.ts";
 
 export interface Watcher {
   prefix: string;
+  /** Those that a sprite must have, all of them. */
+  labels: readonly string[];
   /** Takes one whole line. */
   write(line: string): void;
   end(): void;
@@ -34,11 +36,19 @@ export class Watchers {
     return [...this.#byOrganization.keys()];
   }
 
-  /** A line about a sprite goes to those whose prefix it has; a line without a name goes to all. */
-  publish(organizationSlug: string, line: SpriteWatchLine): void {
+  /** A line about a sprite goes to those whose prefix and labels it has; one about none goes to all. */
+  publish(
+    organizationSlug: string,
+    line: SpriteWatchLine,
+    sprite: { name: string; labels: readonly string[] } | null,
+  ): void {
     const text = encodeNdjsonLine({ ...line });
     for (const watcher of [...(this.#byOrganization.get(organizationSlug) ?? [])]) {
-      if (line.name === undefined || line.name.startsWith(watcher.prefix)) watcher.write(text);
+      const isWanted =
+        sprite === null ||
+        (sprite.name.startsWith(watcher.prefix) &&
+          watcher.labels.every((label) => sprite.labels.includes(label)));
+      if (isWanted) watcher.write(text);
     }
   }
 

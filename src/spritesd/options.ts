@@ -22,6 +22,9 @@ export interface ServeOptions {
   /** Bytes a second that the scrubber reads; null: it does not run. */
   scrubRateBytes: number | null;
   urlDomain: string;
+  /** Of one organization; null: no limit. */
+  creationsPerMinuteMax: number | null;
+  runningMax: number | null;
   /** Null: nobody mints tokens over the API. */
   adminSecretFile: string | null;
   logLevel: LogLevel;
@@ -118,6 +121,20 @@ const serveSettings: readonly Setting[] = [
     parse: (text) => (text === "off" ? "off" : parseRate(text)),
   },
   {
+    flags: "--create-rate-max <count>",
+    variable: "SPRITES_CREATE_RATE_MAX",
+    text: "sprites that one organization may make in a minute, or off",
+    default: "600",
+    parse: parseLimit,
+  },
+  {
+    flags: "--running-max <count>",
+    variable: "SPRITES_RUNNING_MAX",
+    text: "sprites of one organization that may run at once, or off",
+    default: "1000",
+    parse: parseLimit,
+  },
+  {
     flags: "--url-domain <domain>",
     variable: "SPRITES_URL_DOMAIN",
     text: "domain of the sprites' own URLs",
@@ -166,6 +183,8 @@ export function serveOptionsOf(values: Record<string, unknown>): ServeOptions {
     cacheSizeBytesMax: values["cacheMax"] as number,
     scrubRateBytes: values["scrubRate"] === "off" ? null : (values["scrubRate"] as number),
     urlDomain: values["urlDomain"] as string,
+    creationsPerMinuteMax: limitOf(values["createRateMax"]),
+    runningMax: limitOf(values["runningMax"]),
     adminSecretFile: (values["adminSecretFile"] as string | undefined) ?? null,
     logLevel: values["logLevel"] as LogLevel,
   };
@@ -207,6 +226,17 @@ export function parseRate(text: string): number {
   } catch {
     throw new InvalidArgumentError("give bytes a second, such as 512K or 10M");
   }
+}
+
+/** Commander takes null for no value at all, so `off` stays a word until here. */
+function limitOf(value: unknown): number | null {
+  return value === "off" ? null : (value as number);
+}
+
+function parseLimit(text: string): number | "off" {
+  if (text === "off") return text;
+  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError("give a whole number, or off");
+  return Number(text);
 }
 
 function parsePositive(text: string): number {

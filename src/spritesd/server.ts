@@ -82,6 +82,7 @@ class Startup {
     // Before the registry is opened: on a new machine it comes from the bucket.
     await unlessAborted(registry.ready, signal);
     const { listen, urlDomain, adminSecretFile } = this.#options;
+    const { creationsPerMinuteMax, runningMax } = this.#options;
     const adminSecret =
       adminSecretFile === null ? {} : { adminSecret: readAdminSecret(adminSecretFile) };
     const { dataDirectory } = this.#places;
@@ -92,6 +93,7 @@ class Startup {
       version,
       urlDomain,
       ...adminSecret,
+      limits: { creationsPerMinuteMax, runningMax },
       log: this.#log,
     });
     this.#undoSteps.push(() => control.stop());

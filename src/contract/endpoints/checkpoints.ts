@@ -9,6 +9,7 @@ import {
   named,
   ndjson,
   optional,
+  startErrors,
   timeSchema,
   type Endpoint,
 } from "./endpoint.ts";
@@ -64,7 +65,6 @@ const events = ndjson(
 );
 const base = "/v1/sprites/{name}";
 const one = `${base}/checkpoints/{id}`;
-const startErrors = ["unavailable", "start_failed"] as const;
 
 export const checkpointEndpoints: readonly Endpoint[] = [
   {

@@ -73,6 +73,13 @@ export function optional(content: Content): Content {
   return { ...content, isOptional: true };
 }
 
+/** Of every call that has to start a sprite which sleeps. */
+export const startErrors = [
+  "unavailable",
+  "start_failed",
+  "concurrent_sprite_limit_exceeded",
+] as const satisfies readonly ErrorCode[];
+
 export const timeSchema = z.iso.datetime().describe("RFC 3339, UTC, with milliseconds");
 /** In a query: `true` or `1` are true. */
 export const flagSchema = z.boolean();

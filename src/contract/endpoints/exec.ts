@@ -1,7 +1,15 @@
 /** Commands and sessions (contract.md section 3). */
 import { z } from "zod";
 
-import { durationSchema, flagSchema, json, named, ndjson, timeSchema } from "./endpoint.ts";
+import {
+  durationSchema,
+  flagSchema,
+  json,
+  named,
+  ndjson,
+  startErrors,
+  timeSchema,
+} from "./endpoint.ts";
 import type { Endpoint, Parameter } from "./endpoint.ts";
 
 const sessionSchema = named(
@@ -63,7 +71,6 @@ const frames =
   "Without a terminal each binary message is one byte that says which stream (0 stdin, 1 stdout, 2 stderr, 3 exit code, " +
   "4 end of stdin) and its bytes; with one it is bare bytes. Text messages are JSON: `session_info` first, `resize` and `signal` " +
   "from the client, `exit` last.";
-const startErrors = ["unavailable", "start_failed"] as const;
 
 export const execEndpoints: readonly Endpoint[] = [
   {

@@ -1,7 +1,7 @@
 /** The way into a sprite's network, and connections that are used again (contract.md sections 9 and 4). */
 import { z } from "zod";
 
-import type { Endpoint } from "./endpoint.ts";
+import { startErrors, type Endpoint } from "./endpoint.ts";
 
 export const networkEndpoints: readonly Endpoint[] = [
   {
@@ -16,7 +16,7 @@ export const networkEndpoints: readonly Endpoint[] = [
       'in the first message either direction is ended by the text message `{"type":"eof"}` instead.',
     ].join(" "),
     answers: { 101: null },
-    errors: ["unavailable", "start_failed"],
+    errors: startErrors,
   },
   {
     method: "WS",

@@ -49,9 +49,20 @@ const spriteSchema: z.ZodType<SpriteObject> = named(
   }),
 );
 
+const counts = {
+  running: z.int(),
+  warm: z.int(),
+  cold: z.int(),
+  running_limit: z
+    .int()
+    .exactOptional()
+    .describe("how many may run or be warm at once, together; absent when there is no limit"),
+  warm_limit: z.int().exactOptional(),
+};
+
 const countersSchema: z.ZodType<OrganizationCounters> = named(
   "Counters",
-  z.object({ name: z.string(), running: z.int(), warm: z.int(), cold: z.int() }),
+  z.object({ name: z.string(), ...counts }),
 );
 
 const listSchema: z.ZodType<SpriteListObject> = named(
@@ -61,9 +72,7 @@ const listSchema: z.ZodType<SpriteListObject> = named(
     has_more: z.boolean(),
     next_continuation_token: z.string().nullable(),
     name: z.string(),
-    running: z.int(),
-    warm: z.int(),
-    cold: z.int(),
+    ...counts,
     org: countersSchema,
   }),
 );
@@ -73,7 +82,7 @@ const watchLineSchema: z.ZodType<SpriteWatchLine> = named(
   z.object({
     type: z.literal("heartbeat").exactOptional(),
     name: z.string().exactOptional(),
-    status: statusSchema.exactOptional(),
+    status: z.enum(["cold", "warm", "running", "deleted"]).exactOptional(),
     running_version: z.string().exactOptional(),
     last_running_at: timeSchema.nullable().exactOptional(),
     last_warming_at: timeSchema.nullable().exactOptional(),
@@ -110,11 +119,18 @@ const lifecycleSchema = named(
 
 const listQuery: readonly Parameter[] = [
   { name: "prefix", text: "only names that begin so", schema: z.string() },
+  {
+    name: "label",
+    text: "only sprites that have it; several: all of them",
+    schema: z.string(),
+    repeats: true,
+  },
   { name: "max_results", text: "1 to 50; what is out of range is clamped", schema: z.int() },
   { name: "continuation_token", text: "from the page before", schema: z.string() },
 ];
 
 const one = "/v1/sprites/{name}";
+const limitErrors = ["sprite_creation_rate_limited", "concurrent_sprite_limit_exceeded"] as const;
 const createExample = { name: "my-sprite", labels: ["ci"], environment: { STAGE: "test" } };
 
 export const spriteEndpoints: readonly Endpoint[] = [
@@ -125,7 +141,7 @@ export const spriteEndpoints: readonly Endpoint[] = [
     text: "`from` names the sprite, and perhaps its checkpoint, whose disk the new one begins with.",
     body: json(spriteCreateSchema, createExample),
     answers: { 201: json(spriteSchema) },
-    errors: ["already_exists", "unavailable", "start_failed", "disk_full"],
+    errors: ["already_exists", "unavailable", "start_failed", "disk_full", ...limitErrors],
   },
   {
     method: "GET",

@@ -4,7 +4,7 @@ import { z } from "zod";
 import { parseDuration } from "../duration.ts";
 import { taskExpiryMsMax, taskNameLengthMax } from "../limits.ts";
 import type { TaskListObject, TaskObject } from "../task.ts";
-import { json, named, optional, timeSchema, type Endpoint } from "./endpoint.ts";
+import { json, named, optional, startErrors, timeSchema, type Endpoint } from "./endpoint.ts";
 
 const taskSchema: z.ZodType<TaskObject> = named(
   "Task",
@@ -36,7 +36,6 @@ export const namedTaskSchema = z.object({
 
 const base = "/v1/sprites/{name}/tasks";
 const one = `${base}/{task}`;
-const startErrors = ["unavailable", "start_failed"] as const;
 const example = { name: "build", expire: "30m" };
 
 export const taskEndpoints: readonly Endpoint[] = [

@@ -4,6 +4,7 @@ import { join } from "node:path";
 
 import { createLog, type Log } from "../../base/log.ts";
 import { createControl, type Control } from "../control.ts";
+import type { OrganizationLimits } from "../sprites.ts";
 import { createToken } from "../tokens.ts";
 import { FakeWorker } from "./fake-worker.ts";
 
@@ -26,6 +27,7 @@ export type Json = Record<string, unknown> & { name?: string; id?: string };
 export interface HarnessOptions {
   adminSecret?: string;
   log?: Log;
+  limits?: OrganizationLimits;
   /** Continue with the data of another harness. */
   dataDirectory?: string;
 }
@@ -43,6 +45,7 @@ export async function startHarness(options: HarnessOptions = {}): Promise<Harnes
     urlDomain: "sprites.localhost",
     log: options.log ?? createLog({ level: "silent", room: "control" }),
     ...(options.adminSecret === undefined ? {} : { adminSecret: options.adminSecret }),
+    ...(options.limits === undefined ? {} : { limits: options.limits }),
   });
   const { port } = await control.start();
   const baseUrl = `http://127.0.0.1:${port}`;
