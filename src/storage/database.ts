@@ -1,5 +1,6 @@
 import SqliteDatabase from "better-sqlite3";
 import { existsSync } from "node:fs";
+import { must } from "../base/assert.ts";
 import { SpriteError } from "../contract/errors.ts";
 
 /**
@@ -20,9 +21,9 @@ const walSizePagesMax = 4_096;
 const pageSizeBytesDefault = 4_096;
 
 export type SqlValue = string | number | bigint | Uint8Array | null;
-export type Statement<Parameters extends SqlValue[], Row> = SqliteDatabase.Statement<
-  Parameters,
-  Row
+export type Statement<Parameters extends SqlValue[], Row> = Pick<
+  SqliteDatabase.Statement<Parameters, Row>,
+  "get" | "all" | "run" | "iterate"
 >;
 
 export interface DatabaseOptions {
@@ -49,6 +50,7 @@ export class Database {
   readonly path: string;
   readonly #sqlite: SqliteDatabase.Database;
   readonly #transaction: (work: () => void) => void;
+  #walSize: SqliteDatabase.Statement<[], CheckpointRow> | null = null;
 
   private constructor(path: string, sqlite: SqliteDatabase.Database) {
     this.path = path;
@@ -64,15 +66,7 @@ export class Database {
         timeout: busyTimeoutMs,
       });
       try {
-        // A page size can only be chosen while the file is empty; later it is a harmless no-op.
-        sqlite.pragma(`page_size = ${options.pageSizeBytes ?? pageSizeBytesDefault}`);
-        if (!options.readOnly) sqlite.pragma("journal_mode = WAL");
-        // FULL: a commit has reached the disk when it returns. The residency log relies on it.
-        sqlite.pragma("synchronous = FULL");
-        sqlite.pragma("foreign_keys = ON");
-        sqlite.pragma("temp_store = MEMORY");
-        sqlite.pragma(`cache_size = -${pageCacheSizeKiB}`);
-        sqlite.pragma(`wal_autocheckpoint = ${options.isReplicated ? 0 : walSizePagesMax}`);
+        sqlite.exec(settingsOf(options));
       } catch (error) {
         sqlite.close();
         throw error;
@@ -81,8 +75,11 @@ export class Database {
     });
   }
 
+  /** Compiled when it is first used: whoever opens a volume needs a few of its fifty statements. */
   prepare<Parameters extends SqlValue[], Row = never>(sql: string): Statement<Parameters, Row> {
-    return translateErrors("prepare statement", () => this.#sqlite.prepare<Parameters, Row>(sql));
+    return new LazyStatement<Parameters, Row>(() =>
+      translateErrors("prepare statement", () => this.#sqlite.prepare<Parameters, Row>(sql)),
+    );
   }
 
   execute(sql: string): void {
@@ -113,7 +110,11 @@ export class Database {
 
   /** Frames of committed transactions in the log, as SQLite's index counts them; no file is read. */
   walSizeFrames(): number {
-    return this.#checkpoint("NOOP").log;
+    const row = translateErrors("read the log's size", () => {
+      this.#walSize ??= this.#sqlite.prepare("PRAGMA wal_checkpoint(NOOP)");
+      return this.#walSize.get();
+    });
+    return must(row, "SQLite counts its log").log;
   }
 
   /** Folds the whole log into the file and cuts it to nothing; false when a reader still needs it. */
@@ -127,7 +128,7 @@ export class Database {
     return log === checkpointed;
   }
 
-  #checkpoint(mode: "NOOP" | "PASSIVE" | "TRUNCATE"): CheckpointRow {
+  #checkpoint(mode: "PASSIVE" | "TRUNCATE"): CheckpointRow {
     const text = `wal_checkpoint(${mode})`;
     const rows = translateErrors(`pragma ${text}`, () => this.#sqlite.pragma(text));
     return (rows as CheckpointRow[])[0] as CheckpointRow;
@@ -135,6 +136,53 @@ export class Database {
 
   close(): void {
     translateErrors(`close database ${this.path}`, () => this.#sqlite.close());
+  }
+}
+
+function settingsOf({
+  readOnly = false,
+  isReplicated = false,
+  ...options
+}: DatabaseOptions): string {
+  return [
+    // A page size can only be chosen while the file is empty; later it is a harmless no-op.
+    `PRAGMA page_size = ${options.pageSizeBytes ?? pageSizeBytesDefault}`,
+    ...(readOnly ? [] : ["PRAGMA journal_mode = WAL"]),
+    // FULL: a commit has reached the disk when it returns. The residency log relies on it.
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA temp_store = MEMORY",
+    `PRAGMA cache_size = -${pageCacheSizeKiB}`,
+    `PRAGMA wal_autocheckpoint = ${isReplicated ? 0 : walSizePagesMax}`,
+  ].join("; ");
+}
+
+class LazyStatement<Parameters extends SqlValue[], Row> implements Statement<Parameters, Row> {
+  readonly #prepare: () => SqliteDatabase.Statement<Parameters, Row>;
+  #prepared: SqliteDatabase.Statement<Parameters, Row> | null = null;
+
+  constructor(prepare: () => SqliteDatabase.Statement<Parameters, Row>) {
+    this.#prepare = prepare;
+  }
+
+  get #statement(): SqliteDatabase.Statement<Parameters, Row> {
+    return (this.#prepared ??= this.#prepare());
+  }
+
+  get(...values: Parameters): Row | undefined {
+    return this.#statement.get(...values);
+  }
+
+  all(...values: Parameters): Row[] {
+    return this.#statement.all(...values);
+  }
+
+  run(...values: Parameters): SqliteDatabase.RunResult {
+    return this.#statement.run(...values);
+  }
+
+  iterate(...values: Parameters): IterableIterator<Row> {
+    return this.#statement.iterate(...values);
   }
 }
 

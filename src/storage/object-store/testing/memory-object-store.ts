@@ -128,6 +128,11 @@ export class MemoryObjectStore implements ObjectStore {
     const bytes = await readFile(localPath).catch((error: unknown) => {
       throw storeError(`put file as object ${key}`, error);
     });
+    await this.putNamed(key, bytes, options);
+  }
+
+  /** As `putFile`, of a file that is in memory. */
+  async putNamed(key: string, bytes: Uint8Array, options: CallOptions = {}): Promise<void> {
     if (await this.putIfAbsent(key, bytes, options)) return;
     if (this.#objects.get(key)?.bytes.length !== bytes.length) {
       throw new SpriteError("storage_failure", `object ${key} exists with another size`);

@@ -92,7 +92,7 @@ export class Scheduler {
     if (process === null) return run();
     if (process.isDead) return;
     if (process.isPaused) process.hold(run);
-    else this.context.run(process, run);
+    else process.enter(run);
   }
 
   #insert(event: Event): void {

@@ -1,8 +1,8 @@
 /**
  * A machine's disk, which forgets in a host crash what was not synced: each page written since its file's last
- * sync stays or goes, and so does each change of names since its directory's, the later ones first. The files are
- * real ones in memory, since SQLite opens them. A crash copies the directory, so that what the dead process still
- * has open is not what the next one finds.
+ * sync stays or goes, and so does each change of names since its directory's, the later ones first. Databases are
+ * real files, since SQLite opens them; a crash copies those, so that what the dead process still has open is not what
+ * the next one finds. All others are kept here.
  */
 import {
   copyFileSync,
@@ -22,8 +22,9 @@ import {
   writeFileSync,
   writeSync,
 } from "node:fs";
-import { dirname, join } from "node:path";
+import { basename, dirname, join, relative } from "node:path";
 import type { Scheduler } from "./scheduler.ts";
+import { SimulatedFile } from "./simulated-file.ts";
 import type { CrashKind } from "./simulated-process.ts";
 
 const pageSizeBytes = 4_096;
@@ -40,6 +41,11 @@ interface Unsynced {
 
 type NameChange = { paths: readonly string[]; undo: () => void };
 
+/** Whether SQLite has it, or will: a database, its log, or a draft of one. */
+export function isDatabase(path: string): boolean {
+  return basename(path).includes(".db");
+}
+
 export class SimulatedDisk {
   readonly #root: string;
   readonly #scheduler: Scheduler;
@@ -48,6 +54,9 @@ export class SimulatedDisk {
   /** By the file's real inode number. */
   readonly #unsynced = new Map<number, Unsynced>();
   #nameChanges: NameChange[] = [];
+  /** By their paths in the directory. */
+  readonly #files = new Map<string, SimulatedFile>();
+  readonly #directories = new Set<string>([""]);
   /** A copied file keeps the number that the process before has seen. */
   readonly #inodes = new Map<number, number>();
   #nextInode = 1;
@@ -61,6 +70,59 @@ export class SimulatedDisk {
   /** Where the files are now; another place after every crash. */
   get directory(): string {
     return join(this.#root, `g${this.#generation}`);
+  }
+
+  #name(path: string): string {
+    return relative(this.directory, path);
+  }
+
+  /** Null for a database, and for what is not there. */
+  file(path: string): SimulatedFile | null {
+    return this.#files.get(this.#name(path)) ?? null;
+  }
+
+  exists(path: string): boolean {
+    if (isDatabase(path)) return existsSync(path);
+    const name = this.#name(path);
+    return this.#files.has(name) || this.#directories.has(name);
+  }
+
+  isDirectory(path: string): boolean {
+    return this.#directories.has(this.#name(path));
+  }
+
+  makeFile(path: string): SimulatedFile {
+    const file = new SimulatedFile(this.#nextInode++);
+    const name = this.#name(path);
+    this.#files.set(name, file);
+    this.#nameChanges.push({ paths: [path], undo: () => this.#files.delete(name) });
+    return file;
+  }
+
+  makeDirectory(path: string): void {
+    for (let name = this.#name(path); name !== "."; name = dirname(name)) {
+      this.#directories.add(name);
+    }
+  }
+
+  /** The directory of a database has to be a real one. */
+  makeRealDirectoryOf(path: string): void {
+    const directory = dirname(path);
+    if (directory !== this.directory) mkdirSync(directory, { recursive: true });
+  }
+
+  /** Names in a directory, in order; null when there is none. */
+  list(path: string): string[] | null {
+    const name = this.#name(path);
+    if (!this.#directories.has(name)) return null;
+    const names = [...this.#files.keys(), ...this.#directories]
+      .filter((each) => each !== "" && dirname(each) === (name === "" ? "." : name))
+      .map((each) => basename(each));
+    return [...names, ...this.#databasesIn(path)].toSorted();
+  }
+
+  #databasesIn(path: string): string[] {
+    return existsSync(path) ? readdirSync(path).filter((name) => isDatabase(name)) : [];
   }
 
   inode(real: number): number {
@@ -115,12 +177,57 @@ export class SimulatedDisk {
   }
 
   remove(path: string): void {
-    if (!existsSync(path)) return;
-    const kept = this.#toAttic(path);
-    this.#nameChanges.push({ paths: [path], undo: () => renameSync(kept, path) });
+    if (isDatabase(path)) {
+      if (!existsSync(path)) return;
+      const kept = this.#toAttic(path);
+      this.#nameChanges.push({ paths: [path], undo: () => renameSync(kept, path) });
+      return;
+    }
+    const name = this.#name(path);
+    const gone = [...this.#files].filter(([each]) => isWithin(each, name));
+    for (const directory of [...this.#directories].filter((each) => isWithin(each, name))) {
+      for (const each of this.#databasesIn(join(this.directory, directory))) {
+        this.remove(join(this.directory, directory, each));
+      }
+      this.#directories.delete(directory);
+    }
+    for (const [each] of gone) this.#files.delete(each);
+    this.#nameChanges.push({
+      paths: [path],
+      undo: () => {
+        for (const [each, file] of gone) this.#files.set(each, file);
+      },
+    });
   }
 
   rename(from: string, to: string): void {
+    if (isDatabase(from)) return this.#renameDatabase(from, to);
+    const [old, next] = [this.#name(from), this.#name(to)];
+    if (this.#directories.has(old)) return this.#renameDirectory(from, to);
+    const file = this.#files.get(old);
+    if (file === undefined) throw noSuchFile(from);
+    const replaced = this.#files.get(next);
+    this.#files.delete(old);
+    this.#files.set(next, file);
+    this.#nameChanges.push({
+      paths: [from, to],
+      undo: () => {
+        this.#files.delete(next);
+        this.#files.set(old, file);
+        if (replaced !== undefined) this.#files.set(next, replaced);
+      },
+    });
+  }
+
+  /** As if each file in it were renamed; it stays when the power goes. */
+  #renameDirectory(from: string, to: string): void {
+    this.makeDirectory(to);
+    for (const name of this.list(from) ?? []) this.rename(join(from, name), join(to, name));
+    this.#directories.delete(this.#name(from));
+  }
+
+  #renameDatabase(from: string, to: string): void {
+    this.makeRealDirectoryOf(to);
     const replaced = existsSync(to) ? this.#toAttic(to) : null;
     renameSync(from, to);
     this.#nameChanges.push({
@@ -155,30 +262,34 @@ export class SimulatedDisk {
     this.#generation++;
     mkdirSync(join(this.directory, atticName), { recursive: true });
     this.#copy(from, this.directory, loss);
+    if (loss !== null) for (const file of this.#files.values()) file.forget(this.#scheduler, loss);
     this.#unsynced.clear();
     this.#nameChanges = [];
   }
 
   /** One byte of one file becomes another, or a file ends earlier, as a bad disk or a careless person leaves it. */
   damage(): void {
-    const files = readdirSync(this.directory, { withFileTypes: true })
-      .filter((entry) => entry.isFile())
-      .map(({ name }) => name)
-      .toSorted();
+    const files = (this.list(this.directory) ?? []).filter((name) => !this.#directories.has(name));
     if (files.length === 0) return;
     const name = this.#scheduler.choose(files);
+    const file = this.#files.get(name);
     const path = join(this.directory, name);
-    const bytes = readFileSync(path);
+    const bytes = file?.content() ?? readFileSync(path);
     if (bytes.length === 0) return;
     const { at, says } = name.endsWith(".json") ? this.#placeInJson(bytes) : this.#place(bytes);
     this.#scheduler.trace(`damage ${name} at ${says}`);
-    if (this.#scheduler.chance(0.3)) truncateSync(path, at);
-    else {
-      bytes[at] = (bytes[at] as number) ^ (1 << this.#scheduler.pick(8));
-      const descriptor = openSync(path, "r+");
-      writeSync(descriptor, bytes, at, 1, at);
-      closeSync(descriptor);
+    const isCut = this.#scheduler.chance(0.3);
+    const changed = bytes.subarray(at, at + 1);
+    if (!isCut) changed[0] = (changed[0] as number) ^ (1 << this.#scheduler.pick(8));
+    if (file !== undefined) {
+      if (isCut) file.truncate(at);
+      else file.write(changed, at);
+      return file.synced();
     }
+    if (isCut) return truncateSync(path, at);
+    const descriptor = openSync(path, "r+");
+    writeSync(descriptor, changed, 0, 1, at);
+    closeSync(descriptor);
   }
 
   /** Where something is, rather than in a hole. */
@@ -204,6 +315,9 @@ export class SimulatedDisk {
   /** Loses all that is on it. */
   wipe(): void {
     this.#generation++;
+    this.#files.clear();
+    this.#directories.clear();
+    this.#directories.add("");
     this.#unsynced.clear();
     this.#nameChanges = [];
     mkdirSync(join(this.directory, atticName), { recursive: true });
@@ -267,4 +381,14 @@ export class SimulatedDisk {
     }
     closeSync(descriptor);
   }
+}
+
+function isWithin(name: string, directory: string): boolean {
+  return name === directory || name.startsWith(`${directory}/`);
+}
+
+export function noSuchFile(path: string): Error {
+  return Object.assign(new Error(`ENOENT: no such file or directory, '${path}'`), {
+    code: "ENOENT",
+  });
 }

@@ -114,8 +114,14 @@ export class SimulatedStore implements ObjectStore {
   }
 
   putFile(key: string, localPath: string, options?: CallOptions): Promise<void> {
-    const work = (): Promise<void> => this.#store.putFile(key, localPath);
+    const bytes = this.#process.disk.file(localPath)?.content();
+    const work = (): Promise<void> => this.#putContent(key, bytes);
     return this.#request(`put file ${key}`, work, options?.signal);
+  }
+
+  async #putContent(key: string, bytes: Buffer | undefined): Promise<void> {
+    if (bytes === undefined) throw new Error(`there is no file to put as ${key}`);
+    await this.#store.putNamed(key, bytes);
   }
 
   async *list(prefix: string, options?: ListOptions): AsyncGenerator<ListedObject> {

@@ -21,12 +21,18 @@ const here = new URL(".", import.meta.url).href;
 const tuning: readonly [file: string, name: string, value: string][] = [
   ["block-map/segment.ts", "segmentSizeBytesMax", "128 * 1024"],
   ["block-map/limits.ts", "slicesPerUnitMax", "4"],
-  ["block-map/limits.ts", "smallSegmentsMin", "6"],
+  // A merge of segments makes ones that are above this, or it would never end.
+  ["block-map/limits.ts", "smallSegmentBytesMax", "64 * 1024"],
+  ["block-map/limits.ts", "smallSegmentsMin", "4"],
   ["block-map/limits.ts", "rewriteIntervalMs", "5_000"],
   ["chunk-cache/limits.ts", "logReserveRecords", "64"],
   ["chunk-cache/limits.ts", "logRecordsMax", "200"],
+  ["chunk-cache/limits.ts", "areaRecordsMin", "512"],
+  ["chunk-cache/limits.ts", "logReadRecords", "1_024"],
+  ["chunk-cache/limits.ts", "reserveSizeBytes", "64 * 1024"],
   ["litestream/limits.ts", "snapshotGrowthBytesMin", "4_096"],
   ["litestream/limits.ts", "deletedFilesMin", "2"],
+  ["litestream/limits.ts", "logReadSizeBytes", "64 * 1024"],
   ["volume/limits.ts", "captureBatchUnits", "1"],
   ["volume/map-check.ts", "pieceSizeBytes", "64 * 1024"],
 ];

@@ -3,7 +3,7 @@ import SqliteDatabase from "better-sqlite3";
 import { existsSync, readFileSync } from "node:fs";
 import { runningProcess } from "../scheduler.ts";
 import type { SimulatedProcess } from "../simulated-process.ts";
-import { nameOf } from "./file-access.ts";
+import { nameOf, noteDatabaseChange } from "./file-access.ts";
 
 type Work = (...values: never[]) => unknown;
 
@@ -14,6 +14,8 @@ class SimulatedSqlite extends SqliteDatabase {
 
   constructor(path: string, options?: SqliteDatabase.Options) {
     runningProcess()?.check();
+    runningProcess()?.disk.makeRealDirectoryOf(path);
+    noteDatabaseChange();
     super(path, options);
     this.#path = path;
     this.#forget = this.#process?.closeAtDeath(() => super.close()) ?? null;
@@ -42,6 +44,7 @@ class SimulatedSqlite extends SqliteDatabase {
 
   override exec(sql: string): this {
     this.#process?.check();
+    noteDatabaseChange();
     return super.exec(sql);
   }
 
@@ -49,6 +52,7 @@ class SimulatedSqlite extends SqliteDatabase {
     const process = this.#process;
     if (process === null || !text.startsWith("wal_checkpoint")) return super.pragma(text, options);
     return process.act(`${text} ${nameOf(this.#path)}`, () => {
+      if (!text.includes("NOOP")) noteDatabaseChange();
       const result = super.pragma(text, options);
       process.disk.syncedByDatabase(this.#path);
       return result;
@@ -58,6 +62,7 @@ class SimulatedSqlite extends SqliteDatabase {
   override close(): this {
     this.#process?.check();
     this.#forget?.();
+    noteDatabaseChange();
     return super.close();
   }
 }

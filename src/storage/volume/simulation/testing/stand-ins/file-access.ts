@@ -3,8 +3,10 @@
  * its disk hears of it. The world's own calls, outside of any process, are just calls.
  */
 import * as fs from "node:fs";
-import type { SimulatedDisk } from "../simulated-disk.ts";
-import { reserveSizeBytes } from "../../../../chunk-cache/limits.ts";
+import { basename } from "node:path";
+import { crc32 } from "node:zlib";
+import { isDatabase, noSuchFile, type SimulatedDisk } from "../simulated-disk.ts";
+import type { SimulatedFile } from "../simulated-file.ts";
 import { runningProcess, scheduler } from "../scheduler.ts";
 import type { SimulatedProcess } from "../simulated-process.ts";
 
@@ -13,7 +15,8 @@ const pageSizeBytes = 4_096;
 interface OpenFile {
   disk: SimulatedDisk;
   path: string;
-  isDirectory: boolean;
+  /** Null for a database, which is a real file, and for a directory. */
+  file: SimulatedFile | null;
   forget: () => void;
 }
 
@@ -33,24 +36,44 @@ export function act<T>(what: string, work: (process: SimulatedProcess | null) =>
 export function openNow(path: string, flags: string, mode?: number): number {
   return act(`open ${flags} ${nameOf(path)}`, (process) => {
     if (process === null || path.startsWith("/proc/")) return fs.openSync(path, flags, mode);
+    const { disk } = process;
+    if (!isDatabase(path)) return openInMemory(process, path, flags);
+    noteDatabaseChange();
     const isNew = flags !== "r" && !fs.existsSync(path);
+    if (isNew) disk.makeRealDirectoryOf(path);
     if (!isNew && flags.startsWith("w")) {
       const old = fs.openSync(path, "r");
-      process.disk.willTruncate(old, 0);
+      disk.willTruncate(old, 0);
       fs.closeSync(old);
     }
     // What a write replaces has to be read.
     const descriptor = fs.openSync(path, flags === "w" ? "w+" : flags, mode);
-    if (isNew) process.disk.made(path);
+    if (isNew) disk.made(path);
     const close = (): void => {
       openFiles.delete(descriptor);
       fs.closeSync(descriptor);
     };
     const forget = process.closeAtDeath(close);
-    const isDirectory = flags === "r" && fs.fstatSync(descriptor).isDirectory();
-    openFiles.set(descriptor, { disk: process.disk, path, isDirectory, forget });
+    openFiles.set(descriptor, { disk, path, file: null, forget });
     return descriptor;
   });
+}
+
+/** Descriptors that no real file has. */
+const firstDescriptor = 1 << 24;
+let nextDescriptor = firstDescriptor;
+
+function openInMemory(process: SimulatedProcess, path: string, flags: string): number {
+  const { disk } = process;
+  const isDirectory = disk.isDirectory(path);
+  let file = disk.file(path);
+  if (file === null && flags.startsWith("r") && !isDirectory) throw noSuchFile(path);
+  if (file !== null && flags.startsWith("w")) file.truncate(0);
+  if (!isDirectory) file ??= disk.makeFile(path);
+  const descriptor = nextDescriptor++;
+  const forget = process.closeAtDeath(() => openFiles.delete(descriptor));
+  openFiles.set(descriptor, { disk, path, file, forget });
+  return descriptor;
 }
 
 export function closeNow(descriptor: number): void {
@@ -58,7 +81,7 @@ export function closeNow(descriptor: number): void {
   runningProcess()?.check();
   openFiles.get(descriptor)?.forget();
   openFiles.delete(descriptor);
-  fs.closeSync(descriptor);
+  if (descriptor < firstDescriptor) fs.closeSync(descriptor);
 }
 
 export function readNow(
@@ -69,7 +92,9 @@ export function readNow(
   at: number | null,
 ): number {
   runningProcess()?.check();
-  return fs.readSync(descriptor, into, offset, length, at);
+  const file = openFiles.get(descriptor)?.file ?? null;
+  if (file === null) return fs.readSync(descriptor, into, offset, length, at);
+  return file.read(into, offset, length, at ?? 0);
 }
 
 export function writeNow(
@@ -79,25 +104,23 @@ export function writeNow(
   length: number,
   at: number | null,
 ): number {
-  const file = openFiles.get(descriptor);
+  const open = openFiles.get(descriptor);
   const process = runningProcess();
-  if (file === undefined || process === null) {
+  if (open === undefined || process === null) {
     return fs.writeSync(descriptor, bytes, offset, length, at);
   }
-  const where = at ?? fs.fstatSync(descriptor).size;
+  const { file } = open;
+  const where = at ?? file?.sizeBytes ?? fs.fstatSync(descriptor).size;
   const write = (size: number): number => {
-    // Room that is taken in advance: nothing but its size matters, and it would be copied at every crash.
-    if (size >= reserveSizeBytes) {
-      fs.ftruncateSync(descriptor, where + size);
-      return size;
-    }
-    file.disk.willWrite(descriptor, where, size);
-    return fs.writeSync(descriptor, bytes, offset, size, at);
+    if (file !== null) return file.write(bytes.subarray(offset, offset + size), where);
+    noteDatabaseChange();
+    open.disk.willWrite(descriptor, where, size);
+    return fs.writeSync(descriptor, bytes, offset, size, where);
   };
   // SQLite's salts, as a local record has them in digits, are no matter of the seed.
-  const range = file.path.includes(".json") ? "" : `${where}+${length}`;
+  const range = open.path.includes(".json") ? "" : `${where}+${length}`;
   return process.act(
-    `write ${nameOf(file.path)} ${range}`,
+    `write ${nameOf(open.path)} ${range}`,
     () => write(length),
     // The kernel copies page by page, and looks between two whether the process is to die.
     () => write(wholePages(where, scheduler().pick(length))),
@@ -111,10 +134,21 @@ function wholePages(offset: number, length: number): number {
 }
 
 export function truncateNow(descriptor: number, sizeBytes: number): void {
-  const file = openFiles.get(descriptor);
-  act(`truncate ${nameOf(file?.path ?? "")} ${sizeBytes}`, () => {
-    file?.disk.willTruncate(descriptor, sizeBytes);
+  const open = openFiles.get(descriptor);
+  act(`truncate ${nameOf(open?.path ?? "")} ${sizeBytes}`, () => {
+    if (open?.file) return open.file.truncate(sizeBytes);
+    noteDatabaseChange();
+    open?.disk.willTruncate(descriptor, sizeBytes);
     fs.ftruncateSync(descriptor, sizeBytes);
+  });
+}
+
+export function punchNow(
+  descriptor: number,
+  { offsetBytes, lengthBytes }: { offsetBytes: number; lengthBytes: number },
+): void {
+  act(`punch ${offsetBytes}+${lengthBytes}`, () => {
+    openFiles.get(descriptor)?.file?.punch(offsetBytes, lengthBytes);
   });
 }
 
@@ -129,10 +163,11 @@ export function syncStep(descriptor: number): string {
 }
 
 export function markSynced(descriptor: number): void {
-  const file = openFiles.get(descriptor);
-  if (file === undefined) return;
-  if (file.isDirectory) file.disk.syncedDirectory(file.path);
-  else file.disk.synced(descriptor);
+  const open = openFiles.get(descriptor);
+  if (open === undefined) return;
+  if (open.file !== null) open.file.synced();
+  else if (isDatabase(open.path)) open.disk.synced(descriptor);
+  else open.disk.syncedDirectory(open.path);
 }
 
 export function renameNow(from: string, to: string): void {
@@ -145,19 +180,83 @@ export function renameNow(from: string, to: string): void {
 export function removeNow(path: string, options: fs.RmOptions = {}): void {
   act(`remove ${nameOf(path)}`, (process) => {
     if (process === null) fs.rmSync(path, options);
-    else if (fs.existsSync(path)) process.disk.remove(path);
-    else if (options.force !== true) fs.rmSync(path, options);
+    else if (process.disk.exists(path)) process.disk.remove(path);
+    else if (options.force !== true) throw noSuchFile(path);
   });
 }
 
 export function makeDirectoryNow(path: string, options: fs.MakeDirectoryOptions = {}): void {
-  runningProcess()?.check();
-  fs.mkdirSync(path, { ...options, recursive: true });
+  const process = runningProcess();
+  process?.check();
+  if (process === null) fs.mkdirSync(path, { ...options, recursive: true });
+  else process.disk.makeDirectory(path);
+}
+
+export function existsNow(path: string): boolean {
+  const process = runningProcess();
+  return process === null ? fs.existsSync(path) : process.disk.exists(path);
+}
+
+export function listNow(path: string): string[] {
+  const process = runningProcess();
+  process?.check();
+  const names = process === null ? fs.readdirSync(path) : process.disk.list(path);
+  if (names === null) throw noSuchFile(path);
+  return names.toSorted();
+}
+
+export function readFileNow(path: string): Buffer {
+  const process = runningProcess();
+  if (process === null) return fs.readFileSync(path);
+  const descriptor = path.startsWith("/proc/self/fd/") ? Number(basename(path)) : -1;
+  const file = openFiles.get(descriptor)?.file ?? process.disk.file(path);
+  if (file !== null) return file.content();
+  if (!path.startsWith("/") || (!isDatabase(path) && !path.startsWith("/proc/"))) {
+    throw noSuchFile(path);
+  }
+  return fs.readFileSync(path);
+}
+
+export function contentOf(descriptor: number): Buffer {
+  return openFiles.get(descriptor)?.file?.content() ?? fs.readFileSync(descriptor);
 }
 
 /** Inode numbers and times as the disk shows them: the same after a copy, and in every run. */
-export function statOf(descriptor: number, stat: fs.Stats): fs.Stats {
-  const file = openFiles.get(descriptor);
-  if (file !== undefined) stat.ino = file.disk.inode(stat.ino);
+export function statOf(descriptor: number): fs.Stats {
+  const open = openFiles.get(descriptor);
+  if (open?.file) return statOfFile(open.file);
+  const stat = fs.fstatSync(descriptor);
+  if (open !== undefined) stat.ino = open.disk.inode(stat.ino);
+  return stat;
+}
+
+export function statNow(path: string): fs.Stats {
+  const file = runningProcess()?.disk.file(path) ?? null;
+  return file === null ? fs.statSync(path) : statOfFile(file);
+}
+
+function statOfFile({ inode, sizeBytes, blocks }: SimulatedFile): fs.Stats {
+  return { ino: inode, size: sizeBytes, blocks } as fs.Stats;
+}
+
+/** Of each database, as of when something may have changed its file last. */
+const fingerprints = new Map<number, { change: number; stat: fs.BigIntStats }>();
+let changeCount = 0;
+
+/** SQLite may have written a database's file, and not only its log. */
+export function noteDatabaseChange(): void {
+  changeCount++;
+}
+
+/** A file that changes has other times; which ones must not depend on the machine that simulates. */
+export function fingerprintOf(descriptor: number, { ino, size }: fs.Stats): fs.BigIntStats {
+  const known = fingerprints.get(descriptor);
+  if (known?.change === changeCount && Number(known.stat.size) === size) return known.stat;
+  const bytes = Buffer.alloc(size);
+  fs.readSync(descriptor, bytes, 0, bytes.length, 0);
+  const time = BigInt(crc32(bytes));
+  const names = { ino: BigInt(ino), size: BigInt(size) };
+  const stat = { ...names, mtimeNs: time, ctimeNs: time } as fs.BigIntStats;
+  fingerprints.set(descriptor, { change: changeCount, stat });
   return stat;
 }

@@ -1,17 +1,21 @@
 /** Stands in for `node:fs/promises` in the storage room while it is simulated: every call takes a moment. */
-import * as fs from "node:fs";
+import type * as fs from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { runningProcess, scheduler } from "../scheduler.ts";
 import { never, toError } from "../simulated-process.ts";
 import {
   closeNow,
+  contentOf,
+  listNow,
   makeDirectoryNow,
   markSynced,
   nameOf,
   openNow,
+  readFileNow,
   readNow,
   removeNow,
   renameNow,
+  statNow,
   statOf,
   syncStep,
   truncateNow,
@@ -79,7 +83,7 @@ class SimulatedFile {
   }
 
   readFile(): Promise<Buffer> {
-    return later(() => fs.readFileSync(this.fd));
+    return later(() => contentOf(this.fd));
   }
 
   truncate(sizeBytes = 0): Promise<void> {
@@ -87,7 +91,7 @@ class SimulatedFile {
   }
 
   stat(): Promise<fs.Stats> {
-    return later(() => statOf(this.fd, fs.fstatSync(this.fd)));
+    return later(() => statOf(this.fd));
   }
 
   async sync(): Promise<void> {
@@ -124,7 +128,8 @@ export function mkdir(path: string, options?: fs.MakeDirectoryOptions): Promise<
 export function readFile(path: string, encoding?: BufferEncoding): Promise<string | Buffer> {
   return later(() => {
     runningProcess()?.takeStep(`read ${nameOf(path)}`);
-    return fs.readFileSync(path, encoding);
+    const bytes = readFileNow(path);
+    return encoding === undefined ? bytes : bytes.toString(encoding);
   });
 }
 
@@ -135,9 +140,9 @@ export async function writeFile(path: string, content: Uint8Array | string): Pro
 }
 
 export function readdir(path: string): Promise<string[]> {
-  return later(() => fs.readdirSync(path).toSorted());
+  return later(() => listNow(path));
 }
 
 export function stat(path: string): Promise<fs.Stats> {
-  return later(() => fs.statSync(path));
+  return later(() => statNow(path));
 }

@@ -1,17 +1,21 @@
 /** Stands in for `node:fs` in the storage room while it is simulated. */
 import * as fs from "node:fs";
-import { crc32 } from "node:zlib";
 import { runningProcess } from "../scheduler.ts";
 import {
   act,
   closeNow,
+  existsNow,
+  fingerprintOf,
+  listNow,
   makeDirectoryNow,
   markSynced,
   nameOf,
   openNow,
+  readFileNow,
   readNow,
   removeNow,
   renameNow,
+  statNow,
   statOf,
   syncNow,
   syncStep,
@@ -23,11 +27,14 @@ export * from "node:fs";
 
 export {
   closeNow as closeSync,
+  existsNow as existsSync,
+  listNow as readdirSync,
   makeDirectoryNow as mkdirSync,
   openNow as openSync,
   readNow as readSync,
   removeNow as rmSync,
   renameNow as renameSync,
+  statNow as statSync,
   syncNow as fdatasyncSync,
   syncNow as fsyncSync,
   truncateNow as ftruncateSync,
@@ -67,14 +74,8 @@ export function fstatSync(
   options?: { bigint?: boolean },
 ): fs.Stats | fs.BigIntStats {
   runningProcess()?.check();
-  const stat = statOf(descriptor, fs.fstatSync(descriptor));
-  if (options?.bigint !== true) return stat;
-  // A file that changes has other times; which ones must not depend on the machine that simulates.
-  const bytes = Buffer.alloc(stat.size);
-  fs.readSync(descriptor, bytes, 0, bytes.length, 0);
-  const time = BigInt(crc32(bytes));
-  const [ino, size] = [BigInt(stat.ino), BigInt(stat.size)];
-  return { ino, size, mtimeNs: time, ctimeNs: time } as fs.BigIntStats;
+  const stat = statOf(descriptor);
+  return options?.bigint === true ? fingerprintOf(descriptor, stat) : stat;
 }
 
 /** There is always the same space. */
@@ -82,15 +83,9 @@ export function statfsSync(): { bavail: number; bsize: number; blocks: number } 
   return { bavail: 1 << 20, bsize: 4_096, blocks: 1 << 21 };
 }
 
-export function readdirSync(path: string, options?: { withFileTypes: true }): unknown[] {
-  runningProcess()?.check();
-  if (options !== undefined) return fs.readdirSync(path, options);
-  return fs
-    .readdirSync(path)
-    .filter((name) => name !== "attic")
-    .toSorted();
-}
-
 export function readFileSync(path: string, encoding?: BufferEncoding): unknown {
-  return act(`read ${nameOf(path)}`, () => fs.readFileSync(path, encoding));
+  return act(`read ${nameOf(path)}`, () => {
+    const bytes = readFileNow(path);
+    return encoding === undefined ? bytes : bytes.toString(encoding);
+  });
 }
