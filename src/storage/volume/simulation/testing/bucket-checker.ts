@@ -2,10 +2,9 @@
  * Watches the bucket for what must hold at every instant: whatever transaction of a map can be seen names only
  * segments that are there, whole; and no segment goes that a state which can still be restored names.
  */
-import SqliteDatabase from "better-sqlite3";
 import { segmentKey } from "../../../block-map/segments.ts";
-import { decodeLtx } from "../../../ltx/decode.ts";
 import { parseLtxKey, type LtxFileName } from "../../../ltx/names.ts";
+import { MapImage } from "./map-image.ts";
 
 interface Version {
   /** Keys of the segments that it names. */
@@ -14,7 +13,7 @@ interface Version {
 }
 
 interface Chain {
-  image: Buffer;
+  image: MapImage;
   txid: number;
   versions: Version[];
   /** What each transaction was when it came first. */
@@ -24,7 +23,7 @@ interface Chain {
 interface SegmentRow {
   id: number;
   suffix: Uint8Array;
-  size_bytes: number;
+  sizeBytes: number;
   owner: string;
 }
 
@@ -54,7 +53,7 @@ export class BucketChecker {
 
   /** The map as the newest transaction left it. */
   image(prefix: string): Buffer | null {
-    return this.#chains.get(prefix)?.image ?? null;
+    return this.#chains.get(prefix)?.image.bytes() ?? null;
   }
 
   /** Whether some volume's newest state needs the object. */
@@ -77,7 +76,6 @@ export class BucketChecker {
   }
 
   #onTransaction(prefix: string, { minTxid, maxTxid }: LtxFileName, bytes: Uint8Array): void {
-    const { header, pages } = decodeLtx(bytes);
     const known = this.#chains.get(prefix);
     const chain = known ?? newChain();
     if (this.#isRepeated(prefix, minTxid, bytes)) return;
@@ -86,16 +84,10 @@ export class BucketChecker {
     }
     chain.txid = maxTxid;
     chain.seen.set(minTxid, bytes);
-    const sizeBytes = header.commitPages * header.pageSizeBytes;
-    const image = Buffer.alloc(sizeBytes);
-    chain.image.copy(image, 0, 0, Math.min(sizeBytes, chain.image.length));
-    for (const { pgno, bytes: page } of pages()) {
-      image.set(page, (pgno - 1) * header.pageSizeBytes);
-    }
-    chain.image = image;
+    chain.image.apply(bytes);
     const last = chain.versions.at(-1);
     if (last !== undefined) last.replacedAtMs = this.#options.nowMs();
-    chain.versions.push({ keys: this.#named(prefix, image, maxTxid), replacedAtMs: null });
+    chain.versions.push({ keys: this.#named(prefix, chain.image, maxTxid), replacedAtMs: null });
     this.#chains.set(prefix, chain);
   }
 
@@ -109,9 +101,9 @@ export class BucketChecker {
   }
 
   /** The segments that a map names; all of them must be there. */
-  #named(prefix: string, image: Buffer, txid: number): Set<string> {
+  #named(prefix: string, image: MapImage, txid: number): Set<string> {
     const keys = new Set<string>();
-    for (const { id, suffix, size_bytes: sizeBytes, owner } of segmentsOf(image)) {
+    for (const { id, suffix, sizeBytes, owner } of segmentsOf(image)) {
       const key = `${owner === "" ? prefix : owner}/${segmentKey(id, suffix)}`;
       keys.add(key);
       const stored = this.#sizes.get(key);
@@ -141,20 +133,19 @@ export class BucketChecker {
 }
 
 function newChain(): Chain {
-  return { image: Buffer.alloc(0), txid: 0, versions: [], seen: new Map() };
+  return { image: new MapImage(), txid: 0, versions: [], seen: new Map() };
 }
 
-function segmentsOf(image: Buffer): SegmentRow[] {
-  const copy = Buffer.from(image);
-  // As a database without a write-ahead log: one in memory has none.
-  copy[18] = 1;
-  copy[19] = 1;
-  const database = new SqliteDatabase(copy, { readonly: true });
-  try {
-    const query = `SELECT id, suffix, size_bytes, owner FROM segment
-      WHERE id NOT IN (SELECT segment FROM garbage)`;
-    return database.prepare<[], SegmentRow>(query).all();
-  } finally {
-    database.close();
-  }
+/** Those that are no garbage. */
+function segmentsOf(image: MapImage): SegmentRow[] {
+  const garbage = new Set(image.rows("garbage").map(({ rowid }) => rowid));
+  return image
+    .rows("segment")
+    .filter(({ rowid }) => !garbage.has(rowid))
+    .map(({ rowid: id, values: [, suffix, size, , , owner] }) => ({
+      id,
+      suffix: suffix as Uint8Array,
+      sizeBytes: Number(size),
+      owner: String(owner),
+    }));
 }
