@@ -42,6 +42,9 @@ export interface CommandOptions {
   urlAuth?: string;
   urlPrivateAccess?: string;
   clearLabels?: boolean;
+  stdio?: string;
+  bind?: string;
+  portForward?: boolean;
 }
 
 /** A command gets its surroundings, its words and its options, and returns the exit code. */

@@ -1,12 +1,14 @@
 import type { CommandSpec } from "./command-spec.ts";
 import { checkpointCommands } from "./command-specs/checkpoints.ts";
 import { clientCommands } from "./command-specs/client.ts";
+import { networkCommands } from "./command-specs/network.ts";
 import { sessionCommands } from "./command-specs/sessions.ts";
 import { spriteCommands } from "./command-specs/sprites.ts";
 
 export const commandTable: readonly CommandSpec[] = [
   ...spriteCommands,
   ...sessionCommands,
+  ...networkCommands,
   ...checkpointCommands,
   ...clientCommands,
 ];

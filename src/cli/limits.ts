@@ -37,3 +37,18 @@ export const suggestionsMax = 3;
 /** The keyring may ask its user for a password first. */
 export const keyringTimeoutMsMax = 30_000;
 export const keyringSizeBytesMax = 64 * 1024;
+
+/** Connecting inside takes at most 9 s there; the sprite may have to wake first. */
+export const tunnelReplyMsMax = 60_000;
+/** How long a local connection waits for a server or sprite that is starting. */
+export const tunnelRetryMsMax = 15_000;
+export const forwardedConnectionsMax = 1_000;
+/** Ports of one session that are forwarded unasked: a program inside decides how many it opens. */
+export const sessionForwardsMax = 32;
+export const browserUrlLengthMax = 8_192;
+/** What comes at once after attaching is replayed, and asked its questions long ago. */
+export const replayMs = 1_500;
+/** Output that may be the beginning of a request is shown after this. */
+export const heldOutputMs = 30;
+/** Refusals in a row after which a session's requests for a browser are not shown any more. */
+export const browserRefusalsMax = 3;

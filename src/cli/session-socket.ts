@@ -1,16 +1,8 @@
-import { WebSocket, type ClientOptions } from "ws";
+import { WebSocket } from "ws";
 import { execStream } from "../contract/exec-frames.ts";
 import type { ApiClient, Query } from "./api-client.ts";
-import { apiError, connectionError } from "./api-errors.ts";
-import {
-  connectionSilenceMsMax,
-  errorBodyBytesMax,
-  frameSizeBytesMax,
-  handshakeTimeoutMsMax,
-  pingIntervalMs,
-  queueHighBytes,
-  queueLowBytes,
-} from "./limits.ts";
+import { connectionSilenceMsMax, pingIntervalMs, queueHighBytes, queueLowBytes } from "./limits.ts";
+import { accepted, connectWebSocket } from "./web-socket.ts";
 
 /** How a command's frames are read: by stream id, or as raw terminal bytes (contract.md section 3). */
 export type SessionMode = "pipe" | "terminal";
@@ -28,6 +20,8 @@ export type SocketEnd =
 export interface SessionListener {
   onInfo(info: SessionInfo): void;
   onOutput(stream: "stdout" | "stderr", bytes: Uint8Array): void;
+  /** Any other message, such as `port_opened`. */
+  onMessage(message: Readonly<Record<string, unknown>>): void;
   /** Called once, after the last output. */
   onEnd(end: SocketEnd): void;
   /** The send queue is short again; called after `send` returned false. */
@@ -55,35 +49,10 @@ export class SessionSocket {
     listener: SessionListener;
   }): Promise<SessionSocket> {
     const { client } = options;
-    const settings: ClientOptions = {
-      headers: client.headers,
-      handshakeTimeout: handshakeTimeoutMsMax,
-      perMessageDeflate: false,
-      maxPayload: frameSizeBytesMax,
-    };
-    const socket = new WebSocket(client.webSocketUrl(options.path, options.query), settings);
+    const socket = connectWebSocket(client, options.path, options.query);
     // Made before the handshake ends: the first frames may arrive together with its answer.
     const session = new SessionSocket(socket, options.mode, options.listener);
-    await new Promise<void>((resolve, reject) => {
-      socket.once("open", resolve);
-      socket.once("error", (cause) => reject(connectionError(cause, client.target)));
-      socket.once("unexpected-response", (request, response) => {
-        const chunks: Buffer[] = [];
-        let sizeBytes = 0;
-        response.on("data", (chunk: Buffer) => {
-          sizeBytes += chunk.byteLength;
-          if (sizeBytes <= errorBodyBytesMax) chunks.push(chunk);
-        });
-        const finish = (): void => {
-          const body = Buffer.concat(chunks).toString("utf8").trim();
-          const { statusCode, headers } = response;
-          reject(apiError({ status: statusCode ?? 0, body, headers, target: client.target }));
-          request.destroy();
-        };
-        response.on("end", finish);
-        response.on("error", finish);
-      });
-    }).catch((error: unknown) => {
+    await accepted(socket, client).catch((error: unknown) => {
       session.#stop();
       throw error;
     });
@@ -203,7 +172,7 @@ export class SessionSocket {
     } else if (message["type"] === "exit") {
       const code = message["exit_code"] ?? message["code"];
       if (typeof code === "number") this.#end({ kind: "exited", exitCode: code & 0xff });
-    }
+    } else this.#listener.onMessage(message);
   }
 
   #end(end: SocketEnd): void {

@@ -1,8 +1,13 @@
 import { execCloseCode } from "../contract/exec-frames.ts";
 import type { ApiClient, Query } from "./api-client.ts";
 import type { Cli } from "./cli.ts";
+import { BrowserRequests } from "./browser-requests.ts";
 import { BrokenPipeError, CliError } from "./errors.ts";
+import { heldOutputMs } from "./limits.ts";
 import { LocalSignals } from "./local-signals.ts";
+import { PageQuestions } from "./page-questions.ts";
+import { SessionNotes } from "./session-notes.ts";
+import { parsePortNotice, SessionPorts } from "./session-ports.ts";
 import { SessionSocket, type SessionMode, type SocketEnd } from "./session-socket.ts";
 import {
   enterRawMode,
@@ -22,6 +27,8 @@ export interface SessionRequest {
   readsStdin: boolean;
   /** Shown while the sprite wakes. */
   waitText: string;
+  /** The sprite's path at the API, for tunnels to ports that open; null forwards none. */
+  forwardPath: string | null;
 }
 
 export type SessionEnd =
@@ -58,10 +65,33 @@ class RunningSession {
   #leaveRawMode: (() => void) | undefined;
   #signals: LocalSignals | undefined;
   #lastSize: TerminalSize | undefined;
+  readonly #notes: SessionNotes;
+  readonly #ports: SessionPorts | undefined;
+  readonly #pages: PageQuestions;
+  readonly #browserRequests: BrowserRequests;
+  #releaseTimer: NodeJS.Timeout | undefined;
 
   constructor(cli: Cli, request: SessionRequest) {
     this.#cli = cli;
     this.#request = request;
+    const { out, err, env } = cli.surroundings;
+    this.#notes = new SessionNotes({
+      // In a terminal's output the note belongs where the output is seen.
+      write: (text) => (this.#isTerminal ? out : err).write(text),
+      isTerminal: () => this.#isTerminal,
+      mustWait: () => this.#modes.isFullScreen,
+      isSilent: cli.isJson,
+    });
+    const { forwardPath: path } = request;
+    const tell = (text: string): void => this.#notes.tell(text);
+    if (path !== null) this.#ports = new SessionPorts({ client: cli.client, path, tell });
+    this.#pages = new PageQuestions({
+      env,
+      canAsk: cli.isInteractive,
+      ask: (text) => out.write(text),
+      tell,
+    });
+    this.#browserRequests = new BrowserRequests((url) => this.#pages.request(url));
     this.#isTerminal = request.mode === "terminal";
     this.#finished = new Promise((resolve) => {
       this.#finish = resolve;
@@ -82,6 +112,7 @@ class RunningSession {
             spinner.stop();
             this.#sessionId = sessionId;
             this.#isTerminal = isTerminal;
+            if (this.#request.mode === null) this.#pages.ignoreReplay();
             // What is replayed to whoever attaches follows at once and needs the raw terminal.
             this.#takeTerminal();
             // The first frames may come before `open` has returned; then it starts the input.
@@ -90,6 +121,10 @@ class RunningSession {
           onOutput: (stream, bytes) => {
             spinner.stop();
             this.#onOutput(stream, bytes);
+          },
+          onMessage: (message) => {
+            const notice = parsePortNotice(message);
+            if (notice !== null) this.#ports?.take(notice);
           },
           onEnd: (end) => this.#finish({ kind: "socket", end }),
           onSendable: () => process.stdin.resume(),
@@ -111,11 +146,15 @@ class RunningSession {
   async tearDown(): Promise<void> {
     const { out, err } = this.#cli.surroundings;
     this.#signals?.stop();
+    clearTimeout(this.#releaseTimer);
+    if (this.#isTerminal) out.write(this.#browserRequests.release());
     this.#leaveRawMode?.();
+    await this.#ports?.close();
     process.stdout.off("resize", this.#onResize);
     if (this.#isStdinStarted) process.stdin.destroy();
     const undo = this.#modes.undo;
     if (undo !== "" && this.#cli.surroundings.isStdoutTty) out.write(undo);
+    this.#notes.end();
     for (const pipe of [out, err]) {
       pipe.onDrain = null;
       pipe.onFailure = null;
@@ -158,9 +197,20 @@ class RunningSession {
 
   #onOutput(stream: "stdout" | "stderr", bytes: Uint8Array): void {
     const pipe = stream === "stdout" ? this.#cli.surroundings.out : this.#cli.surroundings.err;
-    if (this.#isTerminal) this.#modes.observe(bytes);
-    pipe.write(bytes);
+    if (!this.#isTerminal) pipe.write(bytes);
+    else this.#showTerminalOutput(bytes);
     if (pipe.isFull) this.#socket?.pause();
+  }
+
+  #showTerminalOutput(bytes: Uint8Array): void {
+    const { out } = this.#cli.surroundings;
+    this.#modes.observe(bytes);
+    clearTimeout(this.#releaseTimer);
+    out.write(
+      this.#browserRequests.filter(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)),
+    );
+    this.#releaseTimer = setTimeout(() => out.write(this.#browserRequests.release()), heldOutputMs);
+    this.#notes.flush();
   }
 
   #takeTerminal(): void {
@@ -193,7 +243,8 @@ class RunningSession {
 
   #onInput(chunk: Buffer): void {
     const isKeys = this.#leaveRawMode !== undefined;
-    const { before, isDetach } = isKeys ? splitAtDetach(chunk) : { before: chunk, isDetach: false };
+    const keys = isKeys ? this.#pages.takeAnswer(chunk) : chunk;
+    const { before, isDetach } = isKeys ? splitAtDetach(keys) : { before: keys, isDetach: false };
     if (before.byteLength > 0 && this.#socket?.send(before) === false) process.stdin.pause();
     if (isDetach) this.#finish({ kind: "detached" });
   }

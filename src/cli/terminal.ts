@@ -42,6 +42,11 @@ export class TerminalModes {
     this.#tail = /\u001b(?:\[(?:\?[0-9;]{0,32})?)?$/.exec(text)?.[0] ?? "";
   }
 
+  /** A program draws on a screen of its own, where a line of ours would be in its way. */
+  get isFullScreen(): boolean {
+    return this.#active.has("1049") || this.#active.has("1047") || this.#active.has("47");
+  }
+
   /** What to print to undo all that is still on. */
   get undo(): string {
     let text = "";

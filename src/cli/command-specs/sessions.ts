@@ -1,5 +1,12 @@
 import type { CommandSpec } from "../command-spec.ts";
 
+const forwardOption = ["--no-port-forward", "do not forward the ports that it opens"] as const;
+
+const forwardDetails = [
+  "A TCP port that it opens is reachable here under the same number, on 127.0.0.1;",
+  "if that is taken, or below 1024, under another one, which is told.",
+].join("\n");
+
 export const sessionCommands: readonly CommandSpec[] = [
   {
     usage: "exec <command...>",
@@ -12,6 +19,7 @@ export const sessionCommands: readonly CommandSpec[] = [
       ["--env <K=v,...>", "environment variables; repeatable, `\\,` is a comma", "repeatable"],
       ["--http-post", "use one plain HTTP request instead of a WebSocket"],
       ["--no-stdin", "leave stdin alone: the command's stdin is empty"],
+      forwardOption,
     ],
     details: [
       "Options stand before the command; from its first word on every word is the",
@@ -19,6 +27,8 @@ export const sessionCommands: readonly CommandSpec[] = [
       "",
       "Stdin is sent when it is a pipe or a file. Ctrl+C interrupts the remote",
       "command; three times within two seconds leaves it behind (exit 130).",
+      "",
+      forwardDetails,
       "",
       "Exit codes: the command's own; 126 and 127 when the sprite cannot run it or",
       "has none of that name; 128+n for signal n; 1 when the end is not known.",
@@ -38,10 +48,16 @@ export const sessionCommands: readonly CommandSpec[] = [
       ["--shell <shell>", "bash, zsh, fish, tcsh or ksh (default: bash)"],
       ["--dir <path>", "working directory (default: /home/sprite)"],
       ["--env <K=v,...>", "environment variables; repeatable", "repeatable"],
+      forwardOption,
     ],
     details: [
       "The window's size follows. When the connection is lost the shell goes on;",
       "`sprite attach` comes back to it.",
+      "",
+      forwardDetails,
+      "",
+      "A program inside that wants to show a web page is not obeyed at once: you are",
+      "asked. SPRITE_BROWSER=open or never settles it.",
     ].join("\n"),
     examples: [["sprite console -s box", "a shell in box"]],
     load: async () => (await import("../commands/exec.ts")).console,
@@ -49,6 +65,7 @@ export const sessionCommands: readonly CommandSpec[] = [
   {
     usage: "attach [session]",
     description: "join a running session; without an id, the only one",
+    options: [forwardOption],
     details: "What it printed lately is shown again. Ctrl+\\ leaves it running.",
     examples: [["sprite attach 412", "come back to session 412"]],
     load: async () => (await import("../commands/sessions.ts")).attach,

@@ -56,6 +56,7 @@ async function runRemote(cli: Cli, command: RemoteCommand): Promise<number> {
       mode: command.isTerminal ? "terminal" : "pipe",
       readsStdin: sendsStdin,
       waitText: `Waiting for ${name}`,
+      forwardPath: cli.options.portForward === false ? null : path,
     }),
   );
   return reportEnd(cli, { end, name });

@@ -36,6 +36,7 @@ export async function attach(cli: Cli, args: readonly string[]): Promise<number>
         mode: null,
         readsStdin: true,
         waitText: `Waiting for ${name}`,
+        forwardPath: cli.options.portForward === false ? null : path,
       });
     } catch (error) {
       throw explainMissing(error, sessionId);

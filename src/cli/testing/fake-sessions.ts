@@ -240,7 +240,13 @@ function launch(query: URLSearchParams, onOutput: OnOutput, onExit: OnExit): Fak
     onceInputDrained: () => {},
     endInput: () => {},
     signal: (name) => terminal.kill(name),
-    resize: (columns, lines) => terminal.resize(columns, lines),
+    resize: (columns, lines) => {
+      try {
+        terminal.resize(columns, lines);
+      } catch {
+        // The command has ended, and its terminal with it.
+      }
+    },
     pauseOutput: () => {},
     resumeOutput: () => {},
   };
