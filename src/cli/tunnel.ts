@@ -159,7 +159,7 @@ function firstText(socket: WebSocket): Promise<string> {
       socket.once("message", (data, isBinary) => {
         clearTimeout(timer);
         if (isBinary) lost();
-        else resolve(String(data as Buffer));
+        else resolve(String(data));
       });
       socket.once("close", () => {
         clearTimeout(timer);
