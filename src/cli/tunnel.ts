@@ -159,7 +159,7 @@ function firstText(socket: WebSocket): Promise<string> {
       socket.once("message", (data, isBinary) => {
         clearTimeout(timer);
         if (isBinary) lost();
-        else resolve(String(data));
+        else resolve((data as Buffer).toString("utf8"));
       });
       socket.once("close", () => {
         clearTimeout(timer);
