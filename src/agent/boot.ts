@@ -15,6 +15,8 @@ import { Disk } from "./disk.ts";
 import { FileService } from "./files/file-service.ts";
 import { writeInsideFiles } from "./inside-files.ts";
 import { findRemains, waitForElders } from "./remains.ts";
+import { ServiceRecords } from "./services/service-records.ts";
+import { Services } from "./services/services.ts";
 import { SessionRecords } from "./sessions/session-records.ts";
 import { routeTables, type RouteTables } from "./routes.ts";
 import { Sessions } from "./sessions/sessions.ts";
@@ -58,6 +60,7 @@ interface Places {
 interface Parts {
   sprite: Sprite;
   sessions: Sessions;
+  services: Services;
   records: SessionRecords;
   files: FileService;
   tables: RouteTables;
@@ -82,7 +85,10 @@ function makeParts(
     volume,
     views,
     makeSandbox: () => createSandbox(sandboxOptions, log, { helper, keeper }),
-    endSessions: (reason) => connections.endAll(reason),
+    endSessions: async (reason) => {
+      await Promise.all([services.end(), connections.endAll(reason)]);
+    },
+    onContainer: (sandbox, options) => services.onContainer(sandbox, options),
     endFiles: () => files.end(),
     log,
   });
@@ -90,17 +96,34 @@ function makeParts(
     ...{ sprite, hostIdBase: startup.hostIdBase, log },
     socketPath: join(privateDirectory, "files.sock"),
   });
+  const environment = () => startup.environment;
+  const services = new Services({
+    whenRunning: async () => void (await sprite.enter()),
+    records: new ServiceRecords(join(privateDirectory, "services")),
+    ...{ environment, log },
+  });
   const records = new SessionRecords(join(privateDirectory, "sessions"));
   const sessions = new Sessions({ launcher: sprite, records, log });
   const syncState = new SyncState({ volume, cacheDirectory: startup.cacheDirectory });
   const connections: Connections = new Connections(() => sessions);
   const tasks = new Tasks({ records: new TaskRecords(join(privateDirectory, "tasks.json"), log) });
   if (startup.takesOver) tasks.adopt();
-  const environment = () => startup.environment;
   const tables = routeTables({
-    ...{ sprite, sessions, environment, connections, syncState, tasks, volume, disk, files, log },
+    ...{
+      sprite,
+      sessions,
+      environment,
+      connections,
+      syncState,
+      tasks,
+      services,
+      volume,
+      disk,
+      files,
+      log,
+    },
   });
-  return { sprite, sessions, records, files, tables };
+  return { sprite, sessions, services, records, files, tables };
 }
 
 function makeServers(
@@ -137,6 +160,7 @@ export async function bootAgent(
   const { sprite } = parts;
   const { inside, outside } = makeServers(startup, parts, log);
   const stop = async (options: { discard: boolean }): Promise<void> => {
+    if (options.discard) parts.services.hurry();
     await sprite.stop(options);
     await parts.files.end();
     await Promise.all([inside.close(), outside.close()]);
@@ -168,6 +192,7 @@ export async function bootAgent(
 async function takeOver({
   sprite,
   sessions,
+  services,
   records,
   places,
 }: Parts & { places: Places }): Promise<boolean> {
@@ -175,7 +200,7 @@ async function takeOver({
   const isSame = await sprite.takeOver({
     findRemains: () => findRemains(places),
     settled: () => waitForElders(places.runDirectory),
-    commands: found.map((record) => record.process),
+    commands: [...found.map((record) => record.process), ...services.findRemains()],
   });
   sessions.adopt(found, isSame ? (record) => sprite.adoptProcess(record) : () => null);
   return isSame;

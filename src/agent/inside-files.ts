@@ -1,5 +1,6 @@
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { errorCode } from "../base/error-code.ts";
 import { envCliFiles } from "../env-cli/files.ts";
 
 /**
@@ -16,4 +17,8 @@ export async function writeInsideFiles(directory: string, version: string): Prom
     await mkdir(dirname(target), { recursive: true });
     await writeFile(target, content, { mode });
   }
+  // The logs are on the sprite's disk, where the services write them themselves.
+  await symlink("/var/log/sprite", join(directory, "logs")).catch((error: unknown) => {
+    if (errorCode(error) !== "EEXIST") throw error;
+  });
 }

@@ -10,6 +10,8 @@ import { fileRoutes } from "./files/file-routes.ts";
 import { healthRoutes } from "./health.ts";
 import type { Connections } from "./connections.ts";
 import { controlUpgradeRoutes } from "./control-connection/control-socket.ts";
+import { serviceRoutes } from "./services/service-routes.ts";
+import type { Services } from "./services/services.ts";
 import type { Sessions } from "./sessions/sessions.ts";
 import { proxyUpgradeRoutes } from "./proxy/proxy-socket.ts";
 import type { Sprite } from "./sprite.ts";
@@ -25,6 +27,7 @@ export interface RouteParts {
   connections: Connections;
   syncState: SyncState;
   tasks: Tasks;
+  services: Services;
   volume: Volume;
   disk: Disk;
   files: FileOperations;
@@ -46,7 +49,11 @@ export function routeTables(parts: RouteParts): RouteTables {
   const { sprite, sessions, environment, connections, syncState, tasks, volume, disk, files, log } =
     parts;
   return {
-    everywhere: [...checkpointRoutes({ sprite, syncState }), ...taskRoutes(tasks)],
+    everywhere: [
+      ...checkpointRoutes({ sprite, syncState }),
+      ...taskRoutes(tasks),
+      ...serviceRoutes(parts.services),
+    ],
     outside: fileRoutes(files),
     forWorker: [
       ...healthRoutes({ volume, syncState, holders: [tasks], failure: () => sprite.failure, log }),

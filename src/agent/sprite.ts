@@ -28,6 +28,8 @@ export interface SpriteParts extends ContainersParts {
   views: CheckpointViews;
   /** Ends the sessions: their processes go with the container. */
   endSessions: (reason: string) => Promise<void>;
+  /** A container runs, before any command is let in. `isAdopted`: with what an agent that died has left in it. */
+  onContainer?: (sandbox: Sandbox, options: { isAdopted: boolean }) => void;
   log: Log;
 }
 
@@ -109,7 +111,7 @@ export class Sprite implements Launcher {
       await this.#bringUpIfPossible();
       return false;
     }
-    this.#onStarted(sandbox);
+    this.#onStarted(sandbox, { isAdopted: true });
     this.#refreshViews();
     return true;
   }
@@ -365,15 +367,16 @@ export class Sprite implements Launcher {
 
   async #startContainer(): Promise<void> {
     if (this.#fencedBy !== null) throw this.#fencedBy;
-    this.#onStarted(await this.#containers.start());
+    this.#onStarted(await this.#containers.start(), { isAdopted: false });
   }
 
-  #onStarted(sandbox: Sandbox): void {
+  #onStarted(sandbox: Sandbox, options: { isAdopted: boolean }): void {
     const startedAtMs = performance.now();
     void sandbox.died.then(({ reason }) => {
       void this.#onDied(sandbox, { reason, livedMs: performance.now() - startedAtMs });
     });
     this.#failure = null;
+    this.#parts.onContainer?.(sandbox, options);
     this.#gate.open();
   }
 

@@ -45,3 +45,9 @@ export const controlMessageBytesMax = 1024 * 1024;
 /** Linux takes paths of 4,096 bytes with their final NUL. */
 export const filePathBytesMax = 4095;
 export const fileNamePatternLengthMax = 255;
+
+export const serviceNameLengthMax = 64;
+export const serviceArgumentsMax = 256;
+/** A service's command, arguments and environment together. */
+export const serviceDefinitionSizeBytesMax = 64 * 1024;
+export const serviceNeedsMax = 64;

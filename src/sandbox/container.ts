@@ -223,6 +223,10 @@ class ContainerSandbox implements Sandbox {
     throw new SpriteError("unavailable", "the sprite's container has ended");
   }
 
+  isListening(port: number): boolean {
+    return this.#launcher.isListening(port);
+  }
+
   async showCheckpoint(options: { checkpointId: string; diskDirectory: string }): Promise<void> {
     await this.#rootfs.mountCheckpoint({
       target: this.#checkpointDirectory(options.checkpointId),

@@ -114,6 +114,10 @@ $b grep -q -w -F -e "$hostname" /etc/hosts || echo "127.0.1.1 $hostname" >> /etc
 
 for d in /tmp /var/tmp /run/lock; do directory $d; $b chmod 1777 $d; done
 [ -e /var/run ] || [ -L /var/run ] || $b ln -s /run /var/run
+# Where the sprite's services are kept, and their logs: the user's own.
+for d in /var/lib/sprite /var/log/sprite /var/log/sprite/services; do
+  [ -d $d ] || { directory $d; $b chown 1000:1000 $d; }
+done
 $b mkdir -p -m 700 /run/user/1000 && $b chown 1000:1000 /run/user/1000
 
 echo ${readyLine}

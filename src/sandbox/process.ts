@@ -50,6 +50,14 @@ export interface PipeProcess extends RunningCommand {
   readonly stdin: Writable | null;
   readonly stdout: Readable;
   readonly stderr: Readable;
+  /** Signals this one process, and not its group. One that has ended is left alone. */
+  killOne(signal: NodeJS.Signals): void;
+  /**
+   * Signals it with its children and theirs, whatever groups they have made for themselves; also when
+   * itself has just ended, as long as what it left is still of its session. Others can be named by their
+   * ids inside, to be treated likewise. The number of those there were; signal 0 only counts them.
+   */
+  killAll(signal: NodeJS.Signals | 0, others?: readonly number[]): number;
 }
 
 export type AdoptedProcess =

@@ -46,6 +46,8 @@ export interface Sandbox extends Launcher {
   adopt(records: readonly ProcessRecord[]): Promise<void>;
   /** Null when it is gone. */
   adoptProcess(record: ProcessRecord): AdoptedProcess | null;
+  /** Whether anybody inside accepts connections at a TCP port. */
+  isListening(port: number): boolean;
   /**
    * Kills every process inside, removes container, network, cgroup, and unmounts the overlay. Safe
    * to call in any state, twice.

@@ -53,6 +53,10 @@ export function writeRawError(
 export interface NdjsonStream {
   send(line: Readonly<Record<string, unknown>>): void;
   end(): void;
+  /** What its reader has not taken yet. */
+  readonly queuedBytes: number;
+  /** Settles when the reader has taken most of it, or is gone. */
+  drained(): Promise<void>;
   /** Aborted when the client is gone before the end. */
   readonly signal: AbortSignal;
 }
@@ -71,6 +75,16 @@ export function openNdjson(response: ServerResponse): NdjsonStream {
     },
     end() {
       response.end();
+    },
+    get queuedBytes() {
+      return response.writableLength;
+    },
+    async drained() {
+      if (!response.writableNeedDrain || abort.signal.aborted) return;
+      await new Promise<void>((resolve) => {
+        response.once("drain", resolve);
+        response.once("close", resolve);
+      });
     },
     signal: abort.signal,
   };

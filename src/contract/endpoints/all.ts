@@ -4,6 +4,7 @@ import type { Endpoint } from "./endpoint.ts";
 import { execEndpoints } from "./exec.ts";
 import { fileEndpoints } from "./files.ts";
 import { networkEndpoints } from "./network.ts";
+import { serviceEndpoints } from "./services.ts";
 import { taskEndpoints } from "./tasks.ts";
 import { serverEndpoints, spriteEndpoints } from "./sprites.ts";
 
@@ -14,6 +15,7 @@ export const endpointGroups: ReadonlyArray<{ tag: string; endpoints: readonly En
   { tag: "files", endpoints: fileEndpoints },
   { tag: "network", endpoints: networkEndpoints },
   { tag: "checkpoints", endpoints: checkpointEndpoints },
+  { tag: "services", endpoints: serviceEndpoints },
   { tag: "tasks", endpoints: taskEndpoints },
   { tag: "access", endpoints: accessEndpoints },
   { tag: "server", endpoints: serverEndpoints },

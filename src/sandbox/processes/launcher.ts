@@ -47,6 +47,8 @@ export interface ContainerLauncher extends Launcher {
   adopt(initPid: number, records: readonly ProcessRecord[]): void;
   /** Goes on with one of them; null when it is gone. */
   adoptProcess(record: ProcessRecord): AdoptedProcess | null;
+  /** Whether anybody inside accepts connections at a TCP port. */
+  isListening(port: number): boolean;
   /** Ends what was started ahead. Commands end with their container. */
   stop(): Promise<void>;
 }
@@ -112,6 +114,10 @@ class ProcessLauncher implements ContainerLauncher {
     }
     const process = adoptPipeProcess(record, parts);
     return process === null ? null : { kind: "pipes", process };
+  }
+
+  isListening(port: number): boolean {
+    return this.#groups.isListening(port);
   }
 
   async stop(): Promise<void> {

@@ -51,3 +51,6 @@ export const terminalHeldGraceMs = 300;
 export const runtimeCallTimeoutMs = 20_000;
 /** What the runtime takes at most to pass a new terminal size on; input sent after it waits that long. */
 export const resizeRelayMs = 40;
+
+/** Of the kernel's table of TCP sockets: a thousand listeners. */
+export const listenersTextBytesMax = 150 * 1024;

@@ -245,4 +245,12 @@ class FifoProcess implements PipeProcess {
     if (this.#ended) return;
     this.#groups.signal(this.pid, signal);
   }
+
+  killOne(signal: NodeJS.Signals): void {
+    if (!this.#ended) this.#groups.signalOne(this.pid, signal);
+  }
+
+  killAll(signal: NodeJS.Signals | 0, others: readonly number[] = []): number {
+    return this.#groups.signalFamily([this.pid, ...others], signal);
+  }
 }

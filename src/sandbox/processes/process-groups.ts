@@ -4,6 +4,7 @@ import { must } from "../../base/assert.ts";
 import { errorCode } from "../../base/error-code.ts";
 import type { Log } from "../../base/log.ts";
 import { processGroupOf } from "../../base/process-identity.ts";
+import { hasListener } from "./listening.ts";
 
 /**
  * Signals process groups of the container from the host, since only the host may signal a command
@@ -30,10 +31,33 @@ export class ProcessGroups {
     return `/proc/${this.#initPid}/root/${path}`;
   }
 
+  /** Whether anybody inside accepts connections at a TCP port. */
+  isListening(port: number): boolean {
+    return ["tcp", "tcp6"].some((table) =>
+      hasListener(`/proc/${this.#initPid}/net/${table}`, port),
+    );
+  }
+
   /** Signals a command that has not ended. */
   signal(pid: number, signal: NodeJS.Signals): void {
     const hostPid = findHostProcess(this.#knownNamespace, pid);
     if (hostPid !== null) this.#signalHost(hostPid, signal);
+  }
+
+  /** Signals one process, and not its group. */
+  signalOne(pid: number, signal: NodeJS.Signals): void {
+    const hostPid = findHostProcess(this.#knownNamespace, pid);
+    if (hostPid !== null) this.#send(hostPid, signal);
+  }
+
+  /**
+   * Signals those processes, everything in the sessions that they lead or led, and all descendants of
+   * these. The container's first process is nobody's family. The number of processes there were.
+   */
+  signalFamily(pids: readonly number[], signal: NodeJS.Signals | 0): number {
+    const members = familyOf(processesIn(this.#knownNamespace).flatMap(readRelations), pids);
+    for (const hostPid of members) this.#send(hostPid, signal);
+    return members.length;
   }
 
   /**
@@ -57,8 +81,12 @@ export class ProcessGroups {
   }
 
   #signalHost(hostPid: number, signal: NodeJS.Signals): void {
+    this.#send(processGroupOf(hostPid) === hostPid ? -hostPid : hostPid, signal);
+  }
+
+  #send(target: number, signal: NodeJS.Signals | 0): void {
     try {
-      process.kill(processGroupOf(hostPid) === hostPid ? -hostPid : hostPid, signal);
+      process.kill(target, signal);
     } catch (error) {
       // ESRCH: it has ended since.
       if (errorCode(error) === "ESRCH") return;
@@ -106,9 +134,45 @@ function findHostProcess(namespace: string, pid: number): number | null {
   return null;
 }
 
-/** The last of the ids that a process has in the nested namespaces. */
-function innermostId(status: string): number | null {
-  const line = /^NSpid:\s*(.+)$/m.exec(status);
+export interface Relations {
+  hostPid: number;
+  parentHostPid: number;
+  /** In the container's own process-id namespace. */
+  pid: number;
+  session: number;
+}
+
+/** Empty when the process has ended, reaped or not. */
+function readRelations(hostPid: number): Relations[] {
+  try {
+    const status = readFileSync(`/proc/${hostPid}/status`, "latin1");
+    if (/^State:\s*[ZX]/m.test(status)) return [];
+    const parentHostPid = Number(/^PPid:\s*([0-9]+)$/m.exec(status)?.[1] ?? 0);
+    const pid = innermostId(status) ?? 0;
+    return [{ hostPid, parentHostPid, pid, session: innermostId(status, "NSsid") ?? 0 }];
+  } catch {
+    return [];
+  }
+}
+
+/** Host ids of a family, as `signalFamily` means it. */
+export function familyOf(processes: readonly Relations[], pids: readonly number[]): number[] {
+  const members = new Set<number>();
+  const others = processes.filter(({ pid }) => pid > 1);
+  for (let found = -1; found < members.size;) {
+    found = members.size;
+    for (const { hostPid, parentHostPid, pid, session } of others) {
+      if (pids.includes(pid) || pids.includes(session) || members.has(parentHostPid)) {
+        members.add(hostPid);
+      }
+    }
+  }
+  return [...members];
+}
+
+/** The last of the ids that a process, or its session, has in the nested namespaces. */
+function innermostId(status: string, field: "NSpid" | "NSsid" = "NSpid"): number | null {
+  const line = new RegExp(`^${field}:\\s*(.+)$`, "m").exec(status);
   const last = line?.[1]?.trim().split(/\s+/).at(-1);
   return last === undefined ? null : Number(last);
 }

@@ -1,0 +1,259 @@
+import type { Log } from "../../base/log.ts";
+import { SpriteError } from "../../contract/errors.ts";
+import {
+  httpPortConflict,
+  sameDefinition,
+  type ServiceDefinition,
+} from "../../contract/service.ts";
+import type { Command } from "../../sandbox/process.ts";
+import { circleThrough, dependentsOf, startOrder } from "./dependencies.ts";
+import { stopMsDefault } from "./limits.ts";
+import { LogWriter } from "./log-writer.ts";
+import { Service, type Follower, type ServiceContainer } from "./service.ts";
+import { ServiceLog } from "./service-log.ts";
+import type { ServiceRecord, ServiceRecords } from "./service-records.ts";
+import type { KeptService } from "./services-file.ts";
+import { ServicesStore } from "./services-store.ts";
+
+export interface ServiceGroupParts {
+  container: ServiceContainer;
+  records: ServiceRecords;
+  commandOf: (definition: ServiceDefinition) => Command;
+  /** Inside: where the definitions are, and the logs. */
+  stateDirectory: string;
+  logDirectory: string;
+  log: Log;
+}
+
+/** The services of one container, from its start to its end. The next one's are another group. */
+export class ServiceGroup {
+  /** What was wrong with the definitions that were found; null when nothing was. */
+  problem: string | null = null;
+  readonly #parts: ServiceGroupParts;
+  readonly #store: ServicesStore;
+  readonly #writer: LogWriter;
+  readonly #services = new Map<string, Service>();
+  /** One change of the definitions at a time. */
+  #change: Promise<unknown> = Promise.resolve();
+
+  constructor(parts: ServiceGroupParts) {
+    const { container, stateDirectory, logDirectory, log } = parts;
+    this.#parts = parts;
+    this.#store = new ServicesStore({ launcher: container, directory: stateDirectory, log });
+    this.#writer = new LogWriter({ launcher: container, directory: logDirectory, log });
+  }
+
+  /** Reads what services there are. @throws SpriteError */
+  async load(): Promise<void> {
+    const { services, problem } = await this.#store.load();
+    this.problem = problem;
+    for (const { definition, isStopped } of services) this.#add(definition, isStopped);
+  }
+
+  /** As after a boot: all that nobody has stopped, each when what it needs was started. */
+  async startAll(): Promise<void> {
+    const wanted = [...this.#services.values()].filter(({ isStopped }) => !isStopped);
+    await this.#startInOrder(wanted);
+  }
+
+  /** Goes on with those of an agent that has died. */
+  async adopt(records: readonly ServiceRecord[]): Promise<void> {
+    const adopted: Promise<void>[] = [];
+    const others: Service[] = [];
+    for (const [name, service] of this.#services) {
+      const record = records.find((candidate) => candidate.name === name);
+      if (record !== undefined) adopted.push(service.adopt(record));
+      else if (!service.isStopped) others.push(service);
+    }
+    await Promise.all(adopted);
+    await this.#startInOrder(others);
+  }
+
+  list(): Service[] {
+    return [...this.#services.values()];
+  }
+
+  /** @throws SpriteError not_found */
+  get(name: string): Service {
+    const service = this.#services.get(name);
+    if (service !== undefined) return service;
+    throw new SpriteError("not_found", `service not found: ${name}`);
+  }
+
+  isListening(port: number): boolean {
+    return this.#parts.container.isListening(port);
+  }
+
+  /** That of the port, or whichever has one; null when none does. */
+  withHttpPort(port: number | null): Service | null {
+    const fits = ({ definition: { httpPort } }: Service): boolean =>
+      httpPort !== null && (port === null || httpPort === port);
+    return this.list().find(fits) ?? null;
+  }
+
+  /**
+   * Keeps a definition, new or in place of another. Resolves when it is on the disk; `start` then has
+   * it run. @throws SpriteError invalid_request, conflict, disk_full, storage_failure
+   */
+  async define(definition: ServiceDefinition): Promise<Service> {
+    return await this.#changing(async () => {
+      const { name } = definition;
+      this.#check(definition);
+      const existing = this.#services.get(name);
+      const isSame = existing !== undefined && sameDefinition(existing.definition, definition);
+      if (!isSame || existing.isStopped) {
+        await this.#save(name, { definition, isStopped: false });
+      }
+      if (existing === undefined) return this.#add(definition, false);
+      existing.definition = definition;
+      existing.isStopped = false;
+      return existing;
+    });
+  }
+
+  /**
+   * Starts it and what it needs. None of them counts as stopped any more.
+   * @throws SpriteError not_found, conflict, disk_full, storage_failure
+   */
+  async start(name: string, follower: Follower | null = null): Promise<void> {
+    const service = this.get(name);
+    const needed = this.#order([name])
+      .filter((one) => one !== name)
+      .map((one) => this.get(one));
+    for (const one of [...needed, service]) await this.markStopped(one, false);
+    await this.#startInOrder(needed);
+    await service.start(follower);
+  }
+
+  /** Ends it and starts it anew. @throws SpriteError not_found, conflict, disk_full, storage_failure */
+  async restart(name: string): Promise<void> {
+    const service = this.get(name);
+    await this.markStopped(service, false);
+    await service.restart(stopMsDefault);
+  }
+
+  /** Whether it stays stopped; on the disk when this resolves. @throws SpriteError disk_full, storage_failure */
+  async markStopped(service: Service, isStopped: boolean): Promise<void> {
+    if (service.isStopped === isStopped) return;
+    service.isStopped = isStopped;
+    const { definition } = service;
+    await this.#changing(() => this.#save(definition.name, { definition, isStopped }));
+  }
+
+  /** Stops and forgets it. Its log stays. @throws SpriteError not_found, conflict, disk_full, storage_failure */
+  async remove(name: string, timeoutMs: number): Promise<void> {
+    const service = this.get(name);
+    const dependents = dependentsOf(this.#definitions().values(), name);
+    if (dependents.length > 0) {
+      const message = `service ${name} is needed by ${dependents.join(", ")}`;
+      throw new SpriteError("conflict", message, { details: { needed_by: dependents } });
+    }
+    if (service.isRemoving) throw new SpriteError("conflict", `service ${name} is being deleted`);
+    service.isRemoving = true;
+    try {
+      await service.stop(timeoutMs);
+      await service.log.flushed();
+      await this.#changing(() => this.#save(name, null));
+    } catch (error) {
+      service.isRemoving = false;
+      throw error;
+    }
+    this.#services.delete(name);
+    this.#parts.records.remove(name);
+  }
+
+  /** Ends all of them, each before what it needs, and for good. */
+  async end(timeoutMs: number): Promise<void> {
+    const deadlineMs = performance.now() + timeoutMs;
+    const ends = new Map<string, Promise<void>>();
+    for (const name of this.#order(this.#services.keys()).toReversed()) {
+      const dependents = dependentsOf(this.#definitions().values(), name);
+      const service = this.get(name);
+      const end = settledOf(ends, dependents).then(async () => {
+        await service.shutDown(Math.max(0, deadlineMs - performance.now()));
+      });
+      ends.set(name, end);
+    }
+    await Promise.allSettled(ends.values());
+    await Promise.allSettled(this.list().map(({ log }) => log.flushed()));
+    await this.#writer.end();
+  }
+
+  async #startInOrder(services: readonly Service[]): Promise<void> {
+    const names = new Set(services.map(({ definition: { name } }) => name));
+    const starts = new Map<string, Promise<void>>();
+    for (const name of this.#order(names)) {
+      if (!names.has(name)) continue;
+      const service = this.get(name);
+      // What fails to start tells so itself, and is tried again; an order is all that `needs` asks for.
+      const start = settledOf(starts, service.definition.needs).then(() => service.start());
+      starts.set(name, start);
+    }
+    await Promise.allSettled(starts.values());
+  }
+
+  #add(definition: ServiceDefinition, isStopped: boolean): Service {
+    const { container, records, commandOf, logDirectory: directory, log } = this.#parts;
+    const { name } = definition;
+    const serviceLog = new ServiceLog({
+      name,
+      writer: this.#writer,
+      launcher: container,
+      directory,
+    });
+    const parts = { container, records, commandOf, log: serviceLog, agentLog: log };
+    const service = new Service(definition, isStopped, parts);
+    this.#services.set(name, service);
+    return service;
+  }
+
+  /** @throws SpriteError invalid_request, conflict */
+  #check(definition: ServiceDefinition): void {
+    const { name, needs, httpPort } = definition;
+    if (this.#services.get(name)?.isRemoving === true) {
+      throw new SpriteError("conflict", `service ${name} is being deleted`);
+    }
+    const unknown = needs.find((need) => need !== name && !this.#services.has(need));
+    if (unknown !== undefined) {
+      throw new SpriteError("invalid_request", `needs: there is no service ${unknown}`);
+    }
+    const circle = circleThrough(this.#definitions().set(name, definition), name);
+    if (circle !== null) {
+      throw new SpriteError("invalid_request", `needs: a circle: ${circle.join(" needs ")}`);
+    }
+    const owner = httpPort === null ? null : this.withHttpPort(null);
+    if (owner !== null && owner.definition.name !== name) {
+      throw httpPortConflict(owner.definition.name);
+    }
+  }
+
+  #definitions(): Map<string, ServiceDefinition> {
+    return new Map([...this.#services].map(([name, { definition }]) => [name, definition]));
+  }
+
+  #order(names: Iterable<string>): string[] {
+    return startOrder(this.#definitions(), names);
+  }
+
+  /** Writes all of them down, with one entry other than it is: null for one that goes. */
+  async #save(name: string, entry: KeptService | null): Promise<void> {
+    const kept = new Map<string, KeptService>(this.#services);
+    if (entry === null) kept.delete(name);
+    else kept.set(name, entry);
+    await this.#store.save(kept.values());
+  }
+
+  async #changing<T>(change: () => Promise<T>): Promise<T> {
+    const turn = this.#change.then(change);
+    this.#change = turn.catch(() => undefined);
+    return await turn;
+  }
+}
+
+/** Settles when those of the works have that there are. */
+async function settledOf(
+  works: ReadonlyMap<string, Promise<void>>,
+  names: readonly string[],
+): Promise<void> {
+  await Promise.allSettled(names.flatMap((name) => works.get(name) ?? []));
+}

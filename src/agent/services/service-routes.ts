@@ -1,0 +1,193 @@
+import { errorResponse, SpriteError } from "../../contract/errors.ts";
+import {
+  parseServiceDefinition,
+  parseServiceName,
+  parseServiceSignal,
+  serviceEvent,
+  serviceObject,
+} from "../../contract/service.ts";
+import { openNdjson, readJson, sendJson, sendNoContent } from "../api/responses.ts";
+import type { RequestContext, Route } from "../api/route.ts";
+import {
+  logLinesDefault,
+  logLinesMax,
+  stopMsDefault,
+  stopMsMax,
+  watchMsDefault,
+  watchMsMax,
+} from "./limits.ts";
+import { notRunning, type Service } from "./service.ts";
+import { ServiceStream } from "./service-stream.ts";
+import type { Services } from "./services.ts";
+
+/** Says what was wrong with the definitions that were found at the start. */
+const problemHeader = "X-Sprite-Services-Problem";
+
+/** The endpoints of contract.md section 6, the same outside and on the socket inside. */
+export function serviceRoutes(services: Services): Route[] {
+  const one = ["services", ":service"] as const;
+  const handle = (
+    handler: (services: Services, context: RequestContext) => Promise<void>,
+  ): Route["handle"] => {
+    return (context) => handler(services, context);
+  };
+  return [
+    { method: "GET", pattern: ["services"], handle: handle(list) },
+    { method: "POST", pattern: ["services", "signal"], handle: handle(signal) },
+    { method: "GET", pattern: one, handle: handle(get) },
+    { method: "PUT", pattern: one, handle: handle(put) },
+    { method: "DELETE", pattern: one, handle: handle(remove) },
+    { method: "POST", pattern: [...one, "start"], handle: handle(start) },
+    { method: "POST", pattern: [...one, "stop"], handle: handle(stop) },
+    { method: "POST", pattern: [...one, "restart"], handle: handle(restart) },
+    { method: "GET", pattern: [...one, "logs"], handle: handle(logs) },
+  ];
+}
+
+async function list(services: Services, { response }: RequestContext): Promise<void> {
+  const group = await services.group();
+  if (group.problem !== null) response.setHeader(problemHeader, encodeURI(group.problem));
+  sendJson(response, 200, group.list().map(objectOf));
+}
+
+async function get(services: Services, { params, response }: RequestContext): Promise<void> {
+  const group = await services.group();
+  sendJson(response, 200, objectOf(group.get(nameOf(params))));
+}
+
+async function put(services: Services, context: RequestContext): Promise<void> {
+  const { params, request, query } = context;
+  const durationMs = watchMs(query.durationMs("duration"));
+  const definition = parseServiceDefinition(nameOf(params), await readJson(request));
+  const group = await services.group();
+  const service = await group.define(definition);
+  await narrate(context, service, durationMs, (stream) =>
+    group.start(definition.name, stream.send),
+  );
+}
+
+async function start(services: Services, context: RequestContext): Promise<void> {
+  const durationMs = watchMs(context.query.durationMs("duration"));
+  const group = await services.group();
+  const service = group.get(nameOf(context.params));
+  await narrate(context, service, durationMs, (stream) =>
+    group.start(service.definition.name, stream.send),
+  );
+}
+
+async function restart(services: Services, context: RequestContext): Promise<void> {
+  const durationMs = watchMs(context.query.durationMs("duration"));
+  const group = await services.group();
+  const service = group.get(nameOf(context.params));
+  await narrate(context, service, durationMs, () => group.restart(service.definition.name));
+}
+
+async function stop(services: Services, context: RequestContext): Promise<void> {
+  const timeoutMs = stopMs(context.query.durationMs("timeout"));
+  const group = await services.group();
+  const service = group.get(nameOf(context.params));
+  if (service.state.status === "stopped") throw notRunning(service.definition.name);
+  await narrate(context, service, 0, async () => {
+    // It stops all the same when that it stays so cannot be written down, and its caller hears of it.
+    const marked = group.markStopped(service, true);
+    marked.catch(() => undefined);
+    await service.stop(timeoutMs);
+    await marked;
+  });
+}
+
+async function remove(services: Services, context: RequestContext): Promise<void> {
+  const timeoutMs = stopMs(context.query.durationMs("timeout"));
+  const group = await services.group();
+  await group.remove(nameOf(context.params), timeoutMs);
+  sendNoContent(context.response);
+}
+
+async function signal(services: Services, { request, response }: RequestContext): Promise<void> {
+  const { name, signal: sent } = parseServiceSignal(await readJson(request));
+  const group = await services.group();
+  group.get(name).signal(sent);
+  sendNoContent(response);
+}
+
+async function logs(services: Services, context: RequestContext): Promise<void> {
+  const { query, response, params } = context;
+  const linesMax = parseLines(query.text("lines"));
+  const durationMs = Math.min(query.durationMs("duration") ?? 0, watchMsMax);
+  const group = await services.group();
+  const { log, definition, follow } = boundParts(group.get(nameOf(params)));
+  const waiting: Parameters<ServiceStream["send"]>[0][] = [];
+  let deliver = (event: (typeof waiting)[number]): unknown => waiting.push(event);
+  let unfollow = (): unknown => undefined;
+  try {
+    const records = await log.read(linesMax, () => {
+      if (durationMs > 0) unfollow = follow((event) => deliver(event));
+    });
+    const stream = new ServiceStream(openNdjson(response));
+    for (const { stream: source, data, timeMs } of records) {
+      stream.send(serviceEvent.output(source, data, timeMs));
+      await stream.drained();
+    }
+    for (const event of waiting) stream.sendOutput(event);
+    deliver = stream.sendOutput;
+    await stream.watched(durationMs);
+    stream.complete(definition.name);
+  } finally {
+    unfollow();
+  }
+}
+
+/**
+ * Has something done to a service while its caller hears of it line by line. The last line is
+ * `complete`, whatever happens; a caller that goes away does not undo what it asked for.
+ */
+async function narrate(
+  { response, log }: RequestContext,
+  service: Service,
+  durationMs: number,
+  work: (stream: ServiceStream) => Promise<void>,
+): Promise<void> {
+  const stream = new ServiceStream(openNdjson(response));
+  const unfollow = service.follow(stream.send);
+  try {
+    await work(stream);
+    await stream.watched(durationMs);
+  } catch (error) {
+    if (!(error instanceof SpriteError)) log.error({ err: error }, "a service's operation failed");
+    stream.send(serviceEvent.error(errorResponse(error).body.message, Date.now()));
+  } finally {
+    unfollow();
+  }
+  stream.complete(service.definition.name);
+}
+
+function boundParts(service: Service): Pick<Service, "log" | "definition" | "follow"> {
+  return {
+    log: service.log,
+    definition: service.definition,
+    follow: (follower) => service.follow(follower),
+  };
+}
+
+function objectOf({ definition, state }: Service): Record<string, unknown> {
+  return serviceObject(definition, state);
+}
+
+function nameOf(params: RequestContext["params"]): string {
+  return parseServiceName(params["service"]);
+}
+
+function watchMs(given: number | null): number {
+  return Math.min(given ?? watchMsDefault, watchMsMax);
+}
+
+function stopMs(given: number | null): number {
+  return Math.min(given ?? stopMsDefault, stopMsMax);
+}
+
+/** @throws SpriteError invalid_request */
+function parseLines(text: string | null): number {
+  if (text === null) return logLinesDefault;
+  if (/^[0-9]{1,9}$/.test(text)) return Math.min(Number(text), logLinesMax);
+  throw new SpriteError("invalid_request", "lines is not a number");
+}

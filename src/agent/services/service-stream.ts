@@ -1,0 +1,77 @@
+import { serviceEvent, type ServiceEvent } from "../../contract/service.ts";
+import type { NdjsonStream } from "../api/responses.ts";
+import { streamQueueBytesMax } from "./limits.ts";
+
+/**
+ * What happens to a service, on its way to one reader. A reader that is slower than the service misses
+ * lines of its output, and is told how many; the log has them.
+ */
+export class ServiceStream {
+  /** Aborted when the reader has gone. */
+  readonly signal: AbortSignal;
+  readonly #stream: NdjsonStream;
+  readonly #onEnd: (() => void)[] = [];
+  #hasStarted = false;
+  #hasEnded = false;
+  #skippedCount = 0;
+
+  constructor(stream: NdjsonStream) {
+    this.#stream = stream;
+    this.signal = stream.signal;
+  }
+
+  readonly send = (event: ServiceEvent): void => {
+    const isOutput = event.type === "stdout" || event.type === "stderr";
+    if (isOutput && this.#stream.queuedBytes > streamQueueBytesMax) {
+      this.#skippedCount += 1;
+      return;
+    }
+    this.#tellSkipped();
+    this.#stream.send(event);
+    this.#look(event);
+  };
+
+  /** Only what the service writes. */
+  readonly sendOutput = (event: ServiceEvent): void => {
+    if (event.type === "stdout" || event.type === "stderr") this.send(event);
+  };
+
+  async drained(): Promise<void> {
+    await this.#stream.drained();
+  }
+
+  /** Settles when the service has ended after it started, or could not; when the reader has gone; or after the time. */
+  async watched(timeMs: number): Promise<void> {
+    if (this.#hasEnded || this.signal.aborted || timeMs <= 0) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, timeMs);
+      const settle = (): void => {
+        clearTimeout(timer);
+        resolve();
+      };
+      this.#onEnd.push(settle);
+      this.signal.addEventListener("abort", settle, { once: true });
+    });
+  }
+
+  complete(name: string): void {
+    this.#tellSkipped();
+    this.#stream.send(serviceEvent.complete(name, Date.now()));
+    this.#stream.end();
+  }
+
+  #look({ type }: ServiceEvent): void {
+    if (type === "started") this.#hasStarted = true;
+    const isEnd = type === "exit" || (type === "stopped" && this.#hasStarted) || type === "error";
+    if (!isEnd || this.#hasEnded) return;
+    this.#hasEnded = true;
+    for (const settle of this.#onEnd) settle();
+  }
+
+  #tellSkipped(): void {
+    if (this.#skippedCount === 0) return;
+    const text = `sprite: ${this.#skippedCount} lines were not read in time; the log has them\n`;
+    this.#skippedCount = 0;
+    this.#stream.send(serviceEvent.output("stderr", text, Date.now()));
+  }
+}
