@@ -103,9 +103,14 @@ function makeParts(
     ...{ environment, log },
   });
   const records = new SessionRecords(join(privateDirectory, "sessions"));
-  const sessions = new Sessions({ launcher: sprite, records, log });
+  const connections: Connections = new Connections({
+    sessions: () => sessions,
+    network: () => sprite.sandbox?.network ?? null,
+    log,
+  });
+  const ports = connections.sessionPorts;
+  const sessions = new Sessions({ launcher: sprite, records, ports, log });
   const syncState = new SyncState({ volume, cacheDirectory: startup.cacheDirectory });
-  const connections: Connections = new Connections(() => sessions);
   const tasks = new Tasks({ records: new TaskRecords(join(privateDirectory, "tasks.json"), log) });
   if (startup.takesOver) tasks.adopt();
   const tables = routeTables({

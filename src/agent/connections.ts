@@ -1,5 +1,9 @@
+import type { Log } from "../base/log.ts";
 import { OpenSockets } from "./api/open-sockets.ts";
 import { controlSocketsMax } from "./control-connection/limits.ts";
+import { watchersMax } from "./ports/limits.ts";
+import { PortWatch, type PortWatchParts } from "./ports/port-watch.ts";
+import { SessionPorts } from "./ports/session-ports.ts";
 import { tunnelsMax } from "./proxy/limits.ts";
 import type { Sessions } from "./sessions/sessions.ts";
 
@@ -7,10 +11,15 @@ import type { Sessions } from "./sessions/sessions.ts";
 export class Connections {
   readonly tunnels = new OpenSockets("tunnels", tunnelsMax);
   readonly controls = new OpenSockets("control connections", controlSocketsMax);
+  readonly watchers = new OpenSockets("watchers of ports", watchersMax);
+  readonly portWatch: PortWatch;
+  readonly sessionPorts: SessionPorts;
   readonly #sessions: () => Sessions;
 
-  constructor(sessions: () => Sessions) {
-    this.#sessions = sessions;
+  constructor(parts: { sessions: () => Sessions; network: PortWatchParts["network"]; log: Log }) {
+    this.portWatch = new PortWatch(parts);
+    this.sessionPorts = new SessionPorts(this.portWatch);
+    this.#sessions = parts.sessions;
   }
 
   /** Ends all of them: the container goes away. */
@@ -19,5 +28,7 @@ export class Connections {
     // Before their connections: an operation's end is told first.
     await this.#sessions().endAll(reason);
     this.controls.endAll(reason);
+    this.portWatch.clear();
+    this.watchers.endAll(reason);
   }
 }

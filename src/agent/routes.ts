@@ -13,6 +13,7 @@ import { controlUpgradeRoutes } from "./control-connection/control-socket.ts";
 import { serviceRoutes } from "./services/service-routes.ts";
 import type { Services } from "./services/services.ts";
 import type { Sessions } from "./sessions/sessions.ts";
+import { portsUpgradeRoutes } from "./ports/ports-socket.ts";
 import { proxyUpgradeRoutes } from "./proxy/proxy-socket.ts";
 import type { Sprite } from "./sprite.ts";
 import type { SyncState } from "./sync-state.ts";
@@ -64,6 +65,7 @@ export function routeTables(parts: RouteParts): RouteTables {
       return [
         ...proxyUpgradeRoutes(guest),
         ...controlUpgradeRoutes({ ...guest, sessions, environment }),
+        ...portsUpgradeRoutes({ connections, upgrade }),
       ];
     },
   };

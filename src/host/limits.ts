@@ -54,3 +54,6 @@ export const runtimeVersionMsMax = 10_000;
 /** From the start of unshare(1) until it is in its new user namespace, and how often to look. */
 export const namespaceEnterMsMax = 5_000;
 export const namespaceEnterPollMs = 1;
+
+/** Listening sockets of one guest that are looked at; a sprite with more has no use for a list of them. */
+export const listeningSocketsMax = 1_024;

@@ -2,7 +2,9 @@
 import type { ProcessIdentity } from "../base/process-identity.ts";
 import { SpriteError } from "../contract/errors.ts";
 import { HostError } from "../host/command.ts";
+import { type ListeningSocket, listListeningSockets } from "../host/listening-sockets.ts";
 import { openNamespaceSocket, socketFamily, socketType } from "../host/namespace-socket.ts";
+import { findSocketOwners, type SocketOwner } from "./socket-owners.ts";
 
 /** The network of one container, named by the container's first process. */
 export class GuestNetwork {
@@ -27,5 +29,18 @@ export class GuestNetwork {
       if (!(cause instanceof HostError)) throw cause;
       throw new SpriteError("unavailable", "the sprite's network is not there", { cause });
     }
+  }
+
+  /**
+   * What listens on TCP ports inside; bounded, and without an order that means anything.
+   * @throws HostError
+   */
+  listeningSockets(): ListeningSocket[] {
+    return listListeningSockets(this.#first);
+  }
+
+  /** Who holds these sockets, as far as can be seen with a bounded effort. */
+  socketOwners(inodes: ReadonlySet<number>): Map<number, SocketOwner> {
+    return findSocketOwners(this.#first, inodes);
   }
 }

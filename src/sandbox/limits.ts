@@ -53,3 +53,12 @@ export const dnsQuestionsMax = 1024;
 
 /** DNS over TCP at once. */
 export const dnsStreamsMax = 256;
+
+/**
+ * Descriptors that are looked at to find who holds a socket, at one time: some 15 ms of work. A guest
+ * with more open files may keep its ports' owners to itself.
+ */
+export const socketOwnerLooksMax = 8_192;
+
+/** Ancestors of a process that are followed to the command that it belongs to. */
+export const ancestorsMax = 64;

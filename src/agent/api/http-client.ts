@@ -57,6 +57,10 @@ export class HttpClient implements SessionClient {
     this.#pump();
   }
 
+  sendNotice(): void {
+    // Its frames are output and the exit code, and nothing else.
+  }
+
   /**
    * A response without an exit frame is one that the client must not take for a success; it is
    * broken off.

@@ -46,6 +46,10 @@ export class SocketClient implements SessionClient {
     this.#send(this.#tty ? bytes : encodeOutputFrame(stream, bytes));
   }
 
+  sendNotice(text: string): void {
+    this.#send(text);
+  }
+
   sendEnd(end: SessionEnd): void {
     clearInterval(this.#keepAlive);
     if (end.kind === "exited") {

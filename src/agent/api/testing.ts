@@ -8,6 +8,7 @@ import { WebSocket } from "ws";
 import { startTestContainer, type TestContainer } from "../../sandbox/processes/testing.ts";
 import { Connections } from "../connections.ts";
 import { controlUpgradeRoutes } from "../control-connection/control-socket.ts";
+import { portsUpgradeRoutes } from "../ports/ports-socket.ts";
 import { proxyUpgradeRoutes } from "../proxy/proxy-socket.ts";
 import { Sessions } from "../sessions/sessions.ts";
 import { createAgentServer } from "./agent-server.ts";
@@ -29,8 +30,12 @@ export async function startTestAgent(
     options.pidsMax === undefined ? {} : { pidsMax: options.pidsMax },
   );
   const { launcher, log, directory } = container;
-  const sessions = new Sessions({ launcher, log });
-  const connections = new Connections(() => sessions);
+  const connections: Connections = new Connections({
+    sessions: () => sessions,
+    network: () => container.network,
+    log,
+  });
+  const sessions = new Sessions({ launcher, ports: connections.sessionPorts, log });
   const environment = () => ({ FROM_SPRITE: "yes" });
   const guest = { launcher, network: () => Promise.resolve(container.network), connections };
   const server = createAgentServer({
@@ -40,6 +45,7 @@ export async function startTestAgent(
     upgradeRoutes: (upgrade) => [
       ...proxyUpgradeRoutes({ ...guest, upgrade }),
       ...controlUpgradeRoutes({ ...guest, sessions, environment, upgrade }),
+      ...portsUpgradeRoutes({ connections, upgrade }),
     ],
     version: testVersion,
     log,

@@ -59,6 +59,10 @@ export class ExecOperation implements Operation, SessionClient {
     this.#line.send(this.#session.tty ? bytes : encodeOutputFrame(stream, bytes));
   }
 
+  sendNotice(text: string): void {
+    if (!this.#isReleased) this.#line.send(text);
+  }
+
   sendEnd(end: SessionEnd): void {
     if (this.#isReleased) return;
     this.#isReleased = true;

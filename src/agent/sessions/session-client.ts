@@ -16,6 +16,8 @@ export interface SessionClient {
   readonly queuedBytes: number;
   /** Terminal output counts as stdout. */
   sendOutput(stream: OutputStream, bytes: Buffer): void;
+  /** What happens besides, such as a port that opens; clients that have no place for it drop it. */
+  sendNotice(text: string): void;
   /** The last thing that a client hears. */
   sendEnd(end: SessionEnd): void;
 }

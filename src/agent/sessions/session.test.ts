@@ -62,6 +62,9 @@ class FakeClient implements SessionClient {
     assert.equal(this.ends.length, 0, "output after the end");
     this.output.push([stream, bytes.toString()]);
   }
+  sendNotice(): void {
+    // What it would do with it is not this file's concern.
+  }
   sendEnd(end: SessionEnd): void {
     this.ends.push(end);
   }

@@ -1,6 +1,8 @@
 import { assert } from "../../base/assert.ts";
 import type { OutputStream, SessionInfo } from "../../contract/exec-frames.ts";
+import type { PortNotice } from "../../contract/ports.ts";
 import type { Command, ExitStatus, TerminalSize } from "../../sandbox/process.ts";
+import type { SessionPorts } from "../ports/session-ports.ts";
 import {
   activityWindowMs,
   clientQueueBytesMax,
@@ -19,6 +21,8 @@ export interface SessionOptions {
   terminal: TerminalSize | null;
   /** How long the command may run without any client; null for ever. */
   runAfterDisconnectMs: number | null;
+  /** Tells of the ports that the command opens; without it, nobody does. */
+  ports?: SessionPorts;
   /** When the command was started, ms since the epoch; without it, now. */
   createdMs?: number;
 }
@@ -146,7 +150,10 @@ export class Session {
       detach: () => this.#detach(member),
     };
     for (const { tag, bytes } of this.#scrollback.read()) client.sendOutput(tag, bytes);
+    const { ports } = this.#options;
+    for (const notice of ports?.portsOf(this) ?? []) client.sendNotice(JSON.stringify(notice));
     this.#members.add(member);
+    if (this.#members.size === 1) ports?.add(this);
     this.#updateDisconnectTimer();
     return member;
   }
@@ -161,6 +168,12 @@ export class Session {
   signal(signal: NodeJS.Signals): void {
     this.#lastActivityMs = this.#now();
     this.#process.kill(signal);
+  }
+
+  /** Tells every client of something that is neither output nor the end. */
+  notice(notice: PortNotice): void {
+    const text = JSON.stringify(notice);
+    for (const { client } of this.#members) client.sendNotice(text);
   }
 
   /** Lets the command go the way of one whose clients have all left for good. */
@@ -183,11 +196,12 @@ export class Session {
     this.#lastOutputMs = performance.now();
     this.#rate.add(bytes.length, nowMs);
     this.#scrollback.append(stream, bytes);
+    this.#options.ports?.hint();
     const leader = this.#leader();
     for (const member of this.#members) {
       member.client.sendOutput(stream, bytes);
       if (member !== leader && member.client.queuedBytes > observerLagBytesMax) {
-        this.#members.delete(member);
+        this.#forget(member);
         member.client.sendEnd({ kind: "too_slow", reason: "too far behind the output" });
       }
     }
@@ -228,8 +242,14 @@ export class Session {
     if (member.isOwner) this.#process.endInput();
   }
 
+  #forget(member: Member): boolean {
+    const wasHere = this.#members.delete(member);
+    if (wasHere && this.#members.size === 0) this.#options.ports?.remove(this);
+    return wasHere;
+  }
+
   #detach(member: Member): void {
-    if (!this.#members.delete(member)) return;
+    if (!this.#forget(member)) return;
     this.#pace();
     this.#updateDisconnectTimer();
   }
@@ -261,6 +281,7 @@ export class Session {
     if (this.#disconnectTimer !== null) clearTimeout(this.#disconnectTimer);
     for (const { client } of this.#members) client.sendEnd(end);
     this.#members.clear();
+    this.#options.ports?.remove(this);
     this.#scrollback.clear();
     for (const { source } of this.#process.outputs) source.destroy();
     this.#end.resolve(end);

@@ -7,6 +7,7 @@ import type {
   ProcessRecord,
   TerminalSize,
 } from "../../sandbox/process.ts";
+import type { SessionPorts } from "../ports/session-ports.ts";
 import { endedSessionIdsMax, sessionsMax, takenOverGraceMs } from "./limits.ts";
 import { adoptedProcess, launchProcess } from "./session-process.ts";
 import type { SessionRecord, SessionRecords } from "./session-records.ts";
@@ -26,13 +27,20 @@ export interface OpenSession {
 export class Sessions {
   readonly #launcher: Launcher;
   readonly #records: SessionRecords | null;
+  readonly #ports: { ports?: SessionPorts };
   readonly #log: Log;
   readonly #running = new Map<string, Session>();
   readonly #endedIds = new Set<string>();
   #beginning = 0;
 
   /** Without records, no other process can go on with the sessions. */
-  constructor(parts: { launcher: Launcher; records?: SessionRecords; log: Log }) {
+  constructor(parts: {
+    launcher: Launcher;
+    records?: SessionRecords;
+    ports?: SessionPorts;
+    log: Log;
+  }) {
+    this.#ports = parts.ports === undefined ? {} : { ports: parts.ports };
     this.#launcher = parts.launcher;
     this.#records = parts.records ?? null;
     this.#log = parts.log;
@@ -52,7 +60,7 @@ export class Sessions {
     this.#beginning += 1;
     try {
       const process = await launchProcess(this.#launcher, request.command, request);
-      const session = new Session(process, request);
+      const session = new Session(process, { ...request, ...this.#ports });
       if (this.#running.get(session.id)?.hasExited === false) {
         // Only a guest that tampers with its own launcher reports an id that is taken.
         throw new SpriteError("unavailable", "the command's process id is another session's");
@@ -82,6 +90,7 @@ export class Sessions {
       const { argv, path, directory, runAfterDisconnectMs } = record;
       const session = new Session(adoptedProcess(adopted, record), {
         ...record,
+        ...this.#ports,
         command: { argv, path, directory },
         runAfterDisconnectMs:
           runAfterDisconnectMs === null ? null : Math.max(runAfterDisconnectMs, takenOverGraceMs),

@@ -32,4 +32,15 @@ export const networkEndpoints: readonly Endpoint[] = [
     answers: { 101: null },
     errors: ["unavailable"],
   },
+  {
+    method: "WS",
+    path: "/v1/sprites/{name}/ports/watch",
+    summary: "TCP ports that open and close inside",
+    text:
+      'The first message is `{"type":"port_list","ports":[...]}`; then come ' +
+      '`{"type":"port_opened","port":3000,"address":"127.0.0.1","pid":12}` and ' +
+      "`port_closed` with the same fields. The address is what is listened on; pid is 0 when it is not known.",
+    answers: { 101: null },
+    errors: ["unavailable"],
+  },
 ];

@@ -1,9 +1,10 @@
-import { readFileSync, readdirSync, readlinkSync } from "node:fs";
+import { readFileSync, readlinkSync } from "node:fs";
 
 import { must } from "../../base/assert.ts";
 import { errorCode } from "../../base/error-code.ts";
 import type { Log } from "../../base/log.ts";
 import { processGroupOf } from "../../base/process-identity.ts";
+import { processesIn, readLink } from "../guest-processes.ts";
 import { hasListener } from "./listening.ts";
 
 /**
@@ -92,23 +93,6 @@ export class ProcessGroups {
       if (errorCode(error) === "ESRCH") return;
       this.#log.warn({ err: error, signal }, "cannot signal a command");
     }
-  }
-}
-
-/** Those of a process-id namespace, by their host ids. */
-function processesIn(namespace: string): number[] {
-  return readdirSync("/proc")
-    .filter((name) => /^[0-9]+$/.test(name))
-    .map(Number)
-    .filter((pid) => readLink(`/proc/${pid}/ns/pid`) === namespace);
-}
-
-/** Null when it is not there, as when its process has ended. */
-function readLink(path: string): string | null {
-  try {
-    return readlinkSync(path);
-  } catch {
-    return null;
   }
 }
 
