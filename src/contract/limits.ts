@@ -51,3 +51,12 @@ export const serviceArgumentsMax = 256;
 /** A service's command, arguments and environment together. */
 export const serviceDefinitionSizeBytesMax = 64 * 1024;
 export const serviceNeedsMax = 64;
+
+export const networkRulesMax = 1000;
+/** A wildcard, a domain name and its final dot. */
+export const domainLengthMax = 2 + 253 + 1;
+export const policyDevicesMax = 16;
+/** Below these a container does not start, or cannot run a command. */
+export const memoryPolicyMbMin = 64;
+export const cpuCoresPolicyMin = 0.05;
+export const processesPolicyMin = 32;

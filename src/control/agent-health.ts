@@ -16,6 +16,8 @@ export interface AgentHealth {
   sync?: SyncObject;
   choices?: string[];
   held_awake_by?: WakeHoldObject[];
+  /** What counts only from the next start of the container. */
+  pending?: string[];
 }
 
 const agentBodySchema = z.object({
@@ -36,6 +38,7 @@ const agentBodySchema = z.object({
     .array(z.object({ kind: z.string().max(64), name: z.string().max(256), until: z.string() }))
     .max(1000)
     .exactOptional(),
+  pending: z.array(z.string().max(64)).max(16).exactOptional(),
 });
 
 /** Asks the agent's own `check`. Never throws: no answer is an answer too. */

@@ -11,6 +11,7 @@ import { validate } from "../contract/validate.ts";
 import { forkSprite } from "./forks.ts";
 import type { Organization } from "./organization.ts";
 import type { Organizations } from "./organizations.ts";
+import { handlePolicy } from "./policies.ts";
 import type { Route } from "./request-target.ts";
 import type { Sprites } from "./sprites.ts";
 import { issueToken } from "./tokens.ts";
@@ -43,6 +44,10 @@ export const methodsByRoute: Readonly<Record<JsonRoute["kind"], readonly string[
   restart: ["POST"],
   upgrade: ["POST"],
   check: ["GET", "HEAD"],
+  // Without rules a network is unrestricted, which nobody should reach by a slip: no DELETE.
+  network_policy: ["GET", "HEAD", "POST"],
+  privileges_policy: ["GET", "HEAD", "POST", "DELETE"],
+  resources_policy: ["GET", "HEAD", "POST", "DELETE"],
 };
 
 /** @throws SpriteError method_not_allowed */
@@ -68,6 +73,12 @@ export async function handleApi(sprites: Sprites, request: ApiRequest): Promise<
       return ok(await sprites.upgrade(organization, route.name));
     case "check":
       return ok(await sprites.check(organization, route.name));
+    case "network_policy":
+      return await handlePolicy(sprites, { ...request, ...route, policy: "network" });
+    case "privileges_policy":
+      return await handlePolicy(sprites, { ...request, ...route, policy: "privileges" });
+    case "resources_policy":
+      return await handlePolicy(sprites, { ...request, ...route, policy: "resources" });
   }
 }
 

@@ -58,6 +58,10 @@ const migrations: readonly string[] = [
   -- Id of the sprite whose disk this one began with. No reference: that one may be gone.
   ALTER TABLE sprite ADD COLUMN forked_from TEXT;
   `,
+  `
+  -- What the sprite may reach, do and use, as JSON. Null: nobody has said anything about it.
+  ALTER TABLE sprite ADD COLUMN policy TEXT;
+  `,
 ];
 
 /** Opens the file, making it if it is new. `token create` and the server may do so at the same time. */

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { noPolicy } from "../contract/policy.ts";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -31,6 +32,7 @@ function sprite(name: string, changes: Partial<SpriteRecord> = {}): SpriteRecord
     urlSettings: { auth: "sprite" },
     imageHash: "hash",
     durability: "local",
+    policy: noPolicy(),
     forkedFrom: null,
     createdAtMs: 1,
     updatedAtMs: 2,

@@ -1,6 +1,7 @@
 import type { Buffer } from "node:buffer";
 
 import type { Durability } from "../contract/durability.ts";
+import type { SpritePolicy } from "../contract/policy.ts";
 import type { UrlSettings } from "../contract/sprite-config.ts";
 import { openOrganizationDatabase, type Sqlite } from "./database.ts";
 import {
@@ -166,6 +167,10 @@ export class Organization {
     );
   }
 
+  updateSpritePolicy(id: string, policy: SpritePolicy, updatedAtMs: number): void {
+    this.#statements.updateSpritePolicy.run(JSON.stringify(policy), updatedAtMs, id);
+  }
+
   setSpriteRunningAt(id: string, timeMs: number): void {
     this.#statements.setSpriteRunningAt.run(timeMs, id);
   }
@@ -204,9 +209,11 @@ function prepareStatements(database: Sqlite) {
     ),
     insertSprite: database.prepare<[SpriteRow]>(
       `INSERT INTO sprite (id, name, state, labels, environment, config, url_settings, image_hash,
-         durability, forked_from, created_at_ms, updated_at_ms, last_running_at_ms, last_warming_at_ms)
+         durability, policy, forked_from, created_at_ms, updated_at_ms, last_running_at_ms,
+         last_warming_at_ms)
        VALUES (@id, @name, @state, @labels, @environment, @config, @url_settings, @image_hash,
-         @durability, @forked_from, @created_at_ms, @updated_at_ms, @last_running_at_ms, @last_warming_at_ms)
+         @durability, @policy, @forked_from, @created_at_ms, @updated_at_ms, @last_running_at_ms,
+         @last_warming_at_ms)
        ON CONFLICT DO NOTHING`,
     ),
     spriteByName: database.prepare<[string], SpriteRow>(
@@ -232,6 +239,9 @@ function prepareStatements(database: Sqlite) {
     updateSprite: database.prepare<[string, string, string, number, string]>(
       `UPDATE sprite SET labels = ?, url_settings = ?, durability = ?, updated_at_ms = ?
          WHERE id = ?`,
+    ),
+    updateSpritePolicy: database.prepare<[string, number, string]>(
+      "UPDATE sprite SET policy = ?, updated_at_ms = ? WHERE id = ?",
     ),
     setSpriteRunningAt: database.prepare<[number, string]>(
       "UPDATE sprite SET last_running_at_ms = ? WHERE id = ?",

@@ -26,6 +26,7 @@ export type Route =
   | { kind: "sprites" }
   | { kind: "sprite"; name: string }
   | { kind: "restart" | "upgrade" | "check"; name: string }
+  | { kind: "network_policy" | "privileges_policy" | "resources_policy"; name: string }
   | { kind: "export"; name: string }
   | { kind: "import"; name: string }
   /** Everything else of a sprite belongs to its agent. `rest` holds the decoded segments behind the name. */
@@ -48,6 +49,7 @@ export function parseRoute(rawPath: string): Route {
   if (action === "") throw noSuchEndpoint();
   // A worker tells its agent; users change the sprite, which the registry hears of.
   if (action === "durability" || action === "store") throw noSuchEndpoint();
+  if (action === "policy") return policyRoute(name, rest);
   if (rest.length > 1) return { kind: "agent", name, rest };
   if (action === "export") return { kind: "export", name };
   if (action === "import") return { kind: "import", name };
@@ -55,6 +57,16 @@ export function parseRoute(rawPath: string): Route {
     return { kind: action, name };
   }
   return { kind: "agent", name, rest };
+}
+
+/** All below `policy` is the registry's: its worker tells the agent. @throws SpriteError not_found */
+function policyRoute(name: string, rest: readonly string[]): Route {
+  const [, policy, ...more] = rest;
+  if (more.length > 0) throw noSuchEndpoint();
+  if (policy === "network") return { kind: "network_policy", name };
+  if (policy === "privileges") return { kind: "privileges_policy", name };
+  if (policy === "resources") return { kind: "resources_policy", name };
+  throw noSuchEndpoint();
 }
 
 function plainSegments(rawPath: string): string[] {

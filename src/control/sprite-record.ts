@@ -1,4 +1,5 @@
 import type { Durability } from "../contract/durability.ts";
+import { noPolicy, type SpritePolicy } from "../contract/policy.ts";
 import type { SpriteCreateBody, SpriteObject, SpriteStatus } from "../contract/sprite.ts";
 import {
   mergeUrlSettings,
@@ -29,6 +30,7 @@ export interface SpriteRecord {
   urlSettings: UrlSettings;
   imageHash: string;
   durability: Durability;
+  policy: SpritePolicy;
   /** Id of the sprite that its disk began with; null for one that began with an empty disk. */
   forkedFrom: string | null;
   createdAtMs: number;
@@ -47,6 +49,7 @@ export interface SpriteRow {
   url_settings: string;
   image_hash: string;
   durability: Durability;
+  policy: string | null;
   forked_from: string | null;
   created_at_ms: number;
   updated_at_ms: number;
@@ -65,6 +68,7 @@ export function serializeSprite(sprite: SpriteRecord): SpriteRow {
     url_settings: JSON.stringify(sprite.urlSettings),
     image_hash: sprite.imageHash,
     durability: sprite.durability,
+    policy: JSON.stringify(sprite.policy),
     forked_from: sprite.forkedFrom,
     created_at_ms: sprite.createdAtMs,
     updated_at_ms: sprite.updatedAtMs,
@@ -85,6 +89,7 @@ export function parseSpriteRow(row: SpriteRow): SpriteRecord {
     urlSettings: JSON.parse(row.url_settings) as UrlSettings,
     imageHash: row.image_hash,
     durability: row.durability,
+    policy: row.policy === null ? noPolicy() : (JSON.parse(row.policy) as SpritePolicy),
     forkedFrom: row.forked_from,
     createdAtMs: row.created_at_ms,
     updatedAtMs: row.updated_at_ms,
@@ -94,11 +99,19 @@ export function parseSpriteRow(row: SpriteRow): SpriteRecord {
 }
 
 export function spriteSpec(sprite: SpriteRecord): SpriteSpec {
-  const { id, name, environment, imageHash, durability } = sprite;
-  return { id, name, environment, imageHash, durability, isFork: sprite.forkedFrom !== null };
+  const { id, name, environment, imageHash, durability, policy } = sprite;
+  return {
+    id,
+    name,
+    environment,
+    imageHash,
+    durability,
+    policy,
+    isFork: sprite.forkedFrom !== null,
+  };
 }
 
-/** The record of a sprite that is to be made as asked; a fork has the rest of its source. */
+/** The record of a sprite that is to be made as asked; a fork has the rest of its source, its policy too. */
 export function newSprite(
   body: Omit<SpriteCreateBody, "from">,
   from: { imageHash: string; source: SpriteRecord | null },
@@ -115,6 +128,7 @@ export function newSprite(
     urlSettings: mergeUrlSettings(urlSettingsDefault, body.urlSettings),
     imageHash,
     durability: body.durability ?? source?.durability ?? "local",
+    policy: source?.policy ?? noPolicy(),
     forkedFrom: source?.id ?? null,
     createdAtMs: nowMs,
     updatedAtMs: nowMs,

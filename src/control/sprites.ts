@@ -12,6 +12,7 @@ import {
   type SpriteObject,
   type SpriteUpdateBody,
 } from "../contract/sprite.ts";
+import type { SpritePolicy } from "../contract/policy.ts";
 import { mergeUrlSettings } from "../contract/sprite-config.ts";
 import type { Log } from "../base/log.ts";
 import { settlesWithin } from "../base/wait.ts";
@@ -230,6 +231,30 @@ export class Sprites {
       this.#change(organization, name, back);
       throw error;
     }
+  }
+
+  /**
+   * Settles when it holds, also for the sprite that runs.
+   * @throws SpriteError not_found, conflict, storage_failure: the policy is what it was before
+   */
+  async changePolicy(
+    organization: Organization,
+    name: string,
+    change: Partial<SpritePolicy>,
+  ): Promise<void> {
+    const { id } = this.find(organization, name);
+    await this.#exclusively(id, async () => {
+      const sprite = this.find(organization, name);
+      const policy = { ...sprite.policy, ...change };
+      // First where it outlives us: a crash in between must not leave the sprite less bound than it was told to be.
+      organization.updateSpritePolicy(id, policy, Math.max(Date.now(), sprite.updatedAtMs));
+      try {
+        await this.#options.worker.configure(spriteSpec({ ...sprite, policy }));
+      } catch (error) {
+        organization.updateSpritePolicy(id, sprite.policy, sprite.updatedAtMs);
+        throw error;
+      }
+    });
   }
 
   #change(organization: Organization, name: string, body: SpriteUpdateBody): SpriteRecord {

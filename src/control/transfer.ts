@@ -6,6 +6,7 @@ import { pipeline } from "node:stream/promises";
 import { z } from "zod";
 
 import { archiveContentType } from "../contract/archive.ts";
+import { spritePolicySchema } from "../contract/policy.ts";
 import { spriteCreateSchema } from "../contract/sprite.ts";
 import { formatTimestamp } from "../contract/timestamp.ts";
 import { validate } from "../contract/validate.ts";
@@ -77,16 +78,21 @@ function archivedSprite(sprite: SpriteRecord): object {
     config: sprite.config,
     url_settings: sprite.urlSettings,
     durability: sprite.durability,
+    policy: sprite.policy,
     image_hash: sprite.imageHash,
     created_at: formatTimestamp(sprite.createdAtMs),
   };
 }
 
+const policySchema = z.object({ policy: spritePolicySchema.exactOptional() });
 const imageSchema = z.object({ image_hash: z.string().regex(/^[0-9A-Za-z-]{1,128}$/) });
 
 /** @throws SpriteError invalid_request */
 function importedSprite(name: string, archived: object): SpriteRecord {
   const body = validate(spriteCreateSchema, { ...archived, name });
   const { image_hash: imageHash } = validate(imageSchema, archived);
-  return newSprite(body, { imageHash, source: null });
+  // Archives of before have none. One that came with a policy must not lose it on the way.
+  const { policy } = validate(policySchema, archived);
+  const sprite = newSprite(body, { imageHash, source: null });
+  return policy === undefined ? sprite : { ...sprite, policy };
 }

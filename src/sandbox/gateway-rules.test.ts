@@ -17,18 +17,36 @@ const uplink = {
 };
 
 test("a gateway forwards nothing that no rule names", () => {
-  const rules = gatewayRules({ ...gateway, resolver: null });
+  const rules = gatewayRules(gateway);
   assert.match(rules, /hook forward priority filter; policy drop/);
   assert.match(rules, /hook input priority filter; policy drop/);
-  assert.doesNotMatch(rules, /dnat ip to/);
 });
 
-test("DNS goes to the resolver over both protocols, and only what was asked of the gateway", () => {
-  const rules = gatewayRules({ ...gateway, resolver: { address: "10.210.0.1", port: 5353 } });
-  const redirects = rules.split("\n").filter((line) => line.includes("dnat ip to"));
-  assert.equal(redirects.length, 2);
-  for (const line of redirects) {
-    assert.match(line, /ip daddr 10\.209\.0\.1 (udp|tcp) dport 53 dnat ip to 10\.210\.0\.1:5353$/);
+test("the gateway itself answers DNS and nothing else", () => {
+  const lines = gatewayRules(gateway).split("\n");
+  const input = lines.slice(lines.findIndex((line) => line.includes("chain input")));
+  const accepts = input.filter((line) => line.endsWith(" accept") && line.includes("daddr"));
+  assert.equal(accepts.length, 2);
+  for (const line of accepts) {
+    assert.match(line, /^ *ip daddr 10\.209\.0\.1 (udp|tcp) dport 53 accept$/);
+  }
+});
+
+test("a policy is asked before what is established is let through", () => {
+  const rules = gatewayRules(gateway);
+  const forward = rules.slice(rules.indexOf("chain forward"));
+  assert.ok(forward.indexOf("vmap @to_sprite") < forward.indexOf("established,related accept"));
+  assert.ok(forward.indexOf("vmap @from_sprite") < forward.indexOf("established,related accept"));
+});
+
+test("private networks are blocked at the gateway and again at the machine", () => {
+  for (const rules of [gatewayRules(gateway), uplinkRules(uplink)]) {
+    for (const range of ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"]) {
+      assert.match(
+        rules,
+        new RegExp(`ip daddr \\{[^}]*${range.replaceAll(".", "\\.")}[^}]*\\} reject`),
+      );
+    }
   }
 });
 

@@ -1,40 +1,42 @@
 /** The nftables rules of a server's network, as text that `nft -f -` takes in one transaction. Pure. */
 
+import { blockedRanges } from "./egress/blocked-ranges.ts";
+import {
+  connectionsPerSpriteMax,
+  questionsPerSecondMax,
+  streamsPerSpriteMax,
+} from "./egress/limits.ts";
+
 /** The gateway's interface towards the machine. All its other interfaces are sprites. */
 export const uplinkInterface = "uplink";
 
-/** Addresses at which clouds serve a machine's identity and secrets. */
-const metadataAddresses = [
-  "169.254.0.0/16", // link-local: nearly all of them
-  "100.100.100.200", // Alibaba
-  "168.63.129.16", // Azure
-  "192.0.0.192", // Oracle
-];
+export const gatewayTable = "gateway";
 
-export interface ResolverTarget {
-  address: string;
-  port: number;
-}
+/** By interface, what a sprite's policy says of its packets and of those to it (egress/policy-rules.ts). */
+export const policyMaps = { from: "from_sprite", to: "to_sprite" } as const;
 
 export interface GatewayRulesOptions {
   guestRange: string;
   gatewayAddress: string;
-  /** Where DNS questions to the gateway go; null: nowhere, which is said at once. */
-  resolver: ResolverTarget | null;
 }
 
 /** The namespace between the sprites and everything else. */
 export function gatewayRules(options: GatewayRulesOptions): string {
-  const { guestRange, gatewayAddress, resolver } = options;
-  const dns =
-    resolver === null
-      ? []
-      : ["udp", "tcp"].map(
-          (protocol) =>
-            `iifname != "${uplinkInterface}" ip daddr ${gatewayAddress} ${protocol} dport 53 ` +
-            `dnat ip to ${resolver.address}:${resolver.port}`,
-        );
-  return table("gateway", [
+  const { guestRange, gatewayAddress } = options;
+  const dns = `ip daddr ${gatewayAddress}`;
+  const asked = `limit rate over ${questionsPerSecondMax}/second burst ${questionsPerSecondMax} packets`;
+  return table(gatewayTable, [
+    ...[policyMaps.from, policyMaps.to].map((name) =>
+      declaration("map", name, "type ifname : verdict"),
+    ),
+    ...["connections", "questions", "streams"].map((name) =>
+      declaration("set", name, "type ifname; flags dynamic"),
+    ),
+    // What is under way is cut, so that its program hears of it; what begins is told why.
+    chain("refuse", null, [
+      "meta l4proto tcp ct state established reject with tcp reset",
+      "reject with icmpx admin-prohibited",
+    ]),
     chain("spoofing", "filter hook prerouting priority raw; policy accept", [
       `iifname { "lo", "${uplinkInterface}" } accept`,
       "meta nfproto != ipv4 drop",
@@ -43,22 +45,28 @@ export function gatewayRules(options: GatewayRulesOptions): string {
       // wrong one.
       "fib saddr . iif oif missing drop",
     ]),
-    chain("dns", "nat hook prerouting priority dstnat; policy accept", dns),
     chain("forward", "filter hook forward priority filter; policy drop", [
       "tcp flags syn tcp option maxseg size set rt mtu",
       "ct state invalid drop",
+      // Of every packet, also of what is established: a policy may have changed since.
+      `iifname vmap @${policyMaps.from}`,
+      `oifname vmap @${policyMaps.to}`,
       "ct state established,related accept",
       `iifname "${uplinkInterface}" drop`,
       `oifname != "${uplinkInterface}" reject with icmpx admin-prohibited`,
-      // Only the questions that the chain above redirected.
-      "ct status dnat accept",
-      `ip daddr { ${metadataAddresses.join(", ")} } reject with icmpx admin-prohibited`,
+      `ip daddr { ${blockedRanges.join(", ")} } reject with icmpx admin-prohibited`,
+      // The table of connections is the machine's: no sprite may fill it.
+      `add @connections { iifname ct count over ${connectionsPerSpriteMax} } reject with icmpx admin-prohibited`,
       "accept",
     ]),
     chain("input", "filter hook input priority filter; policy drop", [
       'iifname "lo" accept',
       "ct state established,related accept",
       `iifname "${uplinkInterface}" drop`,
+      `${dns} udp dport 53 update @questions { iifname ${asked} } drop`,
+      `${dns} udp dport 53 accept`,
+      `${dns} tcp dport 53 add @streams { iifname ct count over ${streamsPerSpriteMax} } reject with tcp reset`,
+      `${dns} tcp dport 53 accept`,
       "reject with icmpx admin-prohibited",
     ]),
     chain("translation", "nat hook postrouting priority srcnat; policy accept", [
@@ -121,7 +129,7 @@ export function uplinkRules(options: UplinkRulesOptions): string {
       `iifname != { "lo", "${link}" } ip daddr ${machineAddress} drop`,
     ]),
     chain("forward", "filter hook forward priority filter; policy accept", [
-      `iifname "${link}" ip daddr { ${metadataAddresses.join(", ")} } reject with icmpx admin-prohibited`,
+      `iifname "${link}" ip daddr { ${blockedRanges.join(", ")} } reject with icmpx admin-prohibited`,
       ...egress,
       `oifname "${link}" ct state established,related accept`,
       `oifname "${link}" drop`,
@@ -134,10 +142,16 @@ export function uplinkRules(options: UplinkRulesOptions): string {
 }
 
 /** Replaces a table whether or not it was there before. */
-function table(name: string, chains: readonly string[]): string {
-  return `table inet ${name}\ndelete table inet ${name}\ntable inet ${name} {\n${chains.join("")}}\n`;
+function table(name: string, parts: readonly string[]): string {
+  return `table inet ${name}\ndelete table inet ${name}\ntable inet ${name} {\n${parts.join("")}}\n`;
 }
 
-function chain(name: string, type: string, rules: readonly string[]): string {
-  return `  chain ${name} {\n${[`type ${type};`, ...rules].map((rule) => `    ${rule}\n`).join("")}  }\n`;
+/** `type` null: a chain that others jump to. */
+function chain(name: string, type: string | null, rules: readonly string[]): string {
+  const lines = type === null ? rules : [`type ${type};`, ...rules];
+  return `  chain ${name} {\n${lines.map((line) => `    ${line}\n`).join("")}  }\n`;
+}
+
+function declaration(kind: "map" | "set", name: string, words: string): string {
+  return `  ${kind} ${name} { ${words}; }\n`;
 }

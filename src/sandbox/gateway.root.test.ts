@@ -51,6 +51,12 @@ describe("a gateway into a namespace that plays the internet", () => {
     );
     alice = await lab.addGuest("alice");
     bob = await lab.addGuest("bob");
+    for (const [spriteId, slot] of [
+      ["alice", aliceSlot],
+      ["bob", bobSlot],
+    ] as const) {
+      await gateway.setPolicy(slot, { spriteId, policy: { rules: [] } });
+    }
     await connectNetwork(gateway.networkOf(aliceSlot), alice.pid);
     await connectNetwork(gateway.networkOf(bobSlot), bob.pid);
     await lab.serve(bob.namespacePath, [{ protocol: "tcp", address: "0.0.0.0", port: 80 }]);
@@ -181,6 +187,7 @@ describe("a gateway onto a machine (a namespace in the machine's place)", () => 
     );
     gateway = await openGateway();
     guest = await lab.addGuest("guest");
+    await gateway.setPolicy(slot, { spriteId: "guest", policy: { rules: [] } });
     await connectNetwork(gateway.networkOf(slot), guest.pid);
   });
 

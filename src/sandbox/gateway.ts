@@ -8,9 +8,10 @@ import { mkdir, readFile, rm } from "node:fs/promises";
 import { isAbsolute, join } from "node:path";
 
 import { errorCode } from "../base/error-code.ts";
-import type { Log } from "../base/log.ts";
+import type { Log, LogLevel } from "../base/log.ts";
 import type { AgentNetwork } from "../contract/agent-startup.ts";
 import { SpriteError } from "../contract/errors.ts";
+import type { NetworkPolicy } from "../contract/policy.ts";
 import { runCommand } from "../host/command.ts";
 import type { HostHelper } from "../host/host-helper.ts";
 import {
@@ -25,7 +26,10 @@ import {
   type AddressRange,
 } from "./addresses.ts";
 import { startDnsForwarder, type DnsForwarder } from "./dns-forwarder.ts";
-import { gatewayRules, type ResolverTarget } from "./gateway-rules.ts";
+import type { GatewayPort } from "./egress/policy-rules.ts";
+import { ResolverClient } from "./egress/resolver-client.ts";
+import type { ResolverTarget } from "./egress/upstream.ts";
+import { gatewayRules } from "./gateway-rules.ts";
 import { attachUplink, removeUplink, type AttachedUplink, type Uplink } from "./gateway-uplink.ts";
 import { networkCallMsMax } from "./limits.ts";
 import { applyRules, configureInterfaces, type NamespacePath } from "./network-namespace.ts";
@@ -45,16 +49,29 @@ export interface GatewayOptions {
   machineNamespacePath?: string;
   /** Answers DNS at an address of the machine; tells its port. For tests. */
   startResolver?: (address: string) => Promise<number>;
+  logLevel?: LogLevel;
 }
 
 export interface Gateway {
   /** Null when the uplink is `none`. */
   readonly namespacePath: string | null;
   /** The network settings of the sprite in that slot. */
-  networkOf(slot: { index: number; interfaceName: string }): AgentNetwork;
+  networkOf(slot: GatewaySlot): AgentNetwork;
+  /**
+   * Settles when the policy holds for the sprite in that slot, and for what it has under way. A sprite that has
+   * none set resolves no names. @throws SpriteError storage_failure: what held before holds on
+   */
+  setPolicy(slot: GatewaySlot, sprite: { spriteId: string; policy: NetworkPolicy }): Promise<void>;
+  /** The sprite has left the slot. */
+  clearPolicy(slot: GatewaySlot): Promise<void>;
   /** How many sprites can be addressed at once. */
   readonly spritesMax: number;
   close(): Promise<void>;
+}
+
+export interface GatewaySlot {
+  index: number;
+  interfaceName: string;
 }
 
 /**
@@ -82,7 +99,9 @@ export async function createGateway(options: GatewayOptions, log: Log): Promise<
   const range = parseRange(options.guestRange ?? defaultGuestRange);
   const { uplink } = options;
   await removeGatewayLeftovers(options.directory, log);
-  if (uplink.kind === "none") return new NamespaceGateway({ range, namespacePath: null, undo: [] });
+  if (uplink.kind === "none") {
+    return new NamespaceGateway({ range, namespacePath: null, resolver: null, undo: [] });
+  }
   const undo: Array<() => Promise<void>> = [];
   try {
     return await openGateway({ ...options, uplink, range, undo }, log);
@@ -130,15 +149,15 @@ async function openGateway(
     await rm(namespacePath, { force: true });
   });
   const outside = await describeOutside(options);
-  // Rules that let nothing pass hold before there is a way out.
+  // Before there is a way out.
   const rules = { guestRange: formatRange(range), gatewayAddress: gatewayAddress(range) };
-  await applyRules(namespacePath, gatewayRules({ ...rules, resolver: null }));
+  await applyRules(namespacePath, gatewayRules(rules));
   await configureInterfaces(namespacePath, [
     "link set lo up",
     `addr add ${gatewayAddress(range)}/32 dev lo`,
   ]);
-  const resolver = new Resolver(options, log);
-  undo.push(() => resolver.close());
+  const forwarder = new MachineForwarder(options, log);
+  undo.push(() => forwarder.close());
   const attached: AttachedUplink = await attachUplink(
     {
       gatewayNamespacePath: namespacePath,
@@ -148,15 +167,19 @@ async function openGateway(
       namespacePath: outside.namespacePath,
       protectMachine: outside.protectMachine,
       egressInterface: uplink.kind === "interface" ? uplink.name : null,
-      startResolver: outside.protectMachine ? (address) => resolver.start(address) : null,
+      startResolver: outside.protectMachine ? (address) => forwarder.start(address) : null,
     },
     log,
   );
   undo.push(() => attached.close());
-  const target = outside.protectMachine ? resolver.target : outside.resolver;
-  if (target === null) log.warn({ uplink }, "the uplink names no resolver: sprites have no DNS");
-  await applyRules(namespacePath, gatewayRules({ ...rules, resolver: target }));
-  return new NamespaceGateway({ range, namespacePath, undo });
+  const upstream = outside.protectMachine ? forwarder.target : outside.resolver;
+  if (upstream === null) log.warn({ uplink }, "the uplink names no resolver: sprites have no DNS");
+  const address = gatewayAddress(range);
+  const { logLevel = "info" } = options;
+  const resolver = new ResolverClient({ namespacePath, address, upstream, logLevel }, log);
+  undo.push(() => resolver.close());
+  await resolver.start();
+  return new NamespaceGateway({ range, namespacePath, resolver, undo });
 }
 
 interface Outside {
@@ -204,8 +227,8 @@ async function namespaceResolver(name: string): Promise<string | null> {
   return null;
 }
 
-/** Answers the sprites' DNS questions on the machine's side. */
-class Resolver {
+/** Passes what the sprites' resolver asks to those of the machine. */
+class MachineForwarder {
   readonly #options: GatewayOptions;
   readonly #log: Log;
   #forwarder: DnsForwarder | null = null;
@@ -238,20 +261,38 @@ class NamespaceGateway implements Gateway {
   readonly namespacePath: string | null;
   readonly spritesMax: number;
   readonly #range: AddressRange;
+  readonly #resolver: ResolverClient | null;
   readonly #undo: Array<() => Promise<void>>;
 
   constructor(options: {
     range: AddressRange;
     namespacePath: string | null;
+    resolver: ResolverClient | null;
     undo: Array<() => Promise<void>>;
   }) {
+    this.#resolver = options.resolver;
     this.#range = options.range;
     this.namespacePath = options.namespacePath;
     this.#undo = options.undo;
     this.spritesMax = guestCountMax(options.range);
   }
 
-  networkOf(slot: { index: number; interfaceName: string }): AgentNetwork {
+  async setPolicy(
+    slot: GatewaySlot,
+    sprite: { spriteId: string; policy: NetworkPolicy },
+  ): Promise<void> {
+    await this.#resolver?.set({ ...sprite, port: this.#portOf(slot) });
+  }
+
+  async clearPolicy(slot: GatewaySlot): Promise<void> {
+    await this.#resolver?.forget(this.#portOf(slot));
+  }
+
+  #portOf({ index, interfaceName }: GatewaySlot): GatewayPort {
+    return { index, interfaceName, address: guestAddress(this.#range, index) };
+  }
+
+  networkOf(slot: GatewaySlot): AgentNetwork {
     const gateway = gatewayAddress(this.#range);
     return {
       gatewayNamespacePath: this.namespacePath,

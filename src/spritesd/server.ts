@@ -208,6 +208,7 @@ class Startup {
         serverHash: this.#places.serverHash,
         uplink: this.#options.uplink,
         helper,
+        logLevel: this.#options.logLevel,
       },
       this.#log,
     );
@@ -232,7 +233,7 @@ class Startup {
       defaultImageHash: imageHash,
       slots: new Slots(this.#places.serverHash),
       serverTenure: () => lease.tenure,
-      networkOf: (slot) => gateway.networkOf(slot),
+      network: gateway,
       limits: limitsOf(this.#options),
       runtime,
       diskSizeBytes: diskSizeBytesDefault,

@@ -44,6 +44,18 @@ const placeOf: Readonly<
   restart: { path: "/v1/sprites/{}/restart", methods: methodsByRoute.restart },
   upgrade: { path: "/v1/sprites/{}/upgrade", methods: methodsByRoute.upgrade },
   check: { path: "/v1/sprites/{}/check", methods: methodsByRoute.check },
+  network_policy: {
+    path: "/v1/sprites/{}/policy/network",
+    methods: methodsByRoute.network_policy,
+  },
+  privileges_policy: {
+    path: "/v1/sprites/{}/policy/privileges",
+    methods: methodsByRoute.privileges_policy,
+  },
+  resources_policy: {
+    path: "/v1/sprites/{}/policy/resources",
+    methods: methodsByRoute.resources_policy,
+  },
   export: { path: "/v1/sprites/{}/export", methods: ["GET"] },
   import: { path: "/v1/sprites/{}/import", methods: ["POST"] },
 };

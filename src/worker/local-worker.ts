@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { Log } from "../base/log.ts";
 import type { AgentNetwork, AgentStartup, SpriteLimits } from "../contract/agent-startup.ts";
 import { SpriteError } from "../contract/errors.ts";
+import type { NetworkPolicy } from "../contract/policy.ts";
 import type { SpriteStatus } from "../contract/sprite.ts";
 import type { ObjectStore } from "../storage/object-store/object-store.ts";
 import { storeAgentsDisk, tellAgent } from "./agent-settings.ts";
@@ -27,8 +28,7 @@ export interface LocalWorkerOptions {
   images: ImageServers;
   defaultImageHash: string;
   slots: Slots;
-  /** The addresses of a slot in the sprite network. */
-  networkOf: (slot: Slot) => AgentNetwork;
+  network: SpriteNetwork;
   /** As `ServerLease.tenure`, of this server. */
   serverTenure: () => number | null;
   limits: SpriteLimits;
@@ -40,8 +40,17 @@ export interface LocalWorkerOptions {
   log: Log;
 }
 
+/** The network that the sprites of this machine share. */
+export interface SpriteNetwork {
+  /** The addresses of a slot. */
+  networkOf(slot: Slot): AgentNetwork;
+  /** Settles when it holds for the sprite in that slot. @throws SpriteError storage_failure */
+  setPolicy(slot: Slot, sprite: { spriteId: string; policy: NetworkPolicy }): Promise<void>;
+  clearPolicy(slot: Slot): Promise<void>;
+}
+
 interface RunningSprite {
-  /** As of the last change: an agent that takes over from a dead one gets what is true now. */
+  /** What it was started with. */
   spec: SpriteSpec;
   slot: Slot;
   process: SpriteProcess;
@@ -56,6 +65,8 @@ export class LocalWorker implements Worker {
   readonly #transfers: Transfers;
   readonly #settler: Settler;
   readonly #destroyed = new Set<string>();
+  /** As of the last change of each sprite that was changed: what its next start, or its next agent, gets. */
+  readonly #newest = new Map<string, SpriteSpec>();
   /** Of the sprites that have run here. */
   readonly #tenures = new Map<string, DiskTenure>();
   readonly #listeners = new Set<(event: WorkerStatusEvent) => void>();
@@ -95,19 +106,39 @@ export class LocalWorker implements Worker {
     }
   }
 
+  get limits(): SpriteLimits {
+    return this.#options.limits;
+  }
+
   async configure(spec: SpriteSpec): Promise<void> {
     const running = this.#sprites.get(spec.id);
+    const before = this.#newest.get(spec.id) ?? running?.spec;
+    // Also for one that sleeps: a request that read the registry before may be about to start it.
+    this.#newest.set(spec.id, spec);
     if (running === undefined || running.process.ending) return;
-    const before = running.spec;
-    running.spec = spec;
     try {
+      // What is to be kept in comes before anything else.
+      await this.#setNetworkPolicy(running.slot, spec);
       // One that is starting may have been told already what was true before.
       const { socketPath } = await running.process.ready();
       await tellAgent(socketPath, spec);
     } catch (error) {
-      running.spec = before;
+      await this.#goBack(running, before ?? running.spec);
       throw error;
     }
+  }
+
+  /** What the registry says again. */
+  async #goBack(running: RunningSprite, spec: SpriteSpec): Promise<void> {
+    this.#newest.set(spec.id, spec);
+    await this.#setNetworkPolicy(running.slot, spec).catch((error: unknown) => {
+      const { log } = this.#options;
+      log.error({ err: error, spriteId: spec.id }, "a network policy that was refused may hold");
+    });
+  }
+
+  async #setNetworkPolicy(slot: Slot, { id, policy }: SpriteSpec): Promise<void> {
+    await this.#options.network.setPolicy(slot, { spriteId: id, policy: policy.network });
   }
 
   async *export(spec: SpriteSpec, sprite: object): AsyncGenerator<Uint8Array> {
@@ -191,6 +222,7 @@ export class LocalWorker implements Worker {
     // sprite for another try.
     await this.#settler.leave(spriteId);
     this.#tenures.delete(spriteId);
+    this.#newest.delete(spriteId);
     await destroyVolume({ store: this.#options.store, prefix: `sprites/${spriteId}` });
     const cacheDirectory = spriteCacheDirectory(this.#options.places, spriteId);
     await rm(cacheDirectory, { recursive: true, force: true });
@@ -225,7 +257,10 @@ export class LocalWorker implements Worker {
         await this.#settler.leave(spec.id);
         // The image is mounted before the agent is born, since the agent inherits the mounts there are.
         const { mountDirectory } = await this.#options.images.ensure(spec.imageHash);
-        return this.#startupOf(this.#sprites.get(spec.id)?.spec ?? spec, slot, mountDirectory);
+        const newest = this.#newest.get(spec.id) ?? spec;
+        // Before its network is plugged in. A change that comes from now on is told to both.
+        await this.#setNetworkPolicy(slot, newest);
+        return this.#startupOf(this.#newest.get(spec.id) ?? spec, slot, mountDirectory);
       },
       identityFile: join(
         this.#options.places.runDirectory,
@@ -234,7 +269,7 @@ export class LocalWorker implements Worker {
       ),
       log: log.child({ spriteId: spec.id }),
       onEnded: () => {
-        slots.release(slot);
+        void this.#release(slot);
         this.#sprites.delete(spec.id);
         if (tenure.isReleased) this.#tenures.delete(spec.id);
         else if (!this.#draining && !this.#destroyed.has(spec.id)) this.#settler.add(spec.id);
@@ -247,6 +282,16 @@ export class LocalWorker implements Worker {
     running.ready = true;
     this.#tell(spec.id, "running");
     return ready;
+  }
+
+  /** Nobody may have its addresses while the network still thinks of the one before. */
+  async #release(slot: Slot): Promise<void> {
+    const { network, slots, log } = this.#options;
+    await network.clearPolicy(slot).catch((error: unknown) => {
+      // The next sprite in the slot gets its own policy before it starts, or does not start.
+      log.error({ err: error, slot }, "a sprite's network policy stays with its slot");
+    });
+    slots.release(slot);
   }
 
   #startupOf(spec: SpriteSpec, slot: Slot, imageDirectory: string): SpriteStartup {
@@ -267,7 +312,7 @@ export class LocalWorker implements Worker {
       diskSizeBytes: options.diskSizeBytes,
       hostIdBase: slot.hostIdBase,
       limits: options.limits,
-      network: options.networkOf(slot),
+      network: options.network.networkOf(slot),
       runtime: options.runtime,
       runtimeRoot: options.places.runtimeRoot,
       cgroupPath: `${options.places.cgroupParent}/${slot.index}`,

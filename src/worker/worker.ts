@@ -3,7 +3,9 @@
  * another machine.
  */
 
+import type { SpriteLimits } from "../contract/agent-startup.ts";
 import type { Durability } from "../contract/durability.ts";
+import type { SpritePolicy } from "../contract/policy.ts";
 import type { SpriteStatus } from "../contract/sprite.ts";
 
 /** All that a worker needs to open a sprite; control keeps it in the registry. */
@@ -14,6 +16,7 @@ export interface SpriteSpec {
   /** Content hash of the image that the sprite was made with; it keeps it. */
   imageHash: string;
   durability: Durability;
+  policy: SpritePolicy;
   /** Its disk began as another sprite's, whose identity it must not go on with. */
   isFork: boolean;
 }
@@ -43,6 +46,8 @@ export interface OpenedArchive {
 export interface Worker {
   /** Content hash of the image that new sprites get. */
   readonly defaultImageHash: string;
+  /** What each sprite may use; no policy gives it more. */
+  readonly limits: SpriteLimits;
   /** Makes the sprite's disk and starts it. @throws SpriteError start_failed, disk_full */
   create(spec: SpriteSpec): Promise<void>;
   /**
@@ -58,8 +63,8 @@ export interface Worker {
   ensureRunning(spec: SpriteSpec, signal?: AbortSignal): Promise<{ socketPath: string }>;
   /**
    * Tells a sprite that runs, or is about to, what has changed of its spec while it runs: the
-   * durability. A sleeping one takes it when it starts.
-   * @throws SpriteError storage_failure: it goes on as before
+   * durability, the policy. A sleeping one takes it when it starts.
+   * @throws SpriteError storage_failure, conflict (it uses more memory than it is to have): it goes on as before
    */
   configure(spec: SpriteSpec): Promise<void>;
   /**

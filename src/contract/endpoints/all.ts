@@ -5,6 +5,7 @@ import { execEndpoints } from "./exec.ts";
 import { fileEndpoints } from "./files.ts";
 import { networkEndpoints } from "./network.ts";
 import { serviceEndpoints } from "./services.ts";
+import { policyEndpoints } from "./policies.ts";
 import { taskEndpoints } from "./tasks.ts";
 import { serverEndpoints, spriteEndpoints } from "./sprites.ts";
 
@@ -14,6 +15,7 @@ export const endpointGroups: ReadonlyArray<{ tag: string; endpoints: readonly En
   { tag: "exec", endpoints: execEndpoints },
   { tag: "files", endpoints: fileEndpoints },
   { tag: "network", endpoints: networkEndpoints },
+  { tag: "policies", endpoints: policyEndpoints },
   { tag: "checkpoints", endpoints: checkpointEndpoints },
   { tag: "services", endpoints: serviceEndpoints },
   { tag: "tasks", endpoints: taskEndpoints },

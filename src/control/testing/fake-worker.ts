@@ -16,6 +16,7 @@ import { FakeAgent } from "./fake-agent.ts";
 
 export class FakeWorker implements Worker {
   readonly defaultImageHash = "image-1";
+  readonly limits = { memoryBytesMax: 2 ** 30, cpuCoresMax: 2, pidsMax: 4096 };
   readonly created: SpriteSpec[] = [];
   /** Of the forks among them. */
   readonly forkedFrom: ForkOrigin[] = [];

@@ -1,0 +1,38 @@
+/**
+ * How much a sprite can say to the world by asking for names: under a wildcard the open part of each
+ * name reaches whoever runs the domain's name servers. Names that were asked before cost nothing,
+ * since they say nothing new. Pure.
+ */
+import {
+  nameBudgetBytesMax,
+  nameBudgetBytesPerSecond,
+  openNameLengthMax,
+  rememberedNamesMax,
+} from "./limits.ts";
+
+export class NameBudget {
+  readonly #asked = new Set<string>();
+  #bytes = nameBudgetBytesMax;
+  #filledAtMs: number;
+
+  constructor(nowMs: number) {
+    this.#filledAtMs = nowMs;
+  }
+
+  /** True when the name may be asked for. */
+  spend(name: string, openLength: number, nowMs: number): boolean {
+    if (openLength === 0 || this.#asked.has(name)) return true;
+    if (openLength > openNameLengthMax) return false;
+    const filled = this.#bytes + ((nowMs - this.#filledAtMs) / 1000) * nameBudgetBytesPerSecond;
+    this.#bytes = Math.min(nameBudgetBytesMax, filled);
+    this.#filledAtMs = nowMs;
+    if (this.#bytes < openLength) return false;
+    this.#bytes -= openLength;
+    this.#asked.add(name);
+    if (this.#asked.size > rememberedNamesMax) {
+      const [oldest] = this.#asked;
+      if (oldest !== undefined) this.#asked.delete(oldest);
+    }
+    return true;
+  }
+}
