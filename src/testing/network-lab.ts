@@ -10,6 +10,7 @@ import { join } from "node:path";
 
 import { runCommand } from "../host/command.ts";
 import type { HostHelper } from "../host/host-helper.ts";
+import type { Zone } from "./lab-name-server.ts";
 
 /**
  * Serves what its environment names: TCP says who is asking, UDP answers each datagram with its
@@ -123,6 +124,10 @@ export class NetworkLab {
       serverProgram,
       JSON.stringify(listeners),
     ]);
+    return await this.#whenReady(child);
+  }
+
+  async #whenReady(child: ChildProcess): Promise<LabServer> {
     let output = "";
     await new Promise<void>((resolve, reject) => {
       child.stdout?.on("data", (bytes: Buffer) => {
@@ -132,6 +137,27 @@ export class NetworkLab {
       child.on("exit", () => reject(new Error("the lab's server ended")));
     });
     return { output: () => output };
+  }
+
+  /** Sends back what it gets. */
+  async serveEcho(namespace: string, at: { address: string; port: number }): Promise<void> {
+    const program = `require("node:net").createServer((stream) => {
+      stream.on("error", () => {}).pipe(stream);
+    }).listen(${at.port}, ${JSON.stringify(at.address)}, () => process.stdout.write("ready\\n"));`;
+    await this.#whenReady(this.#spawn(namespace, [process.execPath, "-e", program]));
+  }
+
+  /** Answers for a zone; its output has a line for every name that it is asked for. */
+  async serveNames(
+    namespace: string,
+    options: { address: string; zone: Zone },
+  ): Promise<LabServer> {
+    const program = join(import.meta.dirname, "lab-name-server.ts");
+    const child = this.#spawn(namespace, [
+      ...[process.execPath, "--disable-warning=ExperimentalWarning", program],
+      ...[options.address, JSON.stringify(options.zone)],
+    ]);
+    return await this.#whenReady(child);
   }
 
   /** What a server answers; `ECONNREFUSED`, `EHOSTUNREACH` and so on, or `timeout`. */

@@ -1,5 +1,5 @@
 /** What a sprite may reach, do and use. None of these wakes it. */
-import { z } from "zod";
+import type { z } from "zod";
 
 import {
   networkPolicySchema,

@@ -138,7 +138,7 @@ export class Resolver {
     const { upstream } = this.#options;
     const isFull = this.#waiting >= waitingMax || (state?.waiting ?? 0) >= waitingPerSpriteMax;
     if (state === undefined || upstream === null || isFull) {
-      return buildError(message, responseCode.refused);
+      return failure(message, responseCode.refused);
     }
     state.waiting += 1;
     this.#waiting += 1;
@@ -206,7 +206,7 @@ export class Resolver {
       transport === "udp"
         ? await askUdp(upstream, message, isAnswer)
         : await askTcp(upstream, message);
-    if (answer === null) return buildError(message, responseCode.serverFailure);
+    if (answer === null) return failure(message, responseCode.serverFailure);
     // Remembered, so that a policy to come does not end what it allows.
     if (question !== null && question.name !== null && question.type === recordType.a) {
       const asked = { name: question.name, type: recordType.a };
@@ -340,6 +340,12 @@ function isAllowed(rules: DomainRules, names: readonly string[]): boolean {
   const [name = "", ...aliases] = names;
   if (rules.decide(name).action === "deny") return false;
   return !aliases.some((alias) => rules.isForbidden(alias));
+}
+
+/** With the question again, where it can be read: some clients take no answer without it. */
+function failure(message: Buffer, code: number): Buffer | null {
+  const question = parseQuestion(message);
+  return question === null ? buildError(message, code) : buildAnswer(question, { code });
 }
 
 /** The answer of the resolver above under the guest's own id. */
