@@ -1,7 +1,6 @@
 /** A sprite's network policy, from DNS to the kernel, in namespaces that lead nowhere. */
 import assert from "node:assert/strict";
 import { spawn, type ChildProcess } from "node:child_process";
-import { once } from "node:events";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { after, before, describe, test } from "node:test";
@@ -272,7 +271,8 @@ setInterval(() => stream.write("."), 50);`;
 
   /** The error that it ends with. */
   async ended(): Promise<string> {
-    if (this.#child.exitCode === null) await once(this.#child, "exit");
+    const isOver = (): boolean => this.#child.exitCode !== null;
+    await waitUntil(isOver, { timeoutMs: 5000 });
     return this.#lines.at(-1) ?? "";
   }
 
