@@ -87,6 +87,58 @@ test("a fork is somebody of its own", async () => {
   assert.equal(await inside("box", "cat /etc/machine-id; hostname"), "source\nbox");
 });
 
+test("a plain sprite is somebody of its own too", async () => {
+  const client = server.client();
+  await Promise.all([client.createSprite("plain"), client.createSprite("other")]);
+  const identity = "hostname; cat /etc/machine-id";
+  const [plain, other] = await Promise.all([inside("plain", identity), inside("other", identity)]);
+  assert.match(plain, /^plain\n[0-9a-f]{32}$/);
+  assert.match(other, /^other\n[0-9a-f]{32}$/);
+  assert.notEqual(plain.slice(-32), other.slice(-32));
+  await client.deleteSprite("other");
+});
+
+test("a source that is restored, restarted and loses its checkpoint meanwhile is forked whole", async () => {
+  await inside(
+    "plain",
+    "cd; head -c 900000 /dev/urandom > big; sha256sum big > sums; echo a > state",
+  );
+  await cli("checkpoint", "create", "-s", "plain");
+  await inside(
+    "plain",
+    "cd; head -c 900000 /dev/urandom > big; sha256sum big > sums; echo b > state",
+  );
+  await inside("plain", "sprite-env tasks create held");
+  const fork = async (name: string, checkpoint: object): Promise<number> => {
+    const body = JSON.stringify({ name, from: { sprite: "plain", ...checkpoint } });
+    return (await server.request("/v1/sprites", { method: "POST", body })).status;
+  };
+  const [, restored] = await Promise.all([
+    cli("restore", "v0", "-s", "plain"),
+    fork("while-restored", {}),
+    fork("of-old", { checkpoint: "v0" }),
+  ]);
+  const [, restarted] = await Promise.all([
+    server.client().sprite("plain").restart(),
+    fork("while-restarted", {}),
+  ]);
+  const [, deleted] = await Promise.all([
+    server.request("/v1/sprites/plain/checkpoints/v0", { method: "DELETE" }),
+    fork("of-deleted", { checkpoint: "v0" }),
+  ]);
+  assert.deepEqual([restored, restarted], [201, 201]);
+  // Whichever was first; but never half of it.
+  assert.ok(deleted === 201 || deleted === 404, String(deleted));
+  assert.match(await inside("while-restored", checkSums), /^[ab]$/);
+  assert.equal(await inside("of-old", checkSums), "a");
+  assert.equal(await inside("while-restarted", checkSums), "a");
+  if (deleted === 201) assert.equal(await inside("of-deleted", checkSums), "a");
+  assert.match(await inside("while-restarted", "sprite-env tasks list"), /\{"tasks":\[\]\}/);
+  const made = ["plain", "while-restored", "of-old", "while-restarted"];
+  if (deleted === 201) made.push("of-deleted");
+  await Promise.all(made.map((name) => server.client().deleteSprite(name)));
+});
+
 test("what neither side writes reaches the other, also of a fork of a fork", async () => {
   await inside(
     "copy",
