@@ -5,6 +5,7 @@ import {
   type IncomingMessage,
   type RequestOptions,
 } from "node:http";
+import type { Agent as TlsAgent } from "node:https";
 import type { Readable } from "node:stream";
 import { StringDecoder } from "node:string_decoder";
 import { archiveContentType } from "../contract/archive.ts";
@@ -27,6 +28,10 @@ export interface RequestInput {
   /** The body as bytes, of no known length. */
   source?: Readable;
   headers?: Readonly<Record<string, string>>;
+  /** Of the bytes in `source`, where it is known; they are sent in chunks else. */
+  sourceSizeBytes?: number;
+  /** Largest answer that `json` reads. */
+  answerBytesMax?: number;
   /** Longest silence, before the answer and within it. */
   timeoutMs?: number;
 }
@@ -35,10 +40,16 @@ export interface RequestInput {
 export class ApiClient {
   readonly target: Target;
   readonly userAgent: string;
+  #keepsConnections = false;
 
   constructor(target: Target, userAgent: string) {
     this.target = target;
     this.userAgent = userAgent;
+  }
+
+  /** For commands that send many requests; others would only wait for the idle connection at their end. */
+  keepConnections(): void {
+    this.#keepsConnections = true;
   }
 
   get headers(): Record<string, string> {
@@ -64,7 +75,7 @@ export class ApiClient {
   /** Sends one request and returns the JSON of a 2xx answer; no body is `undefined`. */
   async json<T>(method: string, path: string, input: RequestInput = {}): Promise<T> {
     const response = await this.#send(method, path, input);
-    const text = await readText(response, responseBodyBytesMax);
+    const text = await readText(response, input.answerBytesMax ?? responseBodyBytesMax);
     if (text === "") return undefined as T;
     try {
       return JSON.parse(text) as T;
@@ -78,8 +89,8 @@ export class ApiClient {
   }
 
   /** Sends one request; the answer is a stream of bytes. */
-  async bytes(method: string, path: string): Promise<IncomingMessage> {
-    return await this.#send(method, path, { timeoutMs: streamSilenceMsMax });
+  async bytes(method: string, path: string, input: RequestInput = {}): Promise<IncomingMessage> {
+    return await this.#send(method, path, { timeoutMs: streamSilenceMsMax, ...input });
   }
 
   /** Sends a stream as the body; `JSON.parse`s the answer. */
@@ -129,13 +140,16 @@ export class ApiClient {
     const headers: Record<string, string> = { ...this.headers, ...input.headers };
     if (body !== undefined) headers["Content-Type"] = "application/json";
     if (input.source !== undefined) {
-      headers["Content-Type"] = archiveContentType;
+      headers["Content-Type"] ??= archiveContentType;
       headers["Expect"] = "100-continue";
+      if (input.sourceSizeBytes !== undefined) {
+        headers["Content-Length"] = String(input.sourceSizeBytes);
+      }
     } else if (body !== undefined || method !== "GET") {
       headers["Content-Length"] = String(Buffer.byteLength(body ?? ""));
     }
     const timeoutMs = input.timeoutMs ?? requestTimeoutMsMax;
-    const send = await requestFunction(url);
+    const send = await requestFunction(url, this.#keepsConnections);
     return await new Promise((resolve, reject) => {
       const outgoing = send(url, { method, headers, timeout: timeoutMs });
       outgoing.on("response", resolve);
@@ -160,16 +174,22 @@ function sendSource(outgoing: ClientRequest, source: Readable): void {
 /** TLS is loaded only when it is used: most servers are on this machine. */
 async function requestFunction(
   url: string,
+  keepsConnections: boolean,
 ): Promise<(url: string, options: RequestOptions) => ReturnType<typeof httpRequest>> {
   if (!url.startsWith("https:")) {
-    // One request a process: a kept connection would only delay its end.
-    return (target, options) => httpRequest(target, { ...options, agent: oneShotAgent });
+    const agent = keepsConnections
+      ? (sharedAgent ??= new Agent({ keepAlive: true }))
+      : oneShotAgent;
+    return (target, options) => httpRequest(target, { ...options, agent });
   }
   const https = await import("node:https");
-  return (target, options) => https.request(target, { ...options, agent: false });
+  const agent = keepsConnections && (sharedTlsAgent ??= new https.Agent({ keepAlive: true }));
+  return (target, options) => https.request(target, { ...options, agent });
 }
 
 const oneShotAgent = new Agent({ keepAlive: false });
+let sharedAgent: Agent | undefined;
+let sharedTlsAgent: TlsAgent | undefined;
 
 async function readText(response: IncomingMessage, sizeBytesMax: number): Promise<string> {
   const chunks: Buffer[] = [];

@@ -11,10 +11,10 @@ export function apiError(answer: {
   target: Target;
 }): CliError {
   const fields = parseFields(answer.body);
-  const code = typeof fields["error"] === "string" ? fields["error"] : `http_${answer.status}`;
+  const code = codeOf(fields) ?? `http_${answer.status}`;
   const message = messageOf(fields, answer);
   const hint = hintFor(answer, fields);
-  const { error: _error, message: _message, ...details } = fields;
+  const { error: _error, message: _message, code: _code, ...details } = fields;
   return new CliError(message, {
     code,
     status: answer.status,
@@ -59,6 +59,13 @@ function parseFields(body: string): Record<string, unknown> {
     // Not JSON: the text itself is the message.
   }
   return {};
+}
+
+/** `error` is the code, except in answers about files, where it is the text (contract.md section 7.7). */
+function codeOf(fields: Record<string, unknown>): string | undefined {
+  const { code, error } = fields;
+  if (typeof code === "string" && /^E[A-Z0-9]+$/.test(code)) return code;
+  return typeof error === "string" && error !== "" ? error : undefined;
 }
 
 function messageOf(

@@ -43,6 +43,7 @@ export interface CommandOptions {
   urlPrivateAccess?: string;
   clearLabels?: boolean;
   stdio?: string;
+  file?: string[];
   bind?: string;
   portForward?: boolean;
 }

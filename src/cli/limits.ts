@@ -52,3 +52,16 @@ export const replayMs = 1_500;
 export const heldOutputMs = 30;
 /** Refusals in a row after which a session's requests for a browser are not shown any more. */
 export const browserRefusalsMax = 3;
+
+/** Small files of a directory that are copied at once. */
+export const copyConcurrency = 8;
+/** Times that a copy of one file goes on after its connection was lost. */
+export const copyRetriesMax = 5;
+export const copyRetryDelayMs = 300;
+/** A sprite can make directories faster than they are copied. */
+export const copyDepthMax = 256;
+export const copyEntriesMax = 2_000_000;
+/** One directory's listing: some 300,000 entries. */
+export const listingBytesMax = 64 * 1024 * 1024;
+export const linksPerCommand = 200;
+export const remoteOutputBytesMax = 4 * 1024 * 1024;

@@ -17,6 +17,11 @@ export const sessionCommands: readonly CommandSpec[] = [
       ["--dir <path>", "working directory (default: /home/sprite)"],
       ["--tty", "give the command a terminal"],
       ["--env <K=v,...>", "environment variables; repeatable, `\\,` is a comma", "repeatable"],
+      [
+        "--file <source:dest>",
+        "copy a file in before the command starts; repeatable",
+        "repeatable",
+      ],
       ["--http-post", "use one plain HTTP request instead of a WebSocket"],
       ["--no-stdin", "leave stdin alone: the command's stdin is empty"],
       forwardOption,
@@ -36,6 +41,7 @@ export const sessionCommands: readonly CommandSpec[] = [
     examples: [
       ["sprite exec -- ls -l /", "one command"],
       ["sprite exec --dir /tmp -- sh -c 'ls | wc -l'", "a shell's line"],
+      ["sprite exec --file ./job.py:/tmp/job.py -- python3 /tmp/job.py", "with a file of ours"],
       ["tar c . | sprite exec -- tar x -C /srv", "stdin goes along"],
     ],
     load: async () => (await import("../commands/exec.ts")).exec,

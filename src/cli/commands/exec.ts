@@ -15,6 +15,7 @@ interface RemoteCommand {
 /** `sprite exec`: the remote command's bytes, signals and exit code as if it ran here. */
 export async function exec(cli: Cli, args: readonly string[]): Promise<number> {
   const isTerminal = cli.options.tty === true;
+  if (cli.options.file !== undefined) await uploadFirst(cli, cli.options.file);
   if (cli.options.httpPost === true) {
     if (isTerminal) {
       throw new CliError("--http-post cannot carry a terminal", {
@@ -25,6 +26,13 @@ export async function exec(cli: Cli, args: readonly string[]): Promise<number> {
     return await execByHttp(cli, args);
   }
   return await runRemote(cli, { argv: args, isTerminal });
+}
+
+/** `--file SOURCE:DEST`: everything is there, whole, before the command begins. */
+async function uploadFirst(cli: Cli, given: readonly string[]): Promise<void> {
+  const { parseFileOption } = await import("../copy/place.ts");
+  const { uploadForCommand } = await import("../copy/upload-for-command.ts");
+  await uploadForCommand(cli, given.map(parseFileOption));
 }
 
 /** `sprite console`: a login shell at our terminal. */

@@ -1,0 +1,209 @@
+import { createHash } from "node:crypto";
+import { chmod, mkdir, open, readdir, rename, rm, stat, symlink } from "node:fs/promises";
+import type { IncomingMessage } from "node:http";
+import { basename, dirname, join } from "node:path";
+import { Writable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { setTimeout as delay } from "node:timers/promises";
+import { CliError } from "../errors.ts";
+import {
+  copyConcurrency,
+  copyDepthMax,
+  copyEntriesMax,
+  copyRetriesMax,
+  copyRetryDelayMs,
+} from "../limits.ts";
+import type { OutputPipe } from "../output-pipe.ts";
+import { printable } from "../text.ts";
+import { forEachOf, type Progress } from "./progress.ts";
+import type { RemoteEntry, RemoteFiles } from "./remote-files.ts";
+
+interface Job {
+  source: string;
+  dest: string;
+  mode: number;
+}
+
+interface Plan {
+  directories: Job[];
+  files: Job[];
+  links: Job[];
+}
+
+/**
+ * A file's content under its name here, which appears when it is whole. What was fetched before the
+ * connection was lost is kept beside it, under a name that says which content it is the beginning of.
+ */
+export async function downloadFile(
+  files: RemoteFiles,
+  job: Job,
+  progress: Progress,
+): Promise<void> {
+  const { sizeBytes, tag } = await files.head(job.source);
+  const draft = partPath(job.dest, tag ?? String(sizeBytes));
+  await mkdir(dirname(job.dest), { recursive: true });
+  let offset = tag === null ? 0 : await sizeOf(draft);
+  if (offset > sizeBytes) offset = 0;
+  for (let attempt = 0; ; attempt++) {
+    try {
+      if (offset < sizeBytes || sizeBytes === 0) {
+        const from = offset > 0 && tag !== null ? { offset, tag } : undefined;
+        const response = await files.read(job.source, from);
+        // A changed file comes from its beginning, whatever was asked for.
+        const start = response.statusCode === 206 ? offset : 0;
+        await receive(response, draft, { start, progress });
+      }
+      break;
+    } catch (error) {
+      if (!isPassing(error) || attempt >= copyRetriesMax) throw error;
+      await delay(copyRetryDelayMs * 2 ** attempt);
+      offset = tag === null ? 0 : await sizeOf(draft);
+    }
+  }
+  await chmod(draft, job.mode);
+  await rename(draft, job.dest);
+  await removeOtherParts(job.dest);
+  progress.addFile();
+}
+
+/** A file's content on stdout. A lost connection cannot be mended once bytes are out: it is an error. */
+export async function downloadToOutput(
+  files: RemoteFiles,
+  source: string,
+  out: OutputPipe,
+): Promise<void> {
+  const response = await files.read(source);
+  const expected = Number(response.headers["content-length"] ?? Number.NaN);
+  let received = 0;
+  for await (const piece of response) {
+    received += (piece as Buffer).length;
+    out.write(piece as Buffer);
+    if (out.isFull) await out.flush();
+    if (out.failure !== null) return;
+  }
+  if (received < expected) throw lost();
+}
+
+/** A directory with all that is below. Sockets, FIFOs and devices are named and left out. */
+export async function downloadTree(
+  files: RemoteFiles,
+  root: { source: string; entries: readonly RemoteEntry[]; dest: string },
+  progress: Progress,
+): Promise<void> {
+  const plan: Plan = { directories: [], files: [], links: [] };
+  await planTree(files, root, { plan, progress, depth: 0 });
+  await mkdir(root.dest, { recursive: true });
+  for (const { dest } of plan.directories) await mkdir(dest, { recursive: true });
+  await forEachOf(plan.files, copyConcurrency, async (job) => {
+    await downloadFile(files, job, progress).catch((error: unknown) => {
+      // A file that went away since it was listed is not there to be copied.
+      if (!(error instanceof CliError) || error.code !== "ENOENT") throw error;
+      progress.addProblem(`${printable(job.source)} is gone`);
+    });
+  });
+  const targets = await files.readLinks(plan.links.map(({ source }) => source));
+  // Last, so that nothing is written through a link that the sprite made up.
+  for (const [index, { dest }] of plan.links.entries()) {
+    await rm(dest, { force: true });
+    await symlink(targets[index] ?? "", dest);
+    progress.addFile();
+  }
+  // From the deepest, since a directory that may not be written to can hold others.
+  for (const { dest, mode } of plan.directories.toReversed()) await chmod(dest, mode);
+}
+
+async function planTree(
+  files: RemoteFiles,
+  place: { source: string; entries: readonly RemoteEntry[]; dest: string },
+  state: { plan: Plan; progress: Progress; depth: number },
+): Promise<void> {
+  const { plan, progress, depth } = state;
+  const count = plan.files.length + plan.directories.length + plan.links.length;
+  if (depth > copyDepthMax || count + place.entries.length > copyEntriesMax) {
+    throw new CliError(`${printable(place.source)} holds too much to be copied`, {
+      code: "too_large",
+      hint: `At most ${copyEntriesMax} files, and ${copyDepthMax} directories below each other.`,
+    });
+  }
+  for (const entry of place.entries) {
+    const job = {
+      source: entry.path,
+      dest: join(place.dest, entry.name),
+      // Without set-user-id and the like, which mean something else here.
+      mode: Number.parseInt(entry.mode, 8) & 0o777,
+    };
+    if (entry.type === "file") plan.files.push(job);
+    else if (entry.type === "symlink") plan.links.push(job);
+    else if (entry.type !== "directory") {
+      progress.addProblem(`${printable(entry.path)} is neither file, directory nor link`);
+    } else {
+      plan.directories.push(job);
+      const found = await files.look(entry.path);
+      const entries = found.kind === "directory" ? found.entries : [];
+      await planTree(files, { ...job, entries }, { ...state, depth: depth + 1 });
+    }
+  }
+}
+
+async function receive(
+  response: IncomingMessage,
+  draft: string,
+  options: { start: number; progress: Progress },
+): Promise<void> {
+  const { start, progress } = options;
+  const expected = Number(response.headers["content-length"] ?? Number.NaN);
+  let received = 0;
+  const counted = async function* (pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+    for await (const piece of pieces) {
+      received += piece.length;
+      progress.addBytes(piece.length);
+      yield piece;
+    }
+  };
+  // Not "a": the start may be before the end of what is there.
+  const handle = await open(draft, start > 0 ? "r+" : "w", 0o600);
+  try {
+    const sink: Writable = handle.createWriteStream({ start, flush: true });
+    await pipeline(response, counted, sink);
+  } catch (cause) {
+    await handle.close().catch(() => {});
+    if (cause instanceof Error && "code" in cause && cause.code === "ENOSPC") {
+      throw new CliError(`write ${draft}: the disk here is full`, { code: "local_error", cause });
+    }
+    throw lost(cause);
+  }
+  if (received < expected) throw lost();
+}
+
+function isPassing(error: unknown): boolean {
+  if (!(error instanceof CliError)) return false;
+  return error.code === "connection_lost" || error.code === "unreachable" || error.status === 503;
+}
+
+function lost(cause?: unknown): CliError {
+  return new CliError("the connection was lost in the middle of a file", {
+    code: "connection_lost",
+    hint: "The same command goes on where it stopped.",
+    cause,
+  });
+}
+
+function partPath(dest: string, tag: string): string {
+  const mark = createHash("sha256").update(tag).digest("hex").slice(0, 12);
+  return join(dirname(dest), `.${basename(dest)}.${mark}.sprite-part`);
+}
+
+/** Beginnings of contents that the file has had. */
+async function removeOtherParts(dest: string): Promise<void> {
+  const prefix = `.${basename(dest)}.`;
+  for (const name of await readdir(dirname(dest))) {
+    const isPart =
+      name.startsWith(prefix) && /^[0-9a-f]{12}\.sprite-part$/.test(name.slice(prefix.length));
+    if (isPart) await rm(join(dirname(dest), name), { force: true });
+  }
+}
+
+async function sizeOf(path: string): Promise<number> {
+  const found = await stat(path).catch(() => null);
+  return found?.size ?? 0;
+}
