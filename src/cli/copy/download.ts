@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { chmod, mkdir, open, readdir, rename, rm, stat, symlink } from "node:fs/promises";
 import type { IncomingMessage } from "node:http";
 import { basename, dirname, join } from "node:path";
-import { Writable } from "node:stream";
+import type { Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { CliError } from "../errors.ts";
