@@ -9,6 +9,8 @@ export interface ExecSocket {
   bytes(): Buffer;
   messages(): Array<Record<string, unknown>>;
   closed: Promise<{ code: number; reason: string }>;
+  /** Of the answer to the handshake. */
+  headers: Readonly<Record<string, string | undefined>>;
 }
 
 export async function openExec(
@@ -30,7 +32,15 @@ export async function openExec(
   const closed = new Promise<{ code: number; reason: string }>((resolve) => {
     socket.on("close", (code, reason) => resolve({ code, reason: reason.toString() }));
   });
+  const answer: Record<string, string | undefined> = {};
+  socket.on("upgrade", (response) => Object.assign(answer, response.headers));
   await once(socket, "open");
   socket.on("error", () => undefined);
-  return { socket, bytes: () => Buffer.concat(parts), messages: () => messages, closed };
+  return {
+    socket,
+    bytes: () => Buffer.concat(parts),
+    messages: () => messages,
+    closed,
+    headers: answer,
+  };
 }

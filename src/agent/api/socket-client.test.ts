@@ -29,7 +29,7 @@ function connect(tty: boolean): { fake: FakeSocket; client: SocketClient } {
   return { fake, client: new SocketClient(socket, new PassThrough(), { tty }) };
 }
 
-test("a silent session gets an empty frame at least every 20 s, until its end", () => {
+test("contract 16.9: a silent session gets an empty frame at least every 20 s, until its end", () => {
   mock.timers.enable({ apis: ["setInterval"] });
   try {
     const { fake, client } = connect(false);
