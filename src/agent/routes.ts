@@ -64,7 +64,7 @@ export function routeTables(parts: RouteParts): RouteTables {
       const guest = { launcher: sprite, network: () => sprite.network(), connections, upgrade };
       return [
         ...proxyUpgradeRoutes(guest),
-        ...controlUpgradeRoutes({ ...guest, sessions, environment }),
+        ...controlUpgradeRoutes({ ...guest, sessions, environment, files }),
         ...portsUpgradeRoutes({ connections, upgrade }),
       ];
     },

@@ -9,6 +9,8 @@ export const soakVariables = {
   kills: "OPENSPRITES_SOAK_KILLS",
   /** Seconds of random operations on a disk, and of those on files. */
   seconds: "OPENSPRITES_SOAK_SECONDS",
+  /** Short commands over a network that fails. */
+  commands: "OPENSPRITES_SOAK_COMMANDS",
   seed: "OPENSPRITES_SOAK_SEED",
 } as const;
 

@@ -9,6 +9,8 @@ import { startTestContainer, type TestContainer } from "../../sandbox/processes/
 import { Connections } from "../connections.ts";
 import { controlUpgradeRoutes } from "../control-connection/control-socket.ts";
 import { portsUpgradeRoutes } from "../ports/ports-socket.ts";
+import { FileError } from "../../contract/file-error.ts";
+import type { FileOperations } from "../files/file-operations.ts";
 import { proxyUpgradeRoutes } from "../proxy/proxy-socket.ts";
 import { Sessions } from "../sessions/sessions.ts";
 import { createAgentServer } from "./agent-server.ts";
@@ -44,7 +46,7 @@ export async function startTestAgent(
     routes: options.routes ?? [],
     upgradeRoutes: (upgrade) => [
       ...proxyUpgradeRoutes({ ...guest, upgrade }),
-      ...controlUpgradeRoutes({ ...guest, sessions, environment, upgrade }),
+      ...controlUpgradeRoutes({ ...guest, sessions, environment, files: noFiles, upgrade }),
       ...portsUpgradeRoutes({ connections, upgrade }),
     ],
     version: testVersion,
@@ -64,6 +66,11 @@ export async function startTestAgent(
     },
   };
 }
+
+/** The files of a test's container have no helper: tests of files have a server of their own. */
+const noFiles: FileOperations = new Proxy({} as FileOperations, {
+  get: () => () => Promise.reject(new FileError("EIO", { verb: "reach", path: "" })),
+});
 
 /** A query string; arrays repeat their name. */
 export function queryOf(parameters: Record<string, string | readonly string[]>): string {

@@ -6,11 +6,13 @@ import { encodeConnected, encodeNotConnected, parseTunnelTarget } from "../../co
 import { attachTarget, parseAttachSize, parseOpenSession } from "../api/exec-parameters.ts";
 import type { OpenSockets } from "../api/open-sockets.ts";
 import type { Query } from "../api/query.ts";
+import type { FileOperations } from "../files/file-operations.ts";
 import { connectInside, TunnelError, type TunnelInside } from "../proxy/connect.ts";
 import type { OpenSession, Sessions } from "../sessions/sessions.ts";
 import type { Session } from "../sessions/session.ts";
 import { queryOfArguments } from "./arguments.ts";
 import { ExecOperation, sendFailure } from "./exec-operation.ts";
+import { FileOperation, fileVerbs } from "./file-operation.ts";
 import { notStartedExitCode } from "./limits.ts";
 import type { Operation, OperationLine } from "./operation.ts";
 import { TunnelOperation } from "./tunnel-operation.ts";
@@ -18,6 +20,7 @@ import { TunnelOperation } from "./tunnel-operation.ts";
 export interface OperationParts extends TunnelInside {
   sessions: Sessions;
   connections: { readonly tunnels: OpenSockets };
+  files: FileOperations;
   /** The sprite's own variables, now. */
   environment: () => Readonly<Record<string, string>>;
 }
@@ -37,6 +40,11 @@ export async function beginOperation(
   const { request, line } = beginning;
   try {
     if (request.kind === "tunnel") return await beginTunnel(parts, beginning, request.target);
+    if (request.kind === "file" && fileVerbs.has(request.op)) {
+      const operation = new FileOperation(parts.files, line);
+      void operation.run(request.op, request.args);
+      return operation;
+    }
     if (request.kind === "file" || request.op !== "exec") {
       throw new SpriteError("invalid_request", `unknown operation: ${request.op.slice(0, 64)}`);
     }

@@ -13,6 +13,7 @@ import { keepAliveIntervalMs, queuedFrameCostBytes } from "../api/limits.ts";
 import type { OpenSocket, OpenSockets } from "../api/open-sockets.ts";
 import type { UpgradeContext, UpgradeRoute } from "../api/route.ts";
 import { closeSocket, type Upgrader } from "../api/web-socket.ts";
+import { fileQueueBytesMax } from "./limits.ts";
 import type { Operation, OperationLine } from "./operation.ts";
 import { beginOperation, type OperationParts } from "./begin-operation.ts";
 
@@ -46,6 +47,8 @@ class ControlSocket implements OpenSocket {
   readonly #keepAlive: NodeJS.Timeout;
   #turn: Turn | null = null;
   #queuedFrames = 0;
+  /** False while a message is sent of which more is to come. */
+  #isWhole = true;
 
   constructor(parts: ControlParts, socket: WebSocket, context: UpgradeContext) {
     this.#parts = parts;
@@ -112,7 +115,7 @@ class ControlSocket implements OpenSocket {
     const turn = new Turn({
       socket: this.#socket,
       queuedBytes: () => this.queuedBytes,
-      send: (data) => this.#send(data),
+      send: (data, options) => this.#send(data, options),
       onDone: () => (this.#turn = null),
     });
     this.#turn = turn;
@@ -132,27 +135,31 @@ class ControlSocket implements OpenSocket {
     const turn = this.#turn;
     this.#turn = null;
     turn?.release();
+    // The rest of a message that was begun will never come; what comes next would be taken for it.
+    if (!this.#isWhole) closeSocket(this.#socket, execCloseCode.internalFailure, "superseded");
   }
 
-  #send(data: string | Buffer): void {
+  #send(data: string | Buffer, { isLast } = { isLast: true }): void {
     if (this.#socket.readyState !== this.#socket.OPEN) return;
     this.#keepAlive.refresh();
     this.#queuedFrames += 1;
-    this.#socket.send(data, () => {
+    this.#isWhole = isLast;
+    this.#socket.send(data, { fin: isLast }, () => {
       this.#queuedFrames -= 1;
     });
   }
 
-  /** Between operations clients need none, and may not expect any. */
+  /** Between operations clients need none, and may not expect any; within a message it would be a part of it. */
   #sendKeepAlive(): void {
-    if (this.#turn?.operation && this.#connection.writableLength === 0) this.#send(keepAliveFrame);
+    if (this.#isWhole && this.#turn?.operation && this.#connection.writableLength === 0)
+      this.#send(keepAliveFrame);
   }
 }
 
 interface TurnParts {
   socket: WebSocket;
   queuedBytes: () => number;
-  send: (data: string | Buffer) => void;
+  send: (data: string | Buffer, options?: { isLast: boolean }) => void;
   onDone: () => void;
 }
 
@@ -177,6 +184,10 @@ class Turn implements OperationLine {
     return this.#parts.queuedBytes();
   }
 
+  get isFull(): boolean {
+    return this.queuedBytes > fileQueueBytesMax;
+  }
+
   get isPaused(): boolean {
     return this.#parts.socket.isPaused;
   }
@@ -189,8 +200,8 @@ class Turn implements OperationLine {
     if (!this.#isOver) this.#parts.socket.resume();
   }
 
-  send(data: string | Buffer): void {
-    if (!this.#isOver) this.#parts.send(data);
+  send(data: string | Buffer, options?: { isLast: boolean }): void {
+    if (!this.#isOver) this.#parts.send(data, options);
   }
 
   done(): void {

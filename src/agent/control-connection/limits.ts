@@ -8,3 +8,7 @@ export const argumentsMax = 20_000;
 export const unknownExitCode = 255;
 /** What is told of a command that was never started, as a shell says of what it cannot execute. */
 export const notStartedExitCode = 126;
+/** A listing in one message; a longer one is an error here, and a stream over HTTP. */
+export const listedBytesMax = 16 * 1024 * 1024;
+/** What waits for a client before a file that it reads is no longer read. */
+export const fileQueueBytesMax = 1024 * 1024;

@@ -18,10 +18,13 @@ export interface OperationLine {
   readonly signal: AbortSignal;
   /** Bytes that were sent and wait for the network. */
   readonly queuedBytes: number;
+  /** So much waits that whoever can should wait. */
+  readonly isFull: boolean;
   readonly isPaused: boolean;
   pause(): void;
   resume(): void;
-  send(data: string | Buffer): void;
+  /** A message, or a piece of one that is not the last. */
+  send(data: string | Buffer, options?: { isLast: boolean }): void;
   /** The operation is over; the connection waits for the next. */
   done(): void;
   /** The operation is over, and so is the connection. */
