@@ -14,6 +14,7 @@ import { Connections } from "./connections.ts";
 import { Disk } from "./disk.ts";
 import { FileService } from "./files/file-service.ts";
 import { writeInsideFiles } from "./inside-files.ts";
+import { Policy } from "./policy.ts";
 import { findRemains, waitForElders } from "./remains.ts";
 import { ServiceRecords } from "./services/service-records.ts";
 import { Services } from "./services/services.ts";
@@ -63,6 +64,7 @@ interface Parts {
   services: Services;
   records: SessionRecords;
   files: FileService;
+  policy: Policy;
   tables: RouteTables;
 }
 
@@ -79,12 +81,16 @@ function makeParts(
     ...{ ...places, volume, helper, fuseDescriptor, log },
     sandbox: () => sprite.sandbox,
   });
+  const policy = new Policy({ startup, dotSpriteDirectory, sandbox: () => sprite.sandbox });
   const sandboxOptions = { ...startup, diskDirectory: disk.directory, dotSpriteDirectory };
   const sprite: Sprite = new Sprite({
     disk,
     volume,
     views,
-    makeSandbox: () => createSandbox(sandboxOptions, log, { helper, keeper }),
+    makeSandbox: () => {
+      const { limits, privileges } = policy;
+      return createSandbox({ ...sandboxOptions, limits, privileges }, log, { helper, keeper });
+    },
     endSessions: async (reason) => {
       await Promise.all([services.end(), connections.endAll(reason)]);
     },
@@ -124,11 +130,12 @@ function makeParts(
       services,
       volume,
       disk,
+      policy,
       files,
       log,
     },
   });
-  return { sprite, sessions, services, records, files, tables };
+  return { sprite, sessions, services, records, files, policy, tables };
 }
 
 function makeServers(
@@ -163,6 +170,7 @@ export async function bootAgent(
   void volume.died.then((error) => endCrashed(error, log));
   const parts = makeParts(startup, { helper, keeper, volume }, places, log);
   const { sprite } = parts;
+  await parts.policy.show();
   const { inside, outside } = makeServers(startup, parts, log);
   const stop = async (options: { discard: boolean }): Promise<void> => {
     if (options.discard) parts.services.hurry();

@@ -18,10 +18,19 @@ interface Answer {
   body: Record<string, unknown>;
 }
 
+const policy = { pending: () => [] as string[] };
+
 async function check(volume: object, failure: SpriteError | null = null): Promise<Answer> {
   const parts = { volume: volume as Volume, cacheDirectory: "/nowhere" };
   const syncState = new SyncState(parts);
-  const [route] = healthRoutes({ ...parts, syncState, failure: () => failure, holders, log });
+  const [route] = healthRoutes({
+    ...parts,
+    syncState,
+    failure: () => failure,
+    holders,
+    policy,
+    log,
+  });
   const answer: Answer = { status: 0, body: {} };
   const response = {
     writeHead: (status: number) => (answer.status = status),

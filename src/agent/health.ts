@@ -6,6 +6,7 @@ import type { Volume } from "../storage/volume/volume.ts";
 import { sendJson } from "./api/responses.ts";
 import type { Route } from "./api/route.ts";
 import { syncAnswerMsMax } from "./limits.ts";
+import type { Policy } from "./policy.ts";
 import type { SyncState } from "./sync-state.ts";
 import { wakeHoldObject, type WakeHolder } from "./wake-holds.ts";
 
@@ -20,9 +21,10 @@ export function healthRoutes(parts: {
   failure: () => SpriteError | null;
   /** Whoever may keep the sprite from being put to sleep. */
   holders: readonly WakeHolder[];
+  policy: Pick<Policy, "pending">;
   log: Log;
 }): Route[] {
-  const { volume, syncState, failure, holders, log } = parts;
+  const { volume, syncState, failure, holders, policy, log } = parts;
   let reason: string | null = null;
   volume.onProblem((problem) => {
     reason = problem === null ? null : `the disk cannot be stored: ${problem.message}`;
@@ -43,7 +45,8 @@ export function healthRoutes(parts: {
         }
         const isWell = reason === null;
         const held_awake_by = holders.flatMap((holder) => holder.wakeHolds().map(wakeHoldObject));
-        const body = { status: isWell ? "ok" : "failing", reason, sync, held_awake_by };
+        const status = isWell ? "ok" : "failing";
+        const body = { status, reason, sync, held_awake_by, pending: policy.pending() };
         sendJson(response, isWell ? 200 : 503, body);
       },
     },

@@ -12,6 +12,7 @@ import type { Connections } from "./connections.ts";
 import { controlUpgradeRoutes } from "./control-connection/control-socket.ts";
 import { serviceRoutes } from "./services/service-routes.ts";
 import type { Services } from "./services/services.ts";
+import type { Policy } from "./policy.ts";
 import type { Sessions } from "./sessions/sessions.ts";
 import { portsUpgradeRoutes } from "./ports/ports-socket.ts";
 import { proxyUpgradeRoutes } from "./proxy/proxy-socket.ts";
@@ -31,6 +32,7 @@ export interface RouteParts {
   services: Services;
   volume: Volume;
   disk: Disk;
+  policy: Policy;
   files: FileOperations;
   log: Log;
 }
@@ -47,8 +49,8 @@ export interface RouteTables {
 
 /** Each is described in `contract/endpoints/`, except the worker's: a test compares. */
 export function routeTables(parts: RouteParts): RouteTables {
-  const { sprite, sessions, environment, connections, syncState, tasks, volume, disk, files, log } =
-    parts;
+  const { sprite, sessions, environment, connections, syncState, tasks } = parts;
+  const { volume, disk, policy, files, log } = parts;
   return {
     everywhere: [
       ...checkpointRoutes({ sprite, syncState }),
@@ -57,8 +59,15 @@ export function routeTables(parts: RouteParts): RouteTables {
     ],
     outside: fileRoutes(files),
     forWorker: [
-      ...healthRoutes({ volume, syncState, holders: [tasks], failure: () => sprite.failure, log }),
-      ...workerRoutes({ volume, disk }),
+      ...healthRoutes({
+        volume,
+        syncState,
+        holders: [tasks],
+        failure: () => sprite.failure,
+        policy,
+        log,
+      }),
+      ...workerRoutes({ volume, disk, policy }),
     ],
     upgrades: (upgrade) => {
       const guest = { launcher: sprite, network: () => sprite.network(), connections, upgrade };

@@ -5,22 +5,32 @@ import { readJson, sendNoContent } from "./api/responses.ts";
 import type { Route } from "./api/route.ts";
 import type { Disk } from "./disk.ts";
 import { durabilityStoreMsMax } from "./limits.ts";
+import { parsePolicyBody, type Policy } from "./policy.ts";
 
 /**
- * What a worker tells its agent: that the sprite's user has changed what an fsync waits for, and to store
- * what there is, before an export.
+ * What a worker tells its agent: that the sprite's user has changed what an fsync waits for, or its policy, and
+ * to store what there is, before an export.
  */
 export function workerRoutes(parts: {
   volume: Pick<Volume, "setDurability">;
   disk: Pick<Disk, "store">;
+  policy: Pick<Policy, "change">;
 }): Route[] {
-  const { volume, disk } = parts;
+  const { volume, disk, policy } = parts;
   return [
     {
       method: "POST",
       pattern: ["store"],
       handle: async ({ response }) => {
         await disk.store();
+        sendNoContent(response);
+      },
+    },
+    {
+      method: "PUT",
+      pattern: ["policy"],
+      handle: async ({ request, response }) => {
+        await policy.change(parsePolicyBody(await readJson(request)));
         sendNoContent(response);
       },
     },

@@ -6,6 +6,7 @@
  */
 
 import type { Durability } from "./durability.ts";
+import type { SpritePolicy } from "./policy.ts";
 
 /** The OCI runtimes that containers can get. */
 export const runtimeNames = ["runc", "crun", "runsc"] as const;
@@ -13,6 +14,8 @@ export type RuntimeName = (typeof runtimeNames)[number];
 
 export interface SpriteLimits {
   memoryBytesMax: number;
+  /** To which the kernel pushes it back while the machine is short of memory. */
+  memorySoftBytes?: number;
   /** Processor time in cores: 2 means two cores' worth. */
   cpuCoresMax: number;
   pidsMax: number;
@@ -41,7 +44,10 @@ export interface AgentStartup {
   diskSizeBytes: number;
   /** First host uid and gid of this sprite's range of 65,536. */
   hostIdBase: number;
+  /** The server's; what its policy takes away comes off them. */
   limits: SpriteLimits;
+  /** May change while it runs. */
+  policy: SpritePolicy;
   network: AgentNetwork;
   runtime: RuntimeName;
   /** State directory for the OCI runtime (`runc --root`). */
@@ -77,6 +83,8 @@ export interface PassedDescriptor {
 export interface AgentNetwork {
   /** Path of the gateway's network namespace, or null when the uplink is `none`. */
   gatewayNamespacePath: string | null;
+  /** Names what the gateway's firewall has of this sprite. */
+  slotIndex: number;
   /** Unique per machine, at most 15 bytes. */
   interfaceName: string;
   address: string;

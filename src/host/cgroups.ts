@@ -1,5 +1,6 @@
 /** Which cgroup hierarchies a machine has, and what they can limit. */
 import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 
 /** `hybrid`: the controllers are on version 1 and an empty version 2 stands beside them. */
 export type CgroupMode = "v1" | "hybrid" | "v2" | "none";
@@ -15,6 +16,29 @@ export function canLimitSwap(mounts = readFileSync("/proc/self/mounts", "utf8"))
   if (cgroupMode(mounts) === "v2") return existsSync("/proc/swaps");
   const memory = cgroupMounts(mounts).find((mount) => mount.options.includes("memory"));
   return memory !== undefined && existsSync(`${memory.directory}/memory.memsw.limit_in_bytes`);
+}
+
+/**
+ * Memory of a cgroup that cannot be given back by writing it to a disk, in bytes; null when it cannot be read.
+ * `path` is relative to the hierarchy's root.
+ */
+export function memoryInUse(
+  path: string,
+  mounts = readFileSync("/proc/self/mounts", "utf8"),
+): number | null {
+  const isUnified = cgroupMode(mounts) === "v2";
+  const hierarchy = cgroupMounts(mounts).find(
+    ({ type, options }) => isUnified || (type === "cgroup" && options.includes("memory")),
+  );
+  if (hierarchy === undefined) return null;
+  try {
+    const text = readFileSync(join(hierarchy.directory, path, "memory.stat"), "utf8");
+    const value = (name: string): number =>
+      Number(new RegExp(`^${name} (\\d+)$`, "m").exec(text)?.[1] ?? 0);
+    return isUnified ? value("anon") + value("shmem") : value("total_rss") + value("total_shmem");
+  } catch {
+    return null;
+  }
 }
 
 /** Where the hierarchies are mounted, the empty one included. */

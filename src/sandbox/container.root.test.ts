@@ -60,6 +60,7 @@ before(async () => {
     limits: { memoryBytesMax: 256 * 1024 * 1024, cpuCoresMax: 1.5, pidsMax: 100 },
     network: {
       gatewayNamespacePath: null,
+      slotIndex: 0,
       interfaceName: "unused",
       address: "",
       gatewayAddress: "",

@@ -16,8 +16,10 @@ import {
   type ProcessIdentity,
 } from "../base/process-identity.ts";
 import { waitUntil } from "../base/wait.ts";
+import type { SpriteLimits } from "../contract/agent-startup.ts";
 import { SpriteError } from "../contract/errors.ts";
-import { canLimitSwap } from "../host/cgroups.ts";
+import type { PrivilegesPolicy } from "../contract/policy.ts";
+import { canLimitSwap, cgroupMode, memoryInUse } from "../host/cgroups.ts";
 import { createHostHelper, type HostHelper } from "../host/host-helper.ts";
 import { containerId } from "./container-id.ts";
 import { FirstProcessRecord, watchProcess } from "./first-process.ts";
@@ -32,9 +34,10 @@ import {
   openFilesSoft,
   renewalMsMax,
 } from "./limits.ts";
-import { containerCapabilities } from "./capabilities.ts";
-import { ociConfig, resourceLimits } from "./oci-config.ts";
+import { cutConnections } from "./cut-connections.ts";
+import { limitedResources, ociConfig, resourceLimits } from "./oci-config.ts";
 import { connectNetwork, disconnectNetwork } from "./network.ts";
+import { privilegesOf, type Privileges } from "./privileges.ts";
 import { createLauncher, type ContainerLauncher } from "./processes/launcher.ts";
 import type {
   AdoptedProcess,
@@ -86,6 +89,8 @@ class ContainerSandbox implements Sandbox {
   readonly #bundleDirectory: string;
   readonly #keeper: DescriptorKeeper;
   readonly #record: FirstProcessRecord;
+  readonly #privileges: Privileges;
+  #startedWith: PrivilegesPolicy | null = null;
   #state: "new" | "starting" | "running" | "stopping" | "stopped" = "new";
   #lifeline: Pick<Lifeline, "close"> | null = null;
   #watch: { stop(): void } | null = null;
@@ -99,6 +104,7 @@ class ContainerSandbox implements Sandbox {
   constructor(options: SandboxOptions, log: Log, parts: SandboxParts) {
     this.#options = options;
     this.#log = log;
+    this.#privileges = privilegesOf(options.privileges ?? {});
     this.#ownsHelper = parts.helper === undefined;
     this.#helper = parts.helper ?? createHostHelper(log);
     this.#rootfs = new Rootfs(options, this.#helper, log);
@@ -121,7 +127,8 @@ class ContainerSandbox implements Sandbox {
       busyboxPath,
       hostIdBase: options.hostIdBase,
       user: spriteUser,
-      boundingCapabilities: containerCapabilities,
+      boundingCapabilities: this.#privileges.capabilities,
+      noNewPrivileges: this.#privileges.noNewPrivileges,
       resourceLimits: resourceLimits(openFilesLimits()),
       keeper: this.#keeper,
       log,
@@ -166,7 +173,12 @@ class ContainerSandbox implements Sandbox {
         this.#timed(timings, "launcher", () => this.#launcher.start(started.pid)),
       ]);
       this.#state = "running";
-      this.#record.write(must(this.#first, "a container that is ready has a first process"));
+      const { privileges = {} } = this.#options;
+      this.#startedWith = privileges;
+      this.#record.write(
+        must(this.#first, "a container that is ready has a first process"),
+        privileges,
+      );
       this.#log.info({ timings }, "sandbox started");
     } catch (cause) {
       await this.#takeDown().catch((error: unknown) => {
@@ -193,6 +205,7 @@ class ContainerSandbox implements Sandbox {
       throw new SpriteError("start_failed", "there is no whole container to be taken over");
     }
     this.#first = first;
+    this.#startedWith = this.#record.readPrivileges();
     const watch = watchProcess(first);
     this.#watch = watch;
     void watch.ended.then(() => this.#onFirstEnded());
@@ -236,6 +249,25 @@ class ContainerSandbox implements Sandbox {
 
   async hideCheckpoint(checkpointId: string): Promise<void> {
     await this.#rootfs.unmountCheckpoint(this.#checkpointDirectory(checkpointId));
+  }
+
+  get privileges(): PrivilegesPolicy | null {
+    return this.#startedWith;
+  }
+
+  async setLimits(limits: SpriteLimits): Promise<void> {
+    if (this.#state !== "running") return;
+    const usedBytes = memoryInUse(this.#options.cgroupPath) ?? 0;
+    if (usedBytes > limits.memoryBytesMax) {
+      const usedMb = Math.ceil(usedBytes / 2 ** 20);
+      throw new SpriteError("conflict", `the sprite uses ${usedMb} MB of memory now`);
+    }
+    await this.#container.update(limitedResources({ limits, ...memoryAccounting() }));
+  }
+
+  async cutConnections(): Promise<void> {
+    if (this.#state !== "running" || this.#first === null) return;
+    await cutConnections(this.#options.network, this.#first.pid, this.#log);
   }
 
   async launch(command: Command, options: { stdin: boolean }): Promise<PipeProcess> {
@@ -284,7 +316,8 @@ class ContainerSandbox implements Sandbox {
       busyboxFile,
       hostIdBase,
       limits,
-      limitSwap: canLimitSwap(),
+      ...memoryAccounting(),
+      privileges: this.#privileges,
       openFiles: openFilesLimits(),
       cgroupPath,
       seccomp: seccompProfile(),
@@ -405,6 +438,10 @@ async function assertPassable(path: string): Promise<void> {
       `${parent} must be passable for all: chmod o+x ${parent}`,
     );
   }
+}
+
+function memoryAccounting(): { limitSwap: boolean; hasSoftLimit: boolean } {
+  return { limitSwap: canLimitSwap(), hasSoftLimit: cgroupMode() !== "v2" };
 }
 
 /** Raising the limit beyond this process's own takes a capability that not every machine grants. */

@@ -3,6 +3,7 @@ import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { isAlive, type ProcessIdentity } from "../base/process-identity.ts";
+import type { PrivilegesPolicy } from "../contract/policy.ts";
 import { adoptedPollMs } from "./limits.ts";
 
 /**
@@ -16,14 +17,24 @@ export class FirstProcessRecord {
     this.#file = join(bundleDirectory, "first-process.json");
   }
 
-  write(identity: ProcessIdentity): void {
-    writeFileSync(this.#file, JSON.stringify(identity));
+  write(identity: ProcessIdentity, privileges: PrivilegesPolicy): void {
+    writeFileSync(this.#file, JSON.stringify({ ...identity, privileges }));
+  }
+
+  /** What the container was started with. */
+  readPrivileges(): PrivilegesPolicy {
+    const { privileges } = JSON.parse(readFileSync(this.#file, "utf8")) as {
+      privileges?: PrivilegesPolicy;
+    };
+    return privileges ?? {};
   }
 
   /** Null when no whole container runs. */
   read(): ProcessIdentity | null {
     try {
-      const identity = JSON.parse(readFileSync(this.#file, "utf8")) as ProcessIdentity;
+      const { privileges: _, ...identity } = JSON.parse(
+        readFileSync(this.#file, "utf8"),
+      ) as ProcessIdentity & { privileges: unknown };
       return isAlive(identity) ? identity : null;
     } catch {
       return null;

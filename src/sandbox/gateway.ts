@@ -296,6 +296,7 @@ class NamespaceGateway implements Gateway {
     const gateway = gatewayAddress(this.#range);
     return {
       gatewayNamespacePath: this.namespacePath,
+      slotIndex: slot.index,
       interfaceName: slot.interfaceName,
       address: guestAddress(this.#range, slot.index),
       gatewayAddress: gateway,

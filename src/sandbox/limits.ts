@@ -42,6 +42,10 @@ export const runFileSystemBytesMax = 512 * 1024 * 1024;
 export const unmountMsMax = 3_000;
 export const unmountRetryMs = 5;
 
+/** How much of the guest's connections is looked at when a policy cuts some, and how many in one call. */
+export const connectionTableBytesMax = 4 * 1024 * 1024;
+export const cutsPerCallMax = 100;
+
 /** Links to the gateway that are tried before all their addresses count as taken. */
 export const linkAttemptsMax = 64;
 

@@ -3,6 +3,7 @@ import { test } from "node:test";
 
 import { initArguments, resolverFile } from "./init-script.ts";
 import { ociConfig, type OciConfigOptions } from "./oci-config.ts";
+import { privilegesOf } from "./privileges.ts";
 import { seccompProfile } from "./seccomp.ts";
 
 const options: OciConfigOptions = {
@@ -16,9 +17,11 @@ const options: OciConfigOptions = {
   hostIdBase: 1_000_000,
   limits: { memoryBytesMax: 1024 ** 3, cpuCoresMax: 1.5, pidsMax: 99 },
   limitSwap: true,
+  hasSoftLimit: false,
   openFiles: { soft: 10, hard: 20 },
   cgroupPath: "/opensprites-1/7",
   seccomp: seccompProfile(),
+  privileges: privilegesOf({}),
 };
 
 interface Config {
@@ -97,4 +100,29 @@ test("the first process gets names as arguments, never as text of its script", (
   assert.equal(args.indexOf(hostname), 5);
   assert.ok(!args[3]?.includes("pwned"));
   assert.equal(args[6], resolverFile("10.0.0.1"));
+});
+
+test("a privileges policy decides about capabilities, devices and what a program may gain", () => {
+  const minimal = configOf({
+    privileges: privilegesOf({ profile: "minimal", devices: ["urandom"], noNewPrivileges: true }),
+  });
+  assert.equal(minimal.process.noNewPrivileges, true);
+  assert.ok(!minimal.process.capabilities["bounding"]?.includes("CAP_NET_RAW"));
+  assert.ok(minimal.linux.maskedPaths.includes("/dev/zero"));
+  assert.ok(!minimal.linux.maskedPaths.some((path) => /^\/dev\/(null|urandom)$/.test(path)));
+  const all = configOf({ privileges: privilegesOf({ profile: "privileged" }) });
+  assert.ok(all.process.capabilities["bounding"]?.includes("CAP_SYS_PTRACE"));
+  for (const closed of ["CAP_SYS_ADMIN", "CAP_NET_ADMIN", "CAP_SYS_MODULE", "CAP_BPF"]) {
+    assert.ok(!all.process.capabilities["bounding"]?.includes(closed), closed);
+  }
+  assert.ok(!all.linux.maskedPaths.some((path) => path.startsWith("/dev/")));
+});
+
+test("a soft limit of memory is asked for where there is one, and taken back", () => {
+  const limits = { ...options.limits, memorySoftBytes: 2 ** 28 };
+  const memory = (changes: Partial<OciConfigOptions>): unknown =>
+    (configOf(changes).linux.resources["memory"] as Record<string, unknown>)["reservation"];
+  assert.equal(memory({ limits, hasSoftLimit: true }), 2 ** 28);
+  assert.equal(memory({ hasSoftLimit: true }), -1);
+  assert.equal(memory({ limits }), undefined);
 });

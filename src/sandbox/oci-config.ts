@@ -1,9 +1,9 @@
 /** The container as the OCI runtime reads it: options in, `config.json` out. Pure. */
 import type { SpriteLimits } from "../contract/agent-startup.ts";
 import { hostIdsPerSprite } from "../host/limits.ts";
-import { containerCapabilities } from "./capabilities.ts";
 import { busyboxPath, initArguments, type InitFiles } from "./init-script.ts";
 import { runFileSystemBytesMax, sharedMemoryBytesMax } from "./limits.ts";
+import type { Privileges } from "./privileges.ts";
 import type { SeccompProfile } from "./seccomp.ts";
 
 export interface ResourceLimit {
@@ -21,9 +21,12 @@ export interface OciConfigOptions extends InitFiles {
   limits: SpriteLimits;
   /** False where the kernel does not account for swap: asking for a limit would fail. */
   limitSwap: boolean;
+  /** False with version 2 of the cgroups, where a reservation is the opposite of a limit. */
+  hasSoftLimit: boolean;
   openFiles: { soft: number; hard: number };
   cgroupPath: string;
   seccomp: SeccompProfile;
+  privileges: Privileges;
 }
 
 export interface OciMount {
@@ -85,7 +88,10 @@ export function ociConfig(options: OciConfigOptions): OciConfig {
       resources: resources(options),
       sysctl: sysctls,
       seccomp: options.seccomp,
-      maskedPaths,
+      maskedPaths: [
+        ...maskedPaths,
+        ...options.privileges.maskedDevices.map((name) => `/dev/${name}`),
+      ],
       readonlyPaths,
       rootfsPropagation: "slave",
     },
@@ -106,7 +112,7 @@ const sysctls: Readonly<Record<string, string>> = {
 };
 
 function firstProcess(options: OciConfigOptions): Record<string, unknown> {
-  const capabilities = [...containerCapabilities];
+  const capabilities = [...options.privileges.capabilities];
   return {
     terminal: false,
     user: { uid: 0, gid: 0 },
@@ -114,7 +120,7 @@ function firstProcess(options: OciConfigOptions): Record<string, unknown> {
     args: initArguments(options),
     env: ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
     // sudo has to work. What set-uid can gain is bounded by the user namespace and by the bounding set below.
-    noNewPrivileges: false,
+    noNewPrivileges: options.privileges.noNewPrivileges,
     capabilities: {
       bounding: capabilities,
       effective: capabilities,
@@ -186,13 +192,21 @@ function mount(
 }
 
 function resources(options: OciConfigOptions): Record<string, unknown> {
-  const { memoryBytesMax, cpuCoresMax, pidsMax } = options.limits;
+  return { devices: [{ allow: false, access: "rwm" }], ...limitedResources(options) };
+}
+
+/** What can change while the container runs. */
+export function limitedResources(
+  options: Pick<OciConfigOptions, "limits" | "limitSwap" | "hasSoftLimit">,
+): Record<string, unknown> {
+  const { memoryBytesMax, memorySoftBytes, cpuCoresMax, pidsMax } = options.limits;
+  const unlimited = -1;
   return {
-    devices: [{ allow: false, access: "rwm" }],
     memory: {
       limit: memoryBytesMax,
       // Memory and swap together: the same figure means no swap.
       ...(options.limitSwap ? { swap: memoryBytesMax } : {}),
+      ...(options.hasSoftLimit ? { reservation: memorySoftBytes ?? unlimited } : {}),
     },
     cpu: { quota: Math.round(cpuCoresMax * cpuPeriodUs), period: cpuPeriodUs },
     pids: { limit: pidsMax },

@@ -7,7 +7,7 @@ import type { Readable } from "node:stream";
 
 import { assert } from "../base/assert.ts";
 import type { RuntimeName } from "../contract/agent-startup.ts";
-import { HostError, plainEnvironment } from "../host/command.ts";
+import { HostError, plainEnvironment, runCommand } from "../host/command.ts";
 import { errorTextCharactersMax } from "../host/limits.ts";
 import { deleteContainer } from "../host/runtime.ts";
 import { bootOutputBytesMax, runtimeCallMsMax, runtimeStartMsMax } from "./limits.ts";
@@ -77,6 +77,14 @@ export class OciContainer {
     }
     const pid = Number(await readFile(pidFile, "utf8"));
     return { pid, output, ended };
+  }
+
+  /** Changes its limits while it runs. @throws HostError */
+  async update(resources: object): Promise<void> {
+    const { runtime, root, containerId } = this.#options;
+    const args = ["--root", root, "update", "--resources", "-", containerId];
+    const input = JSON.stringify(resources);
+    await runCommand(runtime, args, { deadlineMs: runtimeCallMsMax, input });
   }
 
   /** Ends whatever is left of it and forgets it. Does nothing to a container that does not exist. */

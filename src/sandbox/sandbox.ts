@@ -1,5 +1,6 @@
 /** The inner container of one sprite, as the agent sees it. */
-import type { AgentStartup } from "../contract/agent-startup.ts";
+import type { AgentStartup, SpriteLimits } from "../contract/agent-startup.ts";
+import type { PrivilegesPolicy } from "../contract/policy.ts";
 import type { GuestNetwork } from "./guest-network.ts";
 import type { AdoptedProcess, Launcher, ProcessRecord } from "./process.ts";
 
@@ -25,6 +26,8 @@ export interface SandboxOptions extends Pick<
    * below `checkpoints/` while the container runs appears inside.
    */
   dotSpriteDirectory: string;
+  /** Absent: as of a sprite without a policy. */
+  privileges?: PrivilegesPolicy;
 }
 
 export interface Sandbox extends Launcher {
@@ -48,6 +51,12 @@ export interface Sandbox extends Launcher {
   adoptProcess(record: ProcessRecord): AdoptedProcess | null;
   /** Whether anybody inside accepts connections at a TCP port. */
   isListening(port: number): boolean;
+  /** What it was started with; null before that. */
+  readonly privileges: PrivilegesPolicy | null;
+  /** Holds at once. @throws SpriteError conflict: it uses more memory already */
+  setLimits(limits: SpriteLimits): Promise<void>;
+  /** Ends what the network policy, as the gateway has it now, forbids. */
+  cutConnections(): Promise<void>;
   /**
    * Kills every process inside, removes container, network, cgroup, and unmounts the overlay. Safe
    * to call in any state, twice.

@@ -5,11 +5,16 @@ import { SpriteError } from "../contract/errors.ts";
 import type { SpriteSpec } from "./worker.ts";
 import { settingsTimeoutMs, storeTimeoutMs } from "./limits.ts";
 
-/** Its sprite's settings, as they are now. @throws SpriteError storage_failure: the agent did not take them */
+/**
+ * Its sprite's settings, as they are now.
+ * @throws SpriteError storage_failure: the agent did not take them; conflict: the sprite uses more memory than it is to have
+ */
 export async function tellAgent(socketPath: string, spec: SpriteSpec): Promise<void> {
-  const body = JSON.stringify({ durability: spec.durability });
-  const path = `/v1/sprites/${spec.name}/durability`;
-  await ask({ socketPath, path, method: "PUT" }, { body, timeoutMs: settingsTimeoutMs });
+  const settings = { durability: { durability: spec.durability }, policy: spec.policy };
+  for (const [name, value] of Object.entries(settings)) {
+    const target = { socketPath, path: `/v1/sprites/${spec.name}/${name}`, method: "PUT" };
+    await ask(target, { body: JSON.stringify(value), timeoutMs: settingsTimeoutMs });
+  }
 }
 
 /** Settles when all that the guest has written so far is in the bucket. @throws SpriteError storage_failure */
@@ -29,6 +34,9 @@ async function ask(
     throw new SpriteError("storage_failure", "the sprite's agent does not answer", { cause });
   }
   if (status === 204) return;
+  if (status === 409) {
+    throw new SpriteError("conflict", "the sprite uses more memory than it is to have");
+  }
   throw new SpriteError("storage_failure", `the sprite's agent answers with status ${status}`);
 }
 
@@ -38,7 +46,10 @@ function statusOf(
 ): Promise<number> {
   return new Promise((resolve, reject) => {
     const signal = AbortSignal.timeout(timeoutMs);
-    const headers = { "content-type": "application/json", "content-length": body.length };
+    const headers = {
+      "content-type": "application/json",
+      "content-length": Buffer.byteLength(body),
+    };
     const request = httpRequest({ ...target, headers, agent: false, signal });
     request.on("error", reject);
     request.on("response", (response) => {

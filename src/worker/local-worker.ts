@@ -304,6 +304,7 @@ export class LocalWorker implements Worker {
       environment: spec.environment,
       isFork: spec.isFork,
       durability: spec.durability,
+      policy: spec.policy,
       bucket: options.bucket,
       cacheDirectory: spriteCacheDirectory(options.places, spec.id),
       cacheSizeBytesMax: options.cacheSizeBytesMax,

@@ -1,42 +1,44 @@
-/** Runs inside the stand-in internet: DNS on one address, HTTP on every address. Ends with its stdin. */
+/**
+ * Runs inside the stand-in internet, on all of its addresses: HTTP on port 80, and listeners that only say that they
+ * were reached, on the ports by which somebody might try to get out. Ends with its stdin.
+ */
 import { createSocket } from "node:dgram";
 import { createServer } from "node:http";
-import { publicAddress, publicName, resolverAddress } from "./internet.ts";
+import { createServer as createTcpServer } from "node:net";
+import { otherAddress, publicAddress, metadataAddress } from "./internet.ts";
 
-const dnsPort = 53;
 const httpPort = 80;
+const addresses = [publicAddress, otherAddress, metadataAddress];
+/** DNS over TLS, HTTPS, mail, and one like any other. The name server has 53 at an address of its own. */
+const tcpPorts = [25, 53, 443, 853, 4444];
+const udpPorts = [53, 123, 443, 853, 4444];
 
-/** Answers A questions for the one name; anything else does not exist (RFC 1035, section 4). */
-function answer(question: Buffer): Buffer {
-  const labels: string[] = [];
-  let at = 12;
-  for (let length = question[at] ?? 0; length > 0; length = question[at] ?? 0) {
-    labels.push(question.toString("latin1", at + 1, at + 1 + length));
-    at += 1 + length;
-  }
-  const type = question.readUInt16BE(at + 1);
-  const known = labels.join(".").toLowerCase() === publicName;
-  const withAddress = known && type === 1;
-  const header = Buffer.from(question.subarray(0, 12));
-  header.writeUInt16BE(known ? 0x8580 : 0x8583, 2);
-  header.writeUInt16BE(withAddress ? 1 : 0, 6);
-  header.fill(0, 8, 12);
-  const parts = [header, question.subarray(12, at + 5)];
-  if (withAddress) {
-    const record = Buffer.from([0xc0, 0x0c, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
-    parts.push(record, Buffer.from(publicAddress.split(".").map(Number)));
-  }
-  return Buffer.concat(parts);
+function note(text: string): void {
+  process.stdout.write(`${text.replaceAll("\n", " ")}\n`);
 }
-
-const dns = createSocket("udp4");
-dns.on("message", (question, from) => dns.send(answer(question), from.port, from.address));
-await new Promise<void>((resolve) => dns.bind(dnsPort, resolverAddress, () => resolve()));
 
 const http = createServer((request, response) => {
   response.end(`hello ${request.socket.remoteAddress ?? ""} from ${request.socket.localAddress}\n`);
 });
 await new Promise<void>((resolve) => http.listen(httpPort, "0.0.0.0", () => resolve()));
+
+for (const address of addresses) {
+  for (const port of tcpPorts) {
+    // Sends back what it hears, so that a connection can be seen to live.
+    const server = createTcpServer((stream) => {
+      note(`tcp ${port}`);
+      stream.on("error", () => stream.destroy()).pipe(stream);
+    });
+    await new Promise<void>((resolve) => server.listen(port, address, () => resolve()));
+  }
+  for (const port of udpPorts) {
+    const socket = createSocket("udp4");
+    socket.on("message", (message) =>
+      note(`udp ${port} ${message.toString("latin1").slice(0, 200)}`),
+    );
+    await new Promise<void>((resolve) => socket.bind(port, address, () => resolve()));
+  }
+}
 
 process.stdout.write("ready\n");
 process.stdin.on("end", () => process.exit(0)).resume();

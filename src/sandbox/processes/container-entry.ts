@@ -18,6 +18,8 @@ export interface ContainerAccess {
   user: { uid: number; gid: number; additionalGids: readonly number[] };
   /** What a set-user-id program may gain; without it, what the container's own process may. */
   boundingCapabilities?: readonly string[] | undefined;
+  /** True: nobody gains anything by starting a program, `sudo` neither. */
+  noNewPrivileges?: boolean | undefined;
   /** Without them commands have the limits of this process, not the container's. */
   resourceLimits?: ReadonlyArray<{ type: string; soft: number; hard: number }> | undefined;
 }
@@ -69,8 +71,14 @@ export class ContainerEntry {
   }
 
   #process(program: keyof typeof programNames, slot: number, terminal: boolean): object {
-    const { busyboxPath, insideDirectory, user, boundingCapabilities, resourceLimits } =
-      this.#access;
+    const {
+      busyboxPath,
+      insideDirectory,
+      user,
+      boundingCapabilities,
+      resourceLimits,
+      noNewPrivileges,
+    } = this.#access;
     const script = `${insideDirectory}/${programNames[program]}`;
     return {
       terminal,
@@ -83,7 +91,7 @@ export class ContainerEntry {
       env: [],
       cwd: "/",
       // `sudo` is how the guest becomes its own root.
-      noNewPrivileges: false,
+      noNewPrivileges: noNewPrivileges === true,
       ...(boundingCapabilities === undefined
         ? {}
         : { capabilities: { bounding: boundingCapabilities } }),

@@ -21,6 +21,7 @@ import { createLog, type Log, type LogLevel } from "../../base/log.ts";
 import { runCommand } from "../../host/command.ts";
 import { GuestNetwork } from "../guest-network.ts";
 import { ociConfig } from "../oci-config.ts";
+import { privilegesOf } from "../privileges.ts";
 import { seccompProfile } from "../seccomp.ts";
 import { type ContainerLauncher, createLauncher, type LauncherOptions } from "./launcher.ts";
 
@@ -131,9 +132,11 @@ function configOf(directory: string, id: string, pidsMax: number): object {
     hostIdBase,
     limits: { memoryBytesMax: 1024 ** 3, cpuCoresMax: 2, pidsMax },
     limitSwap: false,
+    hasSoftLimit: true,
     openFiles: { soft: 4096, hard: 4096 },
     cgroupPath: id,
     seccomp: seccompProfile(),
+    privileges: privilegesOf({}),
   });
   const usr = {
     destination: "/usr",
