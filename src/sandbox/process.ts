@@ -55,7 +55,8 @@ export interface PipeProcess extends RunningCommand {
   /**
    * Signals it with its children and theirs, whatever groups they have made for themselves; also when
    * itself has just ended, as long as what it left is still of its session. Others can be named by their
-   * ids inside, to be treated likewise. The number of those there were; signal 0 only counts them.
+   * ids inside, to be treated likewise. The number of those there were a few milliseconds ago; signal 0 only
+   * counts them.
    */
   killAll(signal: NodeJS.Signals | 0, others?: readonly number[]): number;
 }

@@ -82,8 +82,13 @@ export function openNdjson(response: ServerResponse): NdjsonStream {
     async drained() {
       if (!response.writableNeedDrain || abort.signal.aborted) return;
       await new Promise<void>((resolve) => {
-        response.once("drain", resolve);
-        response.once("close", resolve);
+        const settle = (): void => {
+          response.off("drain", settle);
+          response.off("close", settle);
+          resolve();
+        };
+        response.on("drain", settle);
+        response.on("close", settle);
       });
     },
     signal: abort.signal,

@@ -16,7 +16,7 @@ export const stopMsMax = 3_600_000;
 /** From SIGKILL to the end, which only a process stuck in the kernel exceeds. */
 export const killedMsMax = 5_000;
 /** How often to look whether the children of an ended service have ended, by the kernel's tables, and its strays. */
-export const familyPollMs = 20;
+export const familyPollMs = 10;
 export const strayPollMs = 100;
 /**
  * For all services together when their container ends: a worker waits 7.5 s for its agent

@@ -68,11 +68,15 @@ export class ServiceLog {
     return await this.#exclusively(async () => {
       await this.#writeBatches();
       onRead();
-      return linesMax === 0 ? [] : await this.#readFile(linesMax);
+      // What came in the meantime is not in the file, nor will it be told to whoever follows from here.
+      const waiting = [...this.#pending];
+      if (linesMax === 0) return [];
+      const records = parseLog([...(await this.#readFile(linesMax)), ...waiting.map(withoutEnd)]);
+      return records.slice(-linesMax);
     });
   }
 
-  async #readFile(linesMax: number): Promise<LogRecord[]> {
+  async #readFile(linesMax: number): Promise<string[]> {
     const { launcher, directory, name } = this.#parts;
     const args = [`${directory}/${name}.log`, String(linesMax), String(logReadBytesMax)];
     const command = guestScript(readProgram, args);
@@ -81,12 +85,7 @@ export class ServiceLog {
     // Where the bound has cut, the first is half a line.
     if (stdout.length === logReadBytesMax) lines.shift();
     if (lines.at(-1) === "") lines.pop();
-    let previousMs = Date.now();
-    return lines.map((line) => {
-      const record = parseLogLine(line, previousMs);
-      previousMs = record.timeMs;
-      return record;
-    });
+    return lines;
   }
 
   async #writeAll(): Promise<void> {
@@ -136,4 +135,17 @@ export class ServiceLog {
     this.#turn = turn.catch(() => undefined);
     return await turn;
   }
+}
+
+function parseLog(lines: readonly string[]): LogRecord[] {
+  let previousMs = Date.now();
+  return lines.map((line) => {
+    const record = parseLogLine(line, previousMs);
+    previousMs = record.timeMs;
+    return record;
+  });
+}
+
+function withoutEnd(line: string): string {
+  return line.slice(0, -1);
 }

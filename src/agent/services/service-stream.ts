@@ -10,9 +10,9 @@ export class ServiceStream {
   /** Aborted when the reader has gone. */
   readonly signal: AbortSignal;
   readonly #stream: NdjsonStream;
-  readonly #onEnd: (() => void)[] = [];
-  #hasStarted = false;
-  #hasEnded = false;
+  #onEnd: () => void = () => {};
+  /** By the last that was heard, the service does not run. */
+  #isOver = false;
   #skippedCount = 0;
 
   constructor(stream: NdjsonStream) {
@@ -40,16 +40,16 @@ export class ServiceStream {
     await this.#stream.drained();
   }
 
-  /** Settles when the service has ended after it started, or could not; when the reader has gone; or after the time. */
+  /** Settles when the service ends, or if it has; when the reader has gone; or after the time. */
   async watched(timeMs: number): Promise<void> {
-    if (this.#hasEnded || this.signal.aborted || timeMs <= 0) return;
+    if (this.#isOver || this.signal.aborted || timeMs <= 0) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, timeMs);
       const settle = (): void => {
         clearTimeout(timer);
         resolve();
       };
-      this.#onEnd.push(settle);
+      this.#onEnd = settle;
       this.signal.addEventListener("abort", settle, { once: true });
     });
   }
@@ -61,11 +61,10 @@ export class ServiceStream {
   }
 
   #look({ type }: ServiceEvent): void {
-    if (type === "started") this.#hasStarted = true;
-    const isEnd = type === "exit" || (type === "stopped" && this.#hasStarted) || type === "error";
-    if (!isEnd || this.#hasEnded) return;
-    this.#hasEnded = true;
-    for (const settle of this.#onEnd) settle();
+    if (type === "started") this.#isOver = false;
+    if (type !== "exit" && type !== "stopped" && type !== "error") return;
+    this.#isOver = true;
+    this.#onEnd();
   }
 
   #tellSkipped(): void {

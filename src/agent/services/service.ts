@@ -275,7 +275,8 @@ export class Service {
       const timeoutMs = this.#graceEndsMs - performance.now();
       await waitUntil(() => process.killAll(0) === 0, { timeoutMs, intervalMs: familyPollMs });
     }
-    process.killAll("SIGKILL");
+    const options = { timeoutMs: killedMsMax, intervalMs: familyPollMs };
+    await waitUntil(() => process.killAll("SIGKILL") === 0, options);
   }
 
   /** Programs that made themselves independent of the one that was started. */

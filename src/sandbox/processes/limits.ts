@@ -54,3 +54,6 @@ export const resizeRelayMs = 40;
 
 /** Of the kernel's table of TCP sockets: a thousand listeners. */
 export const listenersTextBytesMax = 150 * 1024;
+
+/** How old a look at the machine's processes may be when it is used again. */
+export const relationsAgeMsMax = 5;

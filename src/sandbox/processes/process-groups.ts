@@ -5,6 +5,7 @@ import { errorCode } from "../../base/error-code.ts";
 import type { Log } from "../../base/log.ts";
 import { processGroupOf } from "../../base/process-identity.ts";
 import { processesIn, readLink } from "../guest-processes.ts";
+import { relationsAgeMsMax } from "./limits.ts";
 import { hasListener } from "./listening.ts";
 
 /**
@@ -16,6 +17,7 @@ export class ProcessGroups {
   readonly #log: Log;
   #initPid = 0;
   #namespace: string | null = null;
+  #seen: { relations: readonly Relations[]; atMs: number } | null = null;
 
   constructor(log: Log) {
     this.#log = log;
@@ -53,10 +55,11 @@ export class ProcessGroups {
 
   /**
    * Signals those processes, everything in the sessions that they lead or led, and all descendants of
-   * these. The container's first process is nobody's family. The number of processes there were.
+   * these. The container's first process is nobody's family. The number of processes there were a few
+   * milliseconds ago: whoever wants none left asks until it is 0.
    */
   signalFamily(pids: readonly number[], signal: NodeJS.Signals | 0): number {
-    const members = familyOf(processesIn(this.#knownNamespace).flatMap(readRelations), pids);
+    const members = familyOf(this.#relations(), pids);
     for (const hostPid of members) this.#send(hostPid, signal);
     return members.length;
   }
@@ -75,6 +78,16 @@ export class ProcessGroups {
       this.#log.warn({ slot: Number(slot) }, "a command that its agent had just begun is ended");
       for (const child of childrenOf(pid)) this.#signalHost(child, "SIGKILL");
     }
+  }
+
+  /** A look at all processes of the machine costs milliseconds: those who ask together share one. */
+  #relations(): readonly Relations[] {
+    const nowMs = performance.now();
+    if (this.#seen === null || nowMs - this.#seen.atMs > relationsAgeMsMax) {
+      const relations = processesIn(this.#knownNamespace).flatMap(readRelations);
+      this.#seen = { relations, atMs: performance.now() };
+    }
+    return this.#seen.relations;
   }
 
   get #knownNamespace(): string {
