@@ -44,6 +44,23 @@ export interface CommandOptions {
   clearLabels?: boolean;
   stdio?: string;
   file?: string[];
+  duration?: string;
+  needs?: string[];
+  httpPort?: string;
+  follow?: boolean;
+  lines?: string;
+  policyFile?: string;
+  allow?: string[];
+  deny?: string[];
+  include?: string[];
+  lookup?: boolean;
+  profile?: string;
+  device?: string[];
+  newPrivileges?: boolean;
+  memory?: string;
+  autoscale?: boolean;
+  cpus?: string;
+  pids?: string;
   bind?: string;
   portForward?: boolean;
 }
