@@ -8,13 +8,17 @@ import { serviceCommands } from "./command-specs/services.ts";
 import { sessionCommands } from "./command-specs/sessions.ts";
 import { spriteCommands } from "./command-specs/sprites.ts";
 
-export const commandTable: readonly CommandSpec[] = [
-  ...spriteCommands,
-  ...sessionCommands,
-  ...fileCommands,
-  ...serviceCommands,
-  ...networkCommands,
-  ...policyCommands,
-  ...checkpointCommands,
-  ...clientCommands,
+/** In the order and under the headings of `sprite --help`. */
+export const commandGroups: readonly (readonly [
+  heading: string,
+  commands: readonly CommandSpec[],
+])[] = [
+  ["Sprites:", spriteCommands],
+  ["Commands in a sprite:", sessionCommands],
+  ["Files:", fileCommands],
+  ["Checkpoints:", checkpointCommands],
+  ["Services and network:", [...serviceCommands, ...networkCommands, ...policyCommands]],
+  ["This client:", clientCommands],
 ];
+
+export const commandTable: readonly CommandSpec[] = commandGroups.flatMap(([, specs]) => specs);

@@ -3,7 +3,10 @@ import type { Checkpoint, Session } from "./api-types.ts";
 import { spritePath, type Cli } from "./cli.ts";
 import { childOf, nameOf, type CommandSpec, type OptionSpec } from "./command-spec.ts";
 import { commandTable } from "./command-table.ts";
+import { UserConfig } from "./config.ts";
 import { completionTimeoutMsMax } from "./limits.ts";
+import { rulesOf, type PolicyObject } from "./policy-calls.ts";
+import type { Service } from "./service-calls.ts";
 import { printable } from "./text.ts";
 
 const commonOptions: readonly OptionSpec[] = [
@@ -18,7 +21,27 @@ export interface Candidate {
   description: string;
 }
 
-type Wanted = "sprite" | "session" | "checkpoint" | "shell" | "setting" | "nothing";
+const wantedByArgument: Readonly<Record<string, Wanted>> = {
+  name: "sprite",
+  session: "session",
+  id: "checkpoint",
+  service: "service",
+  domains: "domain",
+  org: "organization",
+  shell: "shell",
+  setting: "setting",
+};
+
+type Wanted =
+  | "sprite"
+  | "session"
+  | "checkpoint"
+  | "service"
+  | "domain"
+  | "organization"
+  | "shell"
+  | "setting"
+  | "nothing";
 
 export interface Completion {
   /** Words of the command line itself that may stand here. */
@@ -56,8 +79,10 @@ export function findCompletion(before: readonly string[], current: string): Comp
       if (option === undefined || !option[0].includes("<")) continue;
       const flags = flagsOf(option[0]);
       const isSprite = flags.includes("--sprite");
+      const isOrg = flags.includes("--org");
       if (i === before.length - 1) {
-        const wanted = isSprite || flags.includes("--from") ? "sprite" : "nothing";
+        const isName = isSprite || flags.includes("--from");
+        const wanted = isName ? "sprite" : isOrg ? "organization" : "nothing";
         return { ...nothing, wanted, spriteOption };
       }
       i++;
@@ -82,11 +107,9 @@ export function findCompletion(before: readonly string[], current: string): Comp
 }
 
 function wantedBy(spec: CommandSpec): Wanted {
-  const argument = /[<[](\w+)/.exec(spec.usage)?.[1];
-  if (argument === "name") return nameOf(spec) === "create" ? "nothing" : "sprite";
-  if (argument === "session") return "session";
-  if (argument === "id") return "checkpoint";
-  return argument === "shell" || argument === "setting" ? argument : "nothing";
+  const argument = /[<[](\w+)/.exec(spec.usage)?.[1] ?? "";
+  // What is to be made has no name yet.
+  return nameOf(spec) === "create" ? "nothing" : (wantedByArgument[argument] ?? "nothing");
 }
 
 async function askServer(cli: Cli, wanted: Wanted): Promise<Candidate[]> {
@@ -101,6 +124,24 @@ async function askServer(cli: Cli, wanted: Wanted): Promise<Candidate[]> {
       return durabilities.map(plain);
     case "sprite":
       return (await cli.spriteNames({ timeoutMs })).map(plain);
+    case "service": {
+      const path = `${spritePath(cli.spriteName())}/services`;
+      const services = await cli.client.json<Service[]>("GET", path, { timeoutMs });
+      return services.map(({ name, state }) => ({
+        word: printable(name),
+        description: printable(state?.status ?? ""),
+      }));
+    }
+    case "domain": {
+      const path = `${spritePath(cli.spriteName())}/policy/network`;
+      const policy = await cli.client.json<PolicyObject>("GET", path, { timeoutMs });
+      return rulesOf(policy).flatMap((rule) => ("domain" in rule ? [plain(rule.domain)] : []));
+    }
+    case "organization": {
+      const config = UserConfig.load(cli.home);
+      const names = config.urls().flatMap((url) => config.orgs(url).map(({ name }) => name));
+      return [...new Set(names)].map(plain);
+    }
     case "session": {
       const path = `${spritePath(cli.spriteName())}/exec`;
       const answer = await cli.client.json<{ sessions: Session[] }>("GET", path, { timeoutMs });

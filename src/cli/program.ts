@@ -1,7 +1,7 @@
 import { Command as CommanderCommand, CommanderError } from "commander";
 import { Cli, type CliSurroundings, type Command, type CommandOptions } from "./cli.ts";
 import type { CommandSpec } from "./command-spec.ts";
-import { commandTable } from "./command-table.ts";
+import { commandGroups } from "./command-table.ts";
 import { CliError, exitCodeUnknownCommand } from "./errors.ts";
 
 /** Parses the command line, loads the one command it names, and runs it. */
@@ -51,11 +51,13 @@ function buildProgram(surroundings: CliSurroundings, invoke: Invoke): CommanderC
       getOutHelpWidth: () => process.stdout.columns || 80,
     });
   addCommonOptions(program);
-  for (const spec of commandTable) addCommand(program, spec, invoke);
+  for (const [heading, specs] of commandGroups) {
+    for (const spec of specs) addCommand(program, spec, invoke).helpGroup(heading);
+  }
   return program;
 }
 
-function addCommand(parent: CommanderCommand, spec: CommandSpec, invoke: Invoke): void {
+function addCommand(parent: CommanderCommand, spec: CommandSpec, invoke: Invoke): CommanderCommand {
   const command = parent.command(spec.usage).description(spec.description);
   if (spec.aliases !== undefined) command.aliases(spec.aliases);
   command.addHelpText("after", manualText(spec));
@@ -70,6 +72,7 @@ function addCommand(parent: CommanderCommand, spec: CommandSpec, invoke: Invoke)
     command.action(async (..._words: unknown[]) => await invoke(load, command));
   }
   for (const child of spec.children ?? []) addCommand(command, child, invoke);
+  return command;
 }
 
 /** What the manual says below the options. */

@@ -105,11 +105,7 @@ export async function followLogs(cli: Cli, name: string, query: Query): Promise<
 }
 
 /** What the service printed goes where it went; the rest is a word beside it. */
-export async function showServiceEvent(
-  cli: Cli,
-  event: ServiceEvent,
-  isLog = false,
-): Promise<void> {
+async function showServiceEvent(cli: Cli, event: ServiceEvent, isLog = false): Promise<void> {
   const { out, err } = cli.surroundings;
   const { type, data } = event;
   if (cli.isJson) cli.printJson(event);

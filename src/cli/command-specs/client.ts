@@ -31,7 +31,7 @@ const orgCommands: readonly CommandSpec[] = [
     load: async () => (await import("../commands/org.ts")).list,
   },
   {
-    usage: "use <name>",
+    usage: "use <org>",
     description: "choose the organization for commands that name none",
     examples: [["sprite org use acme", "from now on"]],
     load: async () => (await import("../commands/org.ts")).use,
