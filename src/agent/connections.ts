@@ -1,6 +1,7 @@
 import type { Log } from "../base/log.ts";
 import { OpenSockets } from "./api/open-sockets.ts";
 import { controlSocketsMax } from "./control-connection/limits.ts";
+import { watchSocketsMax } from "./files/limits.ts";
 import { watchersMax } from "./ports/limits.ts";
 import { PortWatch, type PortWatchParts } from "./ports/port-watch.ts";
 import { SessionPorts } from "./ports/session-ports.ts";
@@ -11,6 +12,7 @@ import type { Sessions } from "./sessions/sessions.ts";
 export class Connections {
   readonly tunnels = new OpenSockets("tunnels", tunnelsMax);
   readonly controls = new OpenSockets("control connections", controlSocketsMax);
+  readonly watches = new OpenSockets("watches", watchSocketsMax);
   readonly watchers = new OpenSockets("watchers of ports", watchersMax);
   readonly portWatch: PortWatch;
   readonly sessionPorts: SessionPorts;
@@ -25,6 +27,7 @@ export class Connections {
   /** Ends all of them: the container goes away. */
   async endAll(reason: string): Promise<void> {
     this.tunnels.endAll(reason);
+    this.watches.endAll(reason);
     // Before their connections: an operation's end is told first.
     await this.#sessions().endAll(reason);
     this.controls.endAll(reason);

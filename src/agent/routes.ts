@@ -7,6 +7,7 @@ import { checkpointRoutes } from "./checkpoint-routes.ts";
 import type { Disk } from "./disk.ts";
 import type { FileOperations } from "./files/file-operations.ts";
 import { fileRoutes } from "./files/file-routes.ts";
+import { watchUpgradeRoutes } from "./files/watch-socket.ts";
 import { healthRoutes } from "./health.ts";
 import type { Connections } from "./connections.ts";
 import { controlUpgradeRoutes } from "./control-connection/control-socket.ts";
@@ -73,6 +74,8 @@ export function routeTables(parts: RouteParts): RouteTables {
       const guest = { launcher: sprite, network: () => sprite.network(), connections, upgrade };
       return [
         ...proxyUpgradeRoutes(guest),
+        ...watchUpgradeRoutes({ files, connections, upgrade }),
+        ...controlUpgradeRoutes({ ...guest, sessions, environment }),
         ...controlUpgradeRoutes({ ...guest, sessions, environment, files }),
         ...portsUpgradeRoutes({ connections, upgrade }),
       ];

@@ -2,7 +2,7 @@
 import { posix } from "node:path";
 
 import { FileError } from "./file-error.ts";
-import { filePathBytesMax, fileNamePatternLengthMax } from "./limits.ts";
+import { filePathBytesMax, fileNamePatternLengthMax, watchedPathsMax } from "./limits.ts";
 
 /** Query parameters, or the fields of a JSON body: the names are the same. */
 export type FileArguments = Readonly<Record<string, unknown>>;
@@ -67,6 +67,11 @@ export interface ChangeOwnerRequest {
   path: string;
   uid: number | string | null;
   gid: number | string | null;
+  recursive: boolean;
+}
+
+export interface WatchRequest {
+  paths: readonly string[];
   recursive: boolean;
 }
 
@@ -137,6 +142,18 @@ export function parseChangeOwnerRequest(args: FileArguments): ChangeOwnerRequest
   const gid = ownerOf(args, "gid", path);
   if (uid === null && gid === null) throw invalid(path, "uid or gid is required");
   return { path, uid, gid, recursive: isTrue(args["recursive"]) };
+}
+
+/** @param fields of the message `subscribe` or `unsubscribe` */
+export function parseWatchRequest(fields: FileArguments): WatchRequest {
+  const { paths } = fields;
+  if (!Array.isArray(paths) || paths.length === 0) throw invalid("", "paths is no list of paths");
+  if (paths.length > watchedPathsMax) throw invalid("", `more than ${watchedPathsMax} paths`);
+  const { workingDir } = fields;
+  return {
+    paths: paths.map((path: unknown) => pathOf({ path, workingDir }, "path")),
+    recursive: isTrue(fields["recursive"]),
+  };
 }
 
 /** The one range of a `Range` header; null for what may be ignored: other units, several ranges. */

@@ -45,6 +45,8 @@ export const controlMessageBytesMax = 1024 * 1024;
 /** Linux takes paths of 4,096 bytes with their final NUL. */
 export const filePathBytesMax = 4095;
 export const fileNamePatternLengthMax = 255;
+/** Named in one subscription to changes of files. */
+export const watchedPathsMax = 256;
 
 export const serviceNameLengthMax = 64;
 export const serviceArgumentsMax = 256;

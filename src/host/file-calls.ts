@@ -12,6 +12,9 @@ const errorNames = new Map(Object.entries(constants.errno).map(([name, number]) 
 const foreign = {
   openAt2: library.func("syscall", "long", ["long", "int", "str", "void *", "unsigned long"]),
   linkAt: library.func("int linkat(int, const char *, int, void *, int)"),
+  notifyStart: library.func("int inotify_init1(int)"),
+  notifyAdd: library.func("int inotify_add_watch(int, const char *, unsigned int)"),
+  notifyRemove: library.func("int inotify_rm_watch(int, int)"),
   seek: library.func("int64_t lseek(int, int64_t, int)"),
 };
 
@@ -78,4 +81,39 @@ export function nextData(
   const end = Number(foreign.seek(descriptor, start, seekHole));
   if (end < 0) throw new CallError("lseek");
   return { start, end };
+}
+
+/** inotify(7): what is asked for, and what comes. */
+export const changeBits = {
+  modified: 0x2,
+  attributes: 0x4,
+  movedFrom: 0x40,
+  movedTo: 0x80,
+  created: 0x100,
+  deleted: 0x200,
+  deletedSelf: 0x400,
+  movedSelf: 0x800,
+  overflow: 0x4000,
+  ignored: 0x8000,
+  onlyDirectory: 0x0100_0000,
+  isDirectory: 0x4000_0000,
+};
+
+/** A descriptor from which the changes of watched directories can be read. */
+export function openChanges(): number {
+  const result = Number(foreign.notifyStart(openBits.closeOnExec));
+  if (result < 0) throw new CallError("inotify_init1");
+  return result;
+}
+
+/** The watch's number: the same again for a directory that is watched. @throws an error with a `code` */
+export function addWatch(changes: number, path: string, bits: number): number {
+  const result = Number(foreign.notifyAdd(changes, path, bits >>> 0));
+  if (result < 0) throw new CallError("inotify_add_watch");
+  return result;
+}
+
+/** One that has ended by itself is no error. */
+export function removeWatch(changes: number, watch: number): void {
+  foreign.notifyRemove(changes, watch);
 }

@@ -80,8 +80,15 @@ export async function* readPieces(socket: Socket): AsyncGenerator<Buffer> {
 }
 
 /** Resolves once the stream takes more, also when it takes none any more. */
-export async function writeBytes(socket: Socket, bytes: Buffer | string): Promise<void> {
+async function writeBytes(socket: Socket, bytes: Buffer | string): Promise<void> {
   if (!socket.write(bytes)) await drained(socket);
+}
+
+/** Resolves once the bytes may be overwritten, also when they went nowhere. */
+export function writeOut(socket: Socket, bytes: Buffer): Promise<void> {
+  return new Promise((resolve) => {
+    socket.write(bytes, () => resolve());
+  });
 }
 
 function lengthOf(count: number): Buffer {

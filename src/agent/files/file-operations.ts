@@ -12,6 +12,7 @@ import type {
   ReadRequest,
   RemoveRequest,
   RenameRequest,
+  WatchRequest,
   WriteRequest,
 } from "../../contract/file-requests.ts";
 
@@ -83,6 +84,19 @@ export interface ChangedOwners {
   count: number;
 }
 
+export interface FileEvent {
+  path: string;
+  /** As in Go's fsnotify: a rename is one of the old name, and the new name's create. */
+  event: "write" | "create" | "remove" | "rename" | "chmod";
+  /** In bytes; 0 of what is gone. */
+  size: number;
+  isDir: boolean;
+  timeMs: number;
+}
+
+/** Changes as they happen, or what kept some from being seen, in words for people. Ends with the container. */
+export type WatchEvents = AsyncIterable<FileEvent | { lost: string }>;
+
 /**
  * Every operation acts inside the sprite's own view of its files, as the sprite's root, and waits while
  * the container is being replaced. All throw FileError, and SpriteError `unavailable` when the
@@ -102,4 +116,6 @@ export interface FileOperations {
   copy(request: CopyRequest, signal: AbortSignal): Promise<CopiedFiles>;
   changeMode(request: ChangeModeRequest, signal: AbortSignal): Promise<ChangedModes>;
   changeOwner(request: ChangeOwnerRequest, signal: AbortSignal): Promise<ChangedOwners>;
+  /** Resolves once every change from now on will be seen. */
+  watch(request: WatchRequest, signal: AbortSignal): Promise<WatchEvents>;
 }

@@ -14,6 +14,7 @@ import type {
   ReadRequest,
   RemoveRequest,
   RenameRequest,
+  WatchRequest,
   WriteRequest,
 } from "../../contract/file-requests.ts";
 import type { Sandbox } from "../../sandbox/sandbox.ts";
@@ -29,9 +30,10 @@ import type {
   Listing,
   RemovedFiles,
   RenamedFile,
+  WatchEvents,
   WrittenFile,
 } from "./file-operations.ts";
-import type { FileCall, FileReply } from "./helper-protocol.ts";
+import type { FileCall, FileReply, WatchMessage } from "./helper-protocol.ts";
 import { helperIdleMsMax, operationsMax, silenceMsMax } from "./limits.ts";
 
 export interface FileServiceOptions {
@@ -99,6 +101,12 @@ export class FileService implements FileOperations {
 
   async changeOwner(request: ChangeOwnerRequest, signal: AbortSignal): Promise<ChangedOwners> {
     return (await this.#result({ type: "change_owner", ...request }, signal)) as ChangedOwners;
+  }
+
+  async watch(request: WatchRequest, signal: AbortSignal): Promise<WatchEvents> {
+    const { socket, reply } = await this.#ask({ type: "watch", ...request }, signal);
+    if (reply.type !== "watching") throw unexpected(socket);
+    return changesOf(socket);
   }
 
   /** Breaks off what is under way: the container is about to end, or has. */
@@ -229,6 +237,21 @@ async function* entriesOf(socket: Socket, first: FileReply): AsyncGenerator<read
       if (reply.type !== "entries") throw unexpected(socket);
       yield reply.entries;
     }
+  } finally {
+    socket.destroy();
+  }
+}
+
+/** Ends when the helper does. */
+async function* changesOf(socket: Socket): AsyncGenerator<WatchMessage> {
+  try {
+    for (;;) {
+      const reply = await nextReply(socket);
+      if (reply.type !== "events") throw unexpected(socket);
+      yield* reply.events;
+    }
+  } catch (error) {
+    if (!(error instanceof BrokenOff)) throw error;
   } finally {
     socket.destroy();
   }

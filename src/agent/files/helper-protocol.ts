@@ -13,9 +13,10 @@ import type {
   ReadRequest,
   RemoveRequest,
   RenameRequest,
+  WatchRequest,
   WriteRequest,
 } from "../../contract/file-requests.ts";
-import type { Entry, FileContent } from "./file-operations.ts";
+import type { Entry, FileContent, FileEvent } from "./file-operations.ts";
 
 export type FileCall =
   | ({ type: "read" } & ReadRequest)
@@ -25,7 +26,8 @@ export type FileCall =
   | ({ type: "rename" } & RenameRequest)
   | ({ type: "copy" } & CopyRequest)
   | ({ type: "change_mode" } & ChangeModeRequest)
-  | ({ type: "change_owner" } & ChangeOwnerRequest);
+  | ({ type: "change_owner" } & ChangeOwnerRequest)
+  | ({ type: "watch" } & WatchRequest);
 
 export type FileReply =
   /** The last line of what has no content. */
@@ -41,7 +43,11 @@ export type FileReply =
   /** A fault of ours, for the log. */
   | { type: "fault"; text: string }
   | ({ type: "content" } & Omit<FileContent, "body">)
-  | { type: "entries"; entries: readonly Entry[] };
+  | { type: "entries"; entries: readonly Entry[] }
+  | { type: "watching" }
+  | { type: "events"; events: readonly WatchMessage[] };
+
+export type WatchMessage = FileEvent | { lost: string };
 
 /** The first line on the helper's standard input; it ends when that closes. */
 export interface HelperStart {

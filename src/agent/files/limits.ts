@@ -43,3 +43,13 @@ export const linksMax = 40;
 export const nameTableBytesMax = 1024 * 1024;
 /** The kernel says EAGAIN to a path with `..` whenever something is renamed meanwhile. */
 export const raceRetriesMax = 64;
+
+/** Sockets that watch one sprite's files; each subscription has a small process of its own. */
+export const watchSocketsMax = 32;
+export const subscriptionsMax = 16;
+/** Directories of one subscription: half of what older kernels allow a user. */
+export const watchedDirectoriesMax = 4_096;
+/** Of a watch's client, before the changes wait, in the end in the kernel, which then forgets some. */
+export const watchQueueBytesMax = 1024 * 1024;
+/** A watch's messages from its client. */
+export const watchMessageBytesMax = 2 * 1024 * 1024;

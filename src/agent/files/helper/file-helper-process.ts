@@ -7,7 +7,7 @@
 import { createServer, type Socket } from "node:net";
 
 import { FileError } from "../../../contract/file-error.ts";
-import { BrokenOff, readLine, readPieces, writeBytes, writeLine } from "../channel.ts";
+import { BrokenOff, readLine, readPieces, writeLine, writeOut } from "../channel.ts";
 import {
   readyText,
   rootDescriptor,
@@ -24,6 +24,7 @@ import { read } from "./read.ts";
 import { remove } from "./remove.ts";
 import { rename } from "./rename.ts";
 import { fileError, Root } from "./root.ts";
+import { Watch } from "./watch.ts";
 import { write } from "./write.ts";
 
 process.umask(0);
@@ -66,8 +67,13 @@ async function answer(
   try {
     await perform(root, call, socket, signal);
   } catch (error) {
-    throw fileError(error, call.type, "source" in call ? call.source : call.path);
+    throw fileError(error, call.type, pathOf(call));
   }
+}
+
+function pathOf(call: FileCall): string {
+  if ("source" in call) return call.source;
+  return "path" in call ? call.path : call.paths.join(", ");
 }
 
 async function perform(
@@ -92,6 +98,8 @@ async function perform(
       return await sendResult(socket, await copy(root, call, pace));
     case "change_mode":
       return await sendResult(socket, await changeMode(root, call, pace));
+    case "watch":
+      return await sendChanges(root, call, socket, pace);
     case "change_owner":
       return await sendResult(socket, await changeOwner(root, call, pace));
   }
@@ -108,7 +116,7 @@ async function sendContent(
   await reply(socket, { type: "content", ...content });
   try {
     for await (const bytes of chunks) {
-      await writeBytes(socket, bytes);
+      await writeOut(socket, bytes);
       if (socket.destroyed) return;
     }
   } catch {
@@ -127,6 +135,32 @@ async function sendEntries(
     if (socket.destroyed) return;
   }
   await sendResult(socket, null);
+}
+
+/** Goes on until the agent hangs up. */
+async function sendChanges(
+  root: Root,
+  call: Extract<FileCall, { type: "watch" }>,
+  socket: Socket,
+  pace: Pace,
+): Promise<void> {
+  const watch = await Watch.open(root, call, pace);
+  let isClosed = false;
+  const close = (): void => {
+    if (!isClosed) watch.close();
+    isClosed = true;
+  };
+  socket.once("close", close);
+  try {
+    if (socket.destroyed) return;
+    await reply(socket, { type: "watching" });
+    for await (const events of watch.batches()) {
+      await reply(socket, { type: "events", events });
+      if (socket.destroyed) return;
+    }
+  } finally {
+    close();
+  }
 }
 
 async function sendResult(socket: Socket, value: unknown): Promise<void> {

@@ -21,7 +21,11 @@ import { descriptorPath, entryPath, fileError, type Place } from "./root.ts";
 const syncAll = promisify(fsync);
 const syncData = promisify(fdatasync);
 
-/** Of a file that has its name for a moment only. */
+/** Of a file that has its name for a moment only; watches leave it out. */
+export function isPassingName(name: string): boolean {
+  return /^\.opensprites-[0-9a-f]{16}\.tmp$/.test(name);
+}
+
 function passingName(): string {
   return `.opensprites-${randomBytes(8).toString("hex")}.tmp`;
 }

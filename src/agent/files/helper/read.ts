@@ -1,6 +1,7 @@
 import { close, fstatSync, read as readFile } from "node:fs";
 import { promisify } from "node:util";
 
+import { must } from "../../../base/assert.ts";
 import { FileError } from "../../../contract/file-error.ts";
 import type { ByteRange, ReadRequest } from "../../../contract/file-requests.ts";
 import type { FileContent } from "../file-operations.ts";
@@ -53,17 +54,24 @@ function partOf(
   return { start: range.start, length: Math.max(0, end - range.start) };
 }
 
-/** One buffer is filled while the one before goes out. */
+/**
+ * One buffer is filled while the one before goes out. They are used in turn, since new ones cost more
+ * than reading does: a chunk holds until the next one but one is asked for.
+ */
 async function* chunksOf(
   descriptor: number,
   path: string,
   { start, length }: { start: number; length: number },
 ): AsyncGenerator<Buffer> {
+  const size = Math.min(length, chunkBytes);
+  const buffers = [Buffer.allocUnsafeSlow(size), Buffer.allocUnsafeSlow(size)];
   let [position, missing] = [start, length];
   const next = (): Promise<Buffer> | null => {
     if (missing === 0) return null;
-    const wanted = Math.min(missing, chunkBytes);
-    const filling = fill(descriptor, path, { position, wanted });
+    const wanted = Math.min(missing, size);
+    const buffer = must(buffers.shift(), "there are two");
+    buffers.push(buffer);
+    const filling = fill(descriptor, path, { buffer: buffer.subarray(0, wanted), position });
     position += wanted;
     missing -= wanted;
     // It may fail while nobody waits for it yet.
@@ -87,13 +95,12 @@ async function* chunksOf(
 async function fill(
   descriptor: number,
   path: string,
-  { position, wanted }: { position: number; wanted: number },
+  { buffer, position }: { buffer: Buffer; position: number },
 ): Promise<Buffer> {
-  const buffer = Buffer.allocUnsafeSlow(wanted);
-  for (let filled = 0; filled < wanted;) {
+  for (let filled = 0; filled < buffer.length;) {
     let count: number;
     try {
-      const rest = wanted - filled;
+      const rest = buffer.length - filled;
       ({ bytesRead: count } = await readAsync(descriptor, buffer, filled, rest, position + filled));
     } catch (error) {
       throw fileError(error, "read", path);
