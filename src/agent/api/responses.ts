@@ -5,6 +5,7 @@ import { rawJsonResponse } from "../../base/raw-response.ts";
 import { errorResponse, SpriteError } from "../../contract/errors.ts";
 import { jsonBodySizeBytesMax } from "../../contract/limits.ts";
 import { encodeNdjsonLine, ndjsonContentType } from "../../contract/ndjson.ts";
+import { refusedDrainBytesMax, refusedDrainMs } from "./limits.ts";
 import { parseJsonBody } from "../../contract/validate.ts";
 
 const jsonContentType = "application/json";
@@ -35,8 +36,25 @@ export function sendError(response: ServerResponse, error: unknown): void {
     return;
   }
   const { status, body } = errorResponse(error);
-  if (!response.req.complete) response.setHeader("Connection", "close");
+  if (!response.req.complete) dropRest(response.req);
   sendJson(response, status, body);
+}
+
+/**
+ * What a client still sends is read and dropped for a while: a connection that is closed on it is
+ * reset, and the answer lost.
+ */
+function dropRest(request: IncomingMessage): void {
+  let rest = refusedDrainBytesMax;
+  const timer = setTimeout(() => request.destroy(), refusedDrainMs);
+  request.on("data", (bytes: Buffer) => {
+    rest -= bytes.length;
+    if (rest < 0) request.destroy();
+  });
+  request.once("close", () => clearTimeout(timer));
+  request.once("end", () => clearTimeout(timer));
+  // Whoever read it before may have left it paused.
+  request.resume();
 }
 
 /** An error response on a bare socket, for upgrades and for requests that Node could not parse. */

@@ -29,7 +29,15 @@ export function fileRoutes(files: FileOperations): Route[] {
   ): Route => ({
     method,
     pattern: ["fs", name],
-    handle: async (context) => await handle(context, goneSignal(context.response)),
+    handle: async (context) => {
+      const signal = goneSignal(context.response);
+      try {
+        await handle(context, signal);
+      } catch (error) {
+        // Then nobody is there to be told, and what broke off for it is nobody's fault.
+        if (!signal.aborted) throw error;
+      }
+    },
   });
   /** One whose arguments come as JSON, and whose answer is one object. */
   const change = (
