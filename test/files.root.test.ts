@@ -284,7 +284,7 @@ test("a watch says what it cannot do, and goes on", async () => {
   const socket = new WebSocket(`${url}/v1/sprites/files/fs/watch`, { headers });
   const messages: Array<Record<string, unknown>> = [];
   socket.on("message", (data) =>
-    messages.push(JSON.parse(String(data)) as Record<string, unknown>),
+    messages.push(JSON.parse((data as Buffer).toString()) as Record<string, unknown>),
   );
   const reaches = async (count: number): Promise<Record<string, unknown>> => {
     for (const end = performance.now() + 20_000; performance.now() < end; await delay(10)) {

@@ -12,7 +12,7 @@ import type { Sessions } from "./sessions/sessions.ts";
 export class Connections {
   readonly tunnels = new OpenSockets("tunnels", tunnelsMax);
   readonly controls = new OpenSockets("control connections", controlSocketsMax);
-  readonly watches = new OpenSockets("watches", watchSocketsMax);
+  readonly fileWatches = new OpenSockets("watches of files", watchSocketsMax);
   readonly watchers = new OpenSockets("watchers of ports", watchersMax);
   readonly portWatch: PortWatch;
   readonly sessionPorts: SessionPorts;
@@ -27,7 +27,7 @@ export class Connections {
   /** Ends all of them: the container goes away. */
   async endAll(reason: string): Promise<void> {
     this.tunnels.endAll(reason);
-    this.watches.endAll(reason);
+    this.fileWatches.endAll(reason);
     // Before their connections: an operation's end is told first.
     await this.#sessions().endAll(reason);
     this.controls.endAll(reason);

@@ -15,7 +15,7 @@ import { subscriptionsMax, watchMessageBytesMax, watchQueueBytesMax } from "./li
 
 interface WatchParts {
   files: FileOperations;
-  connections: { readonly watches: OpenSockets };
+  connections: { readonly fileWatches: OpenSockets };
   upgrade: Upgrader;
 }
 
@@ -24,7 +24,7 @@ export function watchUpgradeRoutes(parts: WatchParts): UpgradeRoute[] {
     {
       pattern: ["fs", "watch"],
       handle: (context) => {
-        parts.connections.watches.checkRoom();
+        parts.connections.fileWatches.checkRoom();
         parts.upgrade(context, (socket) => new WatchSocket(parts, socket, context.socket), {
           messageBytesMax: watchMessageBytesMax,
         });
@@ -48,7 +48,7 @@ class WatchSocket implements OpenSocket {
     this.#files = files;
     this.#socket = socket;
     this.#connection = connection;
-    const remove = connections.watches.add(this);
+    const remove = connections.fileWatches.add(this);
     // Whatever goes wrong, the socket closes after it.
     socket.on("error", () => undefined);
     socket.on("message", (data, isBinary) => {
