@@ -211,8 +211,8 @@ export const fileEndpoints: readonly Endpoint[] = [
     text: [
       'The client says `{"type":"subscribe","paths":["src"],"recursive":true,"workingDir":"/app"}`, as often as it likes,',
       'and `{"type":"unsubscribe","paths":["src"],"workingDir":"/app"}`. The answer is `{"type":"subscribed","paths":["/app/src"]}`,',
-      'then come `{"type":"event","path","event","timestamp","size","isDir"}`, where event is write, create, remove, rename (the old name; the new one',
-      'is a create) or chmod. `{"type":"error","message"}` says what cannot be watched, and when changes were lost.',
+      'then come `{"type":"event","path","event","timestamp","size","isDir"}`, where event is write,',
+      'create, remove, chmod or rename, which has the old name: the new one is a create. `{"type":"error","message"}` says what cannot be watched, and when changes were lost.',
       "It ends with 1001 when the sprite restarts or is restored.",
     ].join(" "),
     answers: { 101: null },
