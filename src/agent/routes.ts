@@ -75,7 +75,6 @@ export function routeTables(parts: RouteParts): RouteTables {
       return [
         ...proxyUpgradeRoutes(guest),
         ...watchUpgradeRoutes({ files, connections, upgrade }),
-        ...controlUpgradeRoutes({ ...guest, sessions, environment }),
         ...controlUpgradeRoutes({ ...guest, sessions, environment, files }),
         ...portsUpgradeRoutes({ connections, upgrade }),
       ];
