@@ -56,12 +56,12 @@ test("every room in the table of ARCHITECTURE.md has its arrows here", () => {
     assert.ok(room in arrows, `${room} is missing in tools/check-arrows.ts`);
 });
 
-test("every room has a README of at most 15 lines", () => {
+test("every room has a README of at most 20 lines", () => {
   const source = join(repositoryDirectory, "src");
   const rooms = readdirSync(source, { withFileTypes: true }).filter((entry) => entry.isDirectory());
   for (const { name } of rooms) {
     const text = readFileSync(join(source, name, "README.md"), "utf8");
     assert.ok(text.startsWith(`# ${name}\n`), name);
-    assert.ok(text.split("\n").length <= 16, name);
+    assert.ok(text.split("\n").length <= 21, name);
   }
 });

@@ -7,23 +7,22 @@ const files = ["src/a.test.ts", "src/b.root.test.ts", "src/c.fs.test.ts", "test/
 
 test("what needs the machine for itself runs alone, after the rest", () => {
   assert.deepEqual(
-    planPhases(files, "").map(({ name, files: chosen, concurrency }) => [
-      name,
-      chosen,
-      concurrency > 1,
-    ]),
+    planPhases([...files, "test/agent-death.root.test.ts"], "").map(
+      ({ name, files: chosen, concurrency }) => [name, chosen, concurrency > 1],
+    ),
     [
       ["unit", ["src/a.test.ts", "src/c.fs.test.ts"], true],
-      ["root", ["src/b.root.test.ts", "test/d.test.ts"], false],
+      ["root", ["src/b.root.test.ts", "test/d.test.ts"], true],
+      ["alone", ["test/agent-death.root.test.ts"], false],
     ],
   );
 });
 
-test("what mostly waits waits two at a time, before what needs the machine for itself", () => {
+test("what mostly waits does so more at a time than there are cores", () => {
   const phases = planPhases([...files, "test/takeover.root.test.ts"], "");
   assert.deepEqual(phases.map(({ name, concurrency }) => [name, concurrency]).slice(1), [
-    ["waiting", 2],
-    ["root", 1],
+    ["waiting", 4],
+    ["root", 2],
   ]);
 });
 

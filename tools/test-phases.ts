@@ -32,13 +32,28 @@ interface Phase {
 const settleTimeoutMs = 8_000;
 const slowestCount = 15;
 
-/** Each has servers of its own, which spend their time waiting: for a bucket that is away, for leases to run out. */
+/**
+ * They spend most of their time waiting: for a bucket that is away or far, for leases to run out, for
+ * a server that stops.
+ */
 const waitingFiles: ReadonlySet<string> = new Set([
-  "test/bad-store.root.test.ts",
+  "src/storage/volume/disk-full.root.test.ts",
+  "src/storage/volume/guest-full.root.test.ts",
   "test/bucket-away.root.test.ts",
   "test/bucket-only.root.test.ts",
   "test/bucket.root.test.ts",
+  "test/checkpoint.root.test.ts",
+  "test/operator.root.test.ts",
+  "test/registry.root.test.ts",
+  "test/s3-bucket.root.test.ts",
   "test/takeover.root.test.ts",
+  "tools/run-tests.root.test.ts",
+]);
+
+/** They hold the machine to a time, or look at something that it has once. */
+const aloneFiles: ReadonlySet<string> = new Set([
+  "src/host/expedited-grace-periods.root.test.ts",
+  "test/agent-death.root.test.ts",
 ]);
 
 /** @param fileTimeoutMs for files that take longer than any of `make test` may */
@@ -48,25 +63,33 @@ export function planPhases(
   fileTimeoutMs = 420_000,
 ): Phase[] {
   const chosen = files.filter((file) => file.includes(pattern)).sort();
-  const isSerial = (file: string): boolean =>
+  const isRoot = (file: string): boolean =>
     file.endsWith(".root.test.ts") || file.startsWith("test/");
+  const isOfTheRest = (file: string): boolean =>
+    isRoot(file) && !waitingFiles.has(file) && !aloneFiles.has(file);
   const phases: Phase[] = [
     {
       name: "unit",
-      files: chosen.filter((file) => !isSerial(file)),
+      files: chosen.filter((file) => !isRoot(file)),
       concurrency: Math.max(2, Math.floor(availableParallelism() / 2)),
       fileTimeoutMs: 180_000,
     },
     {
       name: "waiting",
       files: chosen.filter((file) => waitingFiles.has(file)),
+      concurrency: 4,
+      fileTimeoutMs,
+    },
+    // Each has servers and directories of its own, which share no more than the machine.
+    {
+      name: "root",
+      files: chosen.filter((file) => isOfTheRest(file)),
       concurrency: 2,
       fileTimeoutMs,
     },
-    // One at a time: they measure times, and share the machine's loop devices, cgroups and nftables.
     {
-      name: "root",
-      files: chosen.filter((file) => isSerial(file) && !waitingFiles.has(file)),
+      name: "alone",
+      files: chosen.filter((file) => aloneFiles.has(file)),
       concurrency: 1,
       fileTimeoutMs,
     },
