@@ -60,7 +60,6 @@ async function main(): Promise<number> {
   const temporaryDirectory = join(tmpdir(), `ost-${runId}`);
   await mkdir(temporaryDirectory, { mode: 0o755 });
   const before = await readMachineState();
-  const sparedConnections = new Set((await fuseMountsOf("self")).values());
   const choice = [
     `--only=${values.only}`,
     ...values.file.map((file) => `--file=${file}`),
@@ -70,7 +69,7 @@ async function main(): Promise<number> {
   const ending = await waitForEnd(child, Number(values["budget-seconds"]) * 1000);
   if (ending.how !== "finished") {
     process.stdout.write(`\nTHE RUN ${headlines[ending.how]}: ${ending.detail}\n`);
-    await endInner(child, sparedConnections);
+    await endInner(child);
   }
   const report = await readReport(temporaryDirectory);
   const leakCount =
@@ -139,12 +138,11 @@ function waitForEnd(child: ChildProcess, budgetMs: number): Promise<Ending> {
  * Kills the run's pid 1, and with it every process of its namespace; aborts its FUSE mounts first,
  * since waiting on one defers death.
  */
-async function endInner(
-  child: ChildProcess,
-  sparedConnections: ReadonlySet<number>,
-): Promise<void> {
+async function endInner(child: ChildProcess): Promise<void> {
   if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
   const ended = new Promise<void>((resolve) => child.once("close", () => resolve()));
+  // What is mounted out here, the run sees too; what it has mounted itself is not seen here.
+  const sparedConnections = new Set((await fuseMountsOf("self")).values());
   const aborted = await abortFuseOf(child.pid, sparedConnections);
   if (aborted.length > 0) process.stdout.write(`aborted FUSE connections: ${aborted.join(", ")}\n`);
   child.kill("SIGKILL");

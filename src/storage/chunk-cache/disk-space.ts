@@ -40,6 +40,11 @@ export function usualFreeBytesMin(sizeBytes: number): number {
   return Math.min(sizeBytes * freeRatioMin, freeBytesMinMax);
 }
 
+/** What is kept of the disk for small writes. */
+export function headroomBytes({ sizeBytes }: DiskSpace): number {
+  return Math.min(sizeBytes * headroomRatio, headroomBytesMax);
+}
+
 /**
  * A disk that goes on filling up under eviction is full of what the bucket does not have yet: writers
  * wait a little, the longer the less is left, so that the bucket can catch up. What was written since
@@ -51,7 +56,7 @@ export function noteSpace(state: SharedState, space: DiskSpace, freeBytesMin: nu
   const dirtyBytes = (words[control.dirtyBlocks] as number) * blockSizeBytes;
   const isSlowed = share < 1 && dirtyBytes >= slowWriteDirtyBytesMin;
   words[control.writeDelayMs] = isSlowed ? Math.ceil(slowWriteMsMax * (1 - share)) : 0;
-  const headroom = Math.min(space.sizeBytes * headroomRatio, headroomBytesMax);
+  const headroom = headroomBytes(space);
   if (space.freeBytes < headroom) words[control.diskLow] = diskLow.now;
   else words[control.diskLow] = space.freeBytes < 2 * headroom ? diskLow.near : diskLow.no;
 }

@@ -9,7 +9,13 @@
 import { fstatSync } from "node:fs";
 import { unitSizeBytes } from "../block-map/geometry.ts";
 import type { BlockCache } from "./block-cache.ts";
-import { noteSpace, spaceOf, usualFreeBytesMin, type DiskSpace } from "./disk-space.ts";
+import {
+  headroomBytes,
+  noteSpace,
+  spaceOf,
+  usualFreeBytesMin,
+  type DiskSpace,
+} from "./disk-space.ts";
 import {
   allBlocks,
   evictionBatchUnits,
@@ -76,6 +82,12 @@ export class Eviction {
     const freeBytesMin = this.#freeBytesMin ?? usualFreeBytesMin(space.sizeBytes);
     noteSpace(this.#cache.state, space, freeBytesMin);
     return { ...space, freeBytesMin };
+  }
+
+  /** Whether so much can be written beside the cache and what is kept for small writes is still there. */
+  leavesHeadroom(sizeBytes: number): boolean {
+    const space = this.measure();
+    return space.freeBytes - sizeBytes >= headroomBytes(space);
   }
 
   /** Drops clean units, whatever the limit, because the disk is full. */

@@ -52,6 +52,8 @@ export class Cutter {
   readonly #unit = Buffer.alloc(unitSizeBytes);
   /** One cut runs at a time and seals one segment at a time, so one buffer serves all of them. */
   readonly #segment = Buffer.alloc(segmentSizeBytesMax);
+  /** Why the bucket did not take a segment, the last time. */
+  #bucketError: unknown = null;
 
   constructor(options: CutterOptions) {
     this.#options = options;
@@ -96,8 +98,11 @@ export class Cutter {
       abortCut(local.cache, begun.units);
       staging.discard(segments.map(({ id }) => id));
       if (isDiskFull(error)) {
-        local.releaseReserve();
+        // If the bucket is on the same disk, this is all that can be done for it.
         eviction.makeRoom(roomForWriteBytes);
+        // A full bucket is no reason to hold the guest off: its file system does not survive that for long.
+        if (error === this.#bucketError) throw error;
+        local.releaseReserve();
         throw new SpriteError("disk_full", "store a cut: the local disk is full", { cause: error });
       }
       throw error;
@@ -165,13 +170,19 @@ export class Cutter {
   async #seal(id: number, bytes: Uint8Array, segments: CutSegment[]): Promise<void> {
     const isStaged = await this.#stage(id, bytes);
     // A disk that is full of dirty data gets free only by storing it, so this segment takes the direct way.
-    if (!isStaged) await this.#options.putSegment(id, bytes);
+    if (!isStaged) {
+      await this.#options.putSegment(id, bytes).catch((error: unknown) => {
+        this.#bucketError = error;
+        throw error;
+      });
+    }
     segments.push({ id, sizeBytes: bytes.length, isStaged });
   }
 
   async #stage(id: number, bytes: Uint8Array): Promise<boolean> {
-    // What was kept back for a full disk is for the map's commit.
-    if (this.#options.local.isFull) return false;
+    // What was kept back for a full disk is for the map's commit, and the headroom for the guest's file system.
+    const { local, eviction } = this.#options;
+    if (local.isFull || !eviction.leavesHeadroom(bytes.length)) return false;
     try {
       await this.#options.staging.write(id, bytes);
       return true;

@@ -1,7 +1,7 @@
 /** A guest's ext4 on a disk whose cache is full while the bucket takes nothing. */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, statfsSync } from "node:fs";
 import { open, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -45,6 +45,15 @@ test("ext4 on a full cache gets errors, loses nothing that was synced, and goes 
     await second.close();
     context.diagnostic(mountOptions(rig.disk).join(","));
     assert.ok(mountOptions(rig.disk).includes("rw"), "the file system is writable still");
+    // A bucket that is full keeps the cut from being made, and the guest from nothing that is small.
+    const { bavail, bsize } = statfsSync(rig.cacheDirectory);
+    context.diagnostic(`${(bavail * bsize) >> 10} KiB are left`);
+    const small = await open(join(rig.disk, "small"), "w+");
+    for (let round = 0; round < 8; round++) {
+      await small.write(Buffer.alloc(4096, 1 + round), 0, 4096, round * 4096);
+      await small.sync();
+    }
+    await small.close();
 
     execFileSync("mount", ["-o", "remount,size=1g", bucket]);
     await rig.call("sync");
