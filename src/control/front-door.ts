@@ -13,6 +13,7 @@ import type { AddedHeaders } from "./splice/http-heads.ts";
 import type { OpenSplices } from "./splice/open-splices.ts";
 import { dropRestOfBody, PlainSplice } from "./splice/plain-splice.ts";
 import { endGently } from "./splice/gentle-end.ts";
+import { LateSplice } from "./splice/late-splice.ts";
 import { UpgradeSplice } from "./splice/upgrade-splice.ts";
 import { assertMethodAllowed, handleApi, mintToken, type ApiResult } from "./api.ts";
 import { answerAsleep } from "./asleep.ts";
@@ -258,7 +259,7 @@ export class FrontDoor {
     request: IncomingMessage,
     socket: Socket,
     head: Buffer,
-  ): { spriteId: string; splice: UpgradeSplice } {
+  ): { spriteId: string; splice: UpgradeSplice | LateSplice } {
     const caller = this.#authenticate(exchange, request);
     if (this.#state === "stopping") throw new SpriteError("unavailable", "the server is stopping");
     const route = parseRoute(exchange.target.rawPath);
@@ -268,21 +269,28 @@ export class FrontDoor {
     }
     const { sprites } = this.#options;
     const sprite = sprites.findReady(caller.organization, route.name);
-    const splice = new UpgradeSplice({
+    const options = {
       request,
       socket,
       head,
       target: exchange.target.raw,
       requestId: exchange.requestId,
       added: exchange.added,
-      start: (signal) => sprites.start(sprite, signal),
-    });
+      start: (signal: AbortSignal) => sprites.start(sprite, signal),
+    };
+    const isLate = isControl(route) && sprites.isCold(sprite);
+    const splice = isLate ? new LateSplice(options) : new UpgradeSplice(options);
     return { spriteId: sprite.id, splice };
   }
 }
 
 function isExec(route: Extract<Route, { kind: "agent" }>): boolean {
   return route.rest.length === 1 && route.rest[0] === "exec";
+}
+
+/** Its client may only look whether there is such a thing. */
+function isControl(route: Extract<Route, { kind: "agent" }>): boolean {
+  return route.rest.length === 1 && route.rest[0] === "control";
 }
 
 function tokensRouteSlug(rawPath: string): string | null {

@@ -243,6 +243,51 @@ test("a WebSocket goes through both ways, with its path, and wakes the sprite", 
   await eventually(() => worker.agentOf(id).connectionCount === 0, "nothing stays open");
 });
 
+test("contract 16.7: the probe of control connections is answered at once while a sprite is cold, and wakes nobody", async () => {
+  await using harness = await startWithSprite();
+  await harness.worker.stop(harness.id);
+  const starts = harness.worker.startCount;
+  const gate = Promise.withResolvers<void>();
+  harness.worker.startGate = gate.promise;
+  const { socket, messages, opened, closed } = dial(harness, "/v1/sprites/box/control");
+  assert.equal(await opened, 101);
+  const ponged = new Promise<string>((resolve) => {
+    socket.on("pong", (data: Buffer) => resolve(data.toString()));
+  });
+  socket.ping("still there?");
+  assert.equal(await ponged, "still there?");
+  assert.equal(harness.worker.startCount, starts);
+  // The first message does, and waits for it with all that follows.
+  socket.send("one");
+  socket.send(Buffer.alloc(100_000, "x"));
+  socket.send("three");
+  gate.resolve();
+  await eventually(() => messages.length === 3, "the echo");
+  assert.deepEqual([messages[0], messages[1]?.length, messages[2]], ["one", 100_000, "three"]);
+  assert.equal(harness.worker.startCount, starts + 1);
+  socket.close(1000, "bye");
+  assert.equal((await closed).code, 1000);
+});
+
+test("a control connection to a sleeping sprite ends as the sprite does, and as its start does", async () => {
+  await using harness = await startWithSprite();
+  await harness.worker.stop(harness.id);
+  const idle = dial(harness, "/v1/sprites/box/control");
+  const left = dial(harness, "/v1/sprites/box/control");
+  const failed = dial(harness, "/v1/sprites/box/control");
+  await Promise.all([idle.opened, left.opened, failed.opened]);
+  left.socket.close(1000, "");
+  assert.equal((await left.closed).code, 1000);
+  harness.worker.startError = new SpriteError("start_failed", "no such disk");
+  failed.socket.send("go");
+  assert.deepEqual(await failed.closed, { code: 1011, reason: "no such disk" });
+  harness.worker.startError = null;
+  assert.equal((await harness.call("DELETE", "/v1/sprites/box")).status, 204);
+  assert.equal((await idle.closed).code, 1001);
+  const nobody = dial(harness, "/v1/sprites/none/control");
+  assert.equal(await nobody.opened, 404);
+});
+
 test("a handshake is refused before the switch, in JSON", async () => {
   await using harness = await startWithSprite();
   const cases: [string, string, number, RegExp][] = [

@@ -29,6 +29,8 @@ export interface UpgradeOptions {
   requestId: string;
   added: AddedHeaders;
   start: StartAgent;
+  /** The client has its 101 already; whatever goes wrong is told in a close frame. */
+  isAnswered?: boolean;
 }
 
 const agentEnded = {
@@ -67,6 +69,22 @@ export class UpgradeSplice implements Splice {
    */
   async run(): Promise<number> {
     this.#watchClient();
+    if (!this.#options.isAnswered) return await this.#connect();
+    try {
+      return await this.#connect();
+    } catch (error) {
+      const reason = error instanceof SpriteError ? error.message : "internal error";
+      this.#leave(agentEnded.code, reason);
+      return 101;
+    }
+  }
+
+  end(end: SpliceEnd): void {
+    if (this.#open || this.#options.isAnswered) this.#leave(end.code, end.reason);
+    if (!this.#open) this.#abort.abort(end.error);
+  }
+
+  async #connect(): Promise<number> {
     const upstream = await connectAgent(this.#options.start, this.#abort.signal);
     this.#upstream = upstream;
     upstream.on("error", () => upstream.destroy());
@@ -80,11 +98,6 @@ export class UpgradeSplice implements Splice {
       upstream.destroy();
       throw error;
     }
-  }
-
-  end(end: SpliceEnd): void {
-    if (this.#open) this.#leave(end.code, end.reason);
-    else this.#abort.abort(end.error);
   }
 
   /** Until the switch: a client that leaves stops the wait, bytes that come early are kept. */
@@ -119,7 +132,9 @@ export class UpgradeSplice implements Splice {
     const client = this.#client;
     this.#open = true;
     client.setNoDelay(true);
-    client.write(upgradeResponseHead(answer.head, this.#options.added), "latin1");
+    if (!this.#options.isAnswered) {
+      client.write(upgradeResponseHead(answer.head, this.#options.added), "latin1");
+    }
     upstream.on("data", (bytes: Buffer) => this.#onUpstreamData(bytes));
     upstream.on("drain", () => client.resume());
     upstream.on("end", () => this.#onUpstreamEnd());
@@ -177,6 +192,10 @@ export class UpgradeSplice implements Splice {
 
   #refuse(upstream: Socket, answer: HandshakeAnswer): void {
     upstream.destroy();
+    if (this.#options.isAnswered) {
+      this.#leave(agentEnded.code, "the sprite's agent refused the connection");
+      return;
+    }
     const { head, bytes } = answer;
     const headers = withoutLength(responseHeaders(head, this.#options.added));
     endGently(this.#client, encodeRawResponse({ status: head.status, headers, body: bytes }));

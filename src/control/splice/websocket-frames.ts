@@ -5,7 +5,7 @@
 
 import { heldFrameSizeBytesMax } from "./limits.ts";
 
-export type CloseCode = 1001 | 1011;
+export type CloseCode = 1000 | 1001 | 1011;
 
 const closeOpcode = 0x8;
 const finalBit = 0x80;
@@ -23,6 +23,32 @@ export function closeFrame(code: CloseCode, reason: string): Buffer {
   frame.writeUInt16BE(code, 2);
   text.copy(frame, 4);
   return frame;
+}
+
+const pingOpcode = 0x9;
+const pongOpcode = 0xa;
+
+export interface ControlFrame {
+  kind: "ping" | "close";
+  payload: Buffer;
+}
+
+/** A client's ping or close, if the bytes are that and nothing else. */
+export function readControlFrame(bytes: Buffer): ControlFrame | null {
+  const [first = 0, second = 0] = bytes;
+  const opcode = first & 0x0f;
+  const length = second & 0x7f;
+  const isControl = opcode === pingOpcode || opcode === closeOpcode;
+  if (!isControl || (first & finalBit) === 0 || (second & maskBit) === 0) return null;
+  if (length > controlPayloadSizeBytesMax || bytes.length !== 6 + length) return null;
+  const payload = Buffer.from(bytes.subarray(6));
+  for (const [index, byte] of payload.entries())
+    payload[index] = byte ^ (bytes[2 + (index % 4)] ?? 0);
+  return { kind: opcode === pingOpcode ? "ping" : "close", payload };
+}
+
+export function pongFrame(payload: Buffer): Buffer {
+  return Buffer.concat([Buffer.of(finalBit | pongOpcode, payload.length), payload]);
 }
 
 /**
