@@ -10,7 +10,16 @@ import WebSocket from "ws";
 import { waitUntil } from "../src/base/wait.ts";
 import { endpointGroups } from "../src/contract/endpoints/all.ts";
 import type { Endpoint } from "../src/contract/endpoints/endpoint.ts";
-import { brokenFrames, exchangeRaw, message, requestOf, type FuzzRequest } from "./support/fuzz.ts";
+import { errorCodesOf } from "../src/contract/endpoints/document.ts";
+import { statusOf } from "../src/contract/errors.ts";
+import {
+  brokenFrames,
+  exchangeRaw,
+  message,
+  requestOf,
+  type FuzzRequest,
+  type RawAnswer,
+} from "./support/fuzz.ts";
 import { childrenOf } from "./support/processes.ts";
 import { TestServer } from "./support/server.ts";
 import { isSoak, soakSeed, soakSetting } from "./support/soak-scale.ts";
@@ -70,7 +79,7 @@ async function assertAlive(): Promise<void> {
 
 const statusesOfTrouble = new Set([503, 504, 507]);
 
-function head({ method, target, body }: FuzzRequest): string {
+function head({ method, target, body }: Omit<FuzzRequest, "endpoint">): string {
   return [
     `${method} ${target} HTTP/1.1`,
     "Host: x",
@@ -81,24 +90,45 @@ function head({ method, target, body }: FuzzRequest): string {
   ].join("\r\n");
 }
 
-async function tryRequest(request: FuzzRequest): Promise<void> {
+async function tryRequest(request: Omit<FuzzRequest, "endpoint">): Promise<RawAnswer> {
   const bytes = Buffer.concat([Buffer.from(head(request)), request.body]);
   const answer = await exchangeRaw(port, bytes);
   assert.notEqual(answer.status, 0, "an answer has a status");
   assert.match(answer.head, /sprite-version: /i);
   assert.doesNotMatch(answer.head, /x-injected/i);
-  if (answer.status < 400) return;
+  if (answer.status < 400) return answer;
   assert.ok(answer.status < 500 || statusesOfTrouble.has(answer.status), answer.body);
-  if (request.method === "HEAD") return;
+  if (request.method === "HEAD") return answer;
   const { error, message: words } = JSON.parse(answer.body) as { error: unknown; message: unknown };
   assert.ok(typeof error === "string" && error !== "");
   // Errors of files have only the one text (contract.md section 7.7).
   assert.ok(words === undefined || typeof words === "string");
+  return answer;
+}
+
+/** What came is what the document says may come: the status, and the shape of whatever is JSON. */
+function assertDocumented(endpoint: Endpoint, answer: RawAnswer): void {
+  const { status, body } = answer;
+  const where = `${endpoint.method} ${endpoint.path} answers ${status}: ${body.slice(0, 300)}`;
+  if (status >= 400) {
+    const statuses = [...errorCodesOf(endpoint)].map(statusOf);
+    assert.ok(statuses.includes(status) || status in endpoint.answers, `not documented: ${where}`);
+    return;
+  }
+  assert.ok(status in endpoint.answers, `not documented: ${where}`);
+  const content = endpoint.answers[status];
+  const isJson = /content-type: application\/json/i.test(answer.head);
+  if (content?.type !== "application/json" || content.schema === undefined || !isJson) return;
+  const { success, error } = content.schema.safeParse(JSON.parse(body));
+  assert.ok(success, `${where}\n${error?.message}`);
 }
 
 test("requests", async () => {
   const request = fc.constantFrom(...plain).chain((one) => requestOf(one, { name: "box" }));
-  await fc.assert(fc.asyncProperty(request, tryRequest), limits);
+  const attempt = async (one: FuzzRequest): Promise<void> => {
+    assertDocumented(one.endpoint, await tryRequest(one));
+  };
+  await fc.assert(fc.asyncProperty(request, attempt), limits);
   await assertAlive();
 });
 
@@ -106,7 +136,7 @@ test("every endpoint once with nothing, and once as something that it is not", a
   const body = Buffer.from('{"x":');
   for (const endpoint of plain) {
     const target = endpoint.path.replace("{name}", "box").replace(/\{\w+\}/g, "nothing");
-    await tryRequest({ method: endpoint.method, target, body });
+    assertDocumented(endpoint, await tryRequest({ method: endpoint.method, target, body }));
     if (endpoint.auth === undefined && endpoint.path.includes("{name}")) {
       await tryRequest({ method: "PATCH", target, body: Buffer.alloc(0) });
       await tryRequest({ method: endpoint.method, target: `${target}/more/than/there/is`, body });

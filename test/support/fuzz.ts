@@ -119,6 +119,7 @@ function pathOf(endpoint: Endpoint, fixed: Readonly<Record<string, string>>): fc
 }
 
 export interface FuzzRequest {
+  endpoint: Endpoint;
   method: string;
   target: string;
   body: Buffer;
@@ -129,6 +130,7 @@ export function requestOf(
   fixed: Readonly<Record<string, string>>,
 ): fc.Arbitrary<FuzzRequest> {
   return fc.record({
+    endpoint: fc.constant(endpoint),
     method: fc.constant(endpoint.method),
     target: fc
       .tuple(pathOf(endpoint, fixed), queryOf(endpoint))

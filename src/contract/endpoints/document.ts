@@ -137,10 +137,10 @@ function answers(endpoint: Endpoint): Json {
   );
 }
 
-/** One answer for each status, which names the codes that come with it. */
-function errorAnswers(endpoint: Endpoint): Json {
+/** The codes that an endpoint may answer with. */
+export function errorCodesOf(endpoint: Endpoint): ReadonlySet<ErrorCode> {
   const hasName = endpoint.path.includes("{");
-  const codes = new Set<ErrorCode>([
+  return new Set<ErrorCode>([
     ...(endpoint.auth === "none" || endpoint.inside === "only" ? [] : ["unauthorized" as const]),
     ...(endpoint.body !== undefined || endpoint.query !== undefined || hasName
       ? ["invalid_request" as const]
@@ -150,7 +150,11 @@ function errorAnswers(endpoint: Endpoint): Json {
     ...(endpoint.auth === "none" ? [] : ["internal_error" as const]),
     ...(endpoint.errors ?? []),
   ]);
-  const byStatus = Map.groupBy(codes, (code) => statusOf(code));
+}
+
+/** One answer for each status, which names the codes that come with it. */
+function errorAnswers(endpoint: Endpoint): Json {
+  const byStatus = Map.groupBy(errorCodesOf(endpoint), (code) => statusOf(code));
   return Object.fromEntries(
     [...byStatus].map(([status, sharing]) => [
       String(status),
