@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { linkSync, renameSync } from "node:fs";
+import { linkSync, readFileSync, renameSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { after, before, beforeEach, describe, test } from "node:test";
@@ -255,6 +255,9 @@ describe("sprite-env where only /.sprite is left", () => {
     ["curl"],
     ["tasks"],
     ["tasks", "create"],
+    ["services", "logs"],
+    ["services", "logs", "web", "--lines", "x"],
+    ["services", "logs", "web", "--follow"],
     ["tasks", "create", "x", "--expire"],
     ["tasks", "run", "x"],
   ]) {
@@ -266,6 +269,24 @@ describe("sprite-env where only /.sprite is left", () => {
       assert.deepEqual(sprite.seen, []);
     });
   }
+
+  test("a service's log is printed, also when the service speaks of errors", async () => {
+    const line = '{"type":"stdout","data":"{\\"type\\":\\"error\\"}","timestamp":1}\n';
+    sprite.answer = { status: 200, parts: [line, '{"type":"complete","timestamp":2}\n'] };
+    const result = await sprite.run([
+      "services",
+      "logs",
+      "web",
+      "--lines",
+      "5",
+      "--duration",
+      "1s",
+    ]);
+    assert.equal(result.exitCode, 0, result.stderr);
+    assert.equal(sprite.seen[0]?.url, "/v1/services/web/logs?lines=5&duration=1s");
+    await sprite.run(["services", "logs", "web"]);
+    assert.equal(sprite.seen[1]?.url, "/v1/services/web/logs");
+  });
 
   test("tasks are started, extended, listed and ended", async () => {
     const task = '{"name":"build \\"7\\"","started_at":"x","expires_at":"x"}';
@@ -310,6 +331,25 @@ describe("sprite-env where only /.sprite is left", () => {
     assert.equal(result.exitCode, 1);
     assert.equal(result.stdout, "");
     assert.match(result.stderr, /409/);
+  });
+
+  test("everything that llm.txt tells agents to type is understood, and reaches the sprite", async () => {
+    const text = readFileSync(new URL("llm.txt", import.meta.url), "utf8");
+    const lines = [
+      ...text.matchAll(/^ {4}sprite-env (.+)$/gm),
+      ...text.matchAll(/`sprite-env ([^`]+)`/g),
+    ];
+    assert.ok(lines.length > 15);
+    sprite.answer = { status: 200, parts: ["{}"] };
+    for (const [, line = ""] of lines) {
+      // Behind three blanks it says what for.
+      const words = line.replace(/ {3,}.*$/, "").match(/"[^"]*"|'[^']*'|\S+/g) ?? [];
+      const args = words.map((word) => word.replace(/^(["'])(.*)\1$/, "$2"));
+      sprite.seen.length = 0;
+      const { exitCode, stderr } = await sprite.run(args);
+      assert.notEqual(exitCode, 2, `${line}: ${stderr}`);
+      assert.notEqual(sprite.seen.length, 0, line);
+    }
   });
 
   test("help is on stdout", async () => {

@@ -113,7 +113,9 @@ function pathOf(endpoint: Endpoint, fixed: Readonly<Record<string, string>>): fc
     const name = /^\{(\w+)\}$/.exec(part)?.[1];
     if (name === undefined) return fc.constant(part);
     const value = fixed[name];
-    return value === undefined ? text.map(encode) : fc.constant(value);
+    // Without a last segment it would be another endpoint's path.
+    const segment = text.map((chosen) => (chosen === "" ? "%20" : encode(chosen)));
+    return value === undefined ? segment : fc.constant(value);
   });
   return fc.tuple(...parts).map((chosen) => chosen.join(""));
 }
