@@ -51,12 +51,15 @@ export const sessionCommands: readonly CommandSpec[] = [
     aliases: ["c"],
     description: "open a login shell; Ctrl+\\ leaves it running",
     options: [
-      ["--shell <shell>", "bash, zsh, fish, tcsh or ksh (default: bash)"],
+      ["--shell <shell>", "bash, zsh, fish, tcsh or ksh (default: the one of your choice)"],
       ["--dir <path>", "working directory (default: /home/sprite)"],
       ["--env <K=v,...>", "environment variables; repeatable", "repeatable"],
       forwardOption,
     ],
     details: [
+      "Your choice of shell is what `chsh` set inside, or `sprite-console --choose fish`",
+      "inside; in a wrecked sprite it is whatever shell still works.",
+      "",
       "The window's size follows. When the connection is lost the shell goes on;",
       "`sprite attach` comes back to it.",
       "",

@@ -35,9 +35,34 @@ async function uploadFirst(cli: Cli, given: readonly string[]): Promise<void> {
   await uploadForCommand(cli, given.map(parseFileOption));
 }
 
+/** Chooses the user's shell, or whatever shell of a wrecked sprite still works. */
+const chooser = "/.sprite/bin/sprite-console";
+const exitCodeNotFound = 127;
+/** A chooser that is not there says so at once; a shell takes longer to be left by hand. */
+const missingChooserMsMax = 2_000;
+
 /** `sprite console`: a login shell at our terminal. */
 export async function console(cli: Cli): Promise<number> {
-  const shell = cli.options.shell ?? "bash";
+  const { shell, dir } = cli.options;
+  // The chooser begins at the home directory, whatever it is told.
+  if (shell === undefined && dir === undefined) return await chosenConsole(cli);
+  return await shellConsole(cli, shell ?? "bash");
+}
+
+/** Other servers' sprites have no chooser. */
+async function chosenConsole(cli: Cli): Promise<number> {
+  const startMs = performance.now();
+  const exitCode = await runRemote(cli, { argv: [chooser], isTerminal: true });
+  const isShort = performance.now() - startMs < missingChooserMsMax;
+  if (exitCode === exitCodeNotFound && isShort) {
+    cli.note(
+      "If that was because the sprite has no sprite-console:  sprite console --shell bash\n",
+    );
+  }
+  return exitCode;
+}
+
+async function shellConsole(cli: Cli, shell: string): Promise<number> {
   if (!shells.some((known) => known === shell)) {
     throw new CliError(`unknown shell ${JSON.stringify(shell)}`, {
       code: "usage",

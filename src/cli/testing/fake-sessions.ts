@@ -208,7 +208,9 @@ function remember(session: FakeSession, bytes: Buffer): void {
 }
 
 function launch(query: URLSearchParams, onOutput: OnOutput, onExit: OnExit): FakeSession {
-  const [file = "bash", ...args] = query.getAll("cmd");
+  const words = query.getAll("cmd");
+  const isConsole = words[0] === "/.sprite/bin/sprite-console";
+  const [file = "bash", ...args] = isConsole ? ["bash", "-l"] : words;
   const pairs = query.getAll("env").map((pair): [string, string] => {
     const equals = pair.indexOf("=");
     return [pair.slice(0, equals), pair.slice(equals + 1)];
