@@ -18,6 +18,38 @@ export function readLink(path: string): string | null {
   }
 }
 
+/**
+ * Host ids of a container's processes, by their ids inside. Finding one means looking at all processes
+ * of the machine, so what a look has seen is kept: a thousand commands that are signalled together cost
+ * one. An id that is known is checked, since it may be another process's by now.
+ */
+export class HostPids {
+  readonly #namespace: string;
+  #known = new Map<number, number>();
+
+  constructor(namespace: string) {
+    this.#namespace = namespace;
+  }
+
+  /** Null when there is no such process. */
+  find(pid: number): number | null {
+    const known = this.#known.get(pid);
+    if (known !== undefined && this.#isSame(known, pid)) return known;
+    this.#known = new Map(
+      processesIn(this.#namespace).flatMap((hostPid) => {
+        const family = readFamily(hostPid);
+        return family === null ? [] : [[family.pid, hostPid] as const];
+      }),
+    );
+    return this.#known.get(pid) ?? null;
+  }
+
+  #isSame(hostPid: number, pid: number): boolean {
+    if (readFamily(hostPid)?.pid !== pid) return false;
+    return readLink(`/proc/${hostPid}/ns/pid`) === this.#namespace;
+  }
+}
+
 export interface ProcessFamily {
   /** Host id of the parent. */
   parentHostPid: number;

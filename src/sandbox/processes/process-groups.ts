@@ -4,7 +4,7 @@ import { must } from "../../base/assert.ts";
 import { errorCode } from "../../base/error-code.ts";
 import type { Log } from "../../base/log.ts";
 import { processGroupOf } from "../../base/process-identity.ts";
-import { processesIn, readLink } from "../guest-processes.ts";
+import { HostPids, processesIn, readLink } from "../guest-processes.ts";
 import { relationsAgeMsMax } from "./limits.ts";
 import { hasListener } from "./listening.ts";
 
@@ -17,6 +17,7 @@ export class ProcessGroups {
   readonly #log: Log;
   #initPid = 0;
   #namespace: string | null = null;
+  #hostPids: HostPids | null = null;
   #seen: { relations: readonly Relations[]; atMs: number } | null = null;
 
   constructor(log: Log) {
@@ -27,6 +28,7 @@ export class ProcessGroups {
   connect(initPid: number): void {
     this.#initPid = initPid;
     this.#namespace = readlinkSync(`/proc/${this.#initPid}/ns/pid`);
+    this.#hostPids = new HostPids(this.#namespace);
   }
 
   /** A path inside the container, as the container's first process sees it. */
@@ -43,13 +45,13 @@ export class ProcessGroups {
 
   /** Signals a command that has not ended. */
   signal(pid: number, signal: NodeJS.Signals): void {
-    const hostPid = findHostProcess(this.#knownNamespace, pid);
+    const hostPid = this.#knownHostPids.find(pid);
     if (hostPid !== null) this.#signalHost(hostPid, signal);
   }
 
   /** Signals one process, and not its group. */
   signalOne(pid: number, signal: NodeJS.Signals): void {
-    const hostPid = findHostProcess(this.#knownNamespace, pid);
+    const hostPid = this.#knownHostPids.find(pid);
     if (hostPid !== null) this.#send(hostPid, signal);
   }
 
@@ -90,6 +92,10 @@ export class ProcessGroups {
     return this.#seen.relations;
   }
 
+  get #knownHostPids(): HostPids {
+    return must(this.#hostPids, "the container is known before a command runs in it");
+  }
+
   get #knownNamespace(): string {
     return must(this.#namespace, "the container is known before a command runs in it");
   }
@@ -116,19 +122,6 @@ function childrenOf(pid: number): number[] {
   } catch {
     return [];
   }
-}
-
-/** The host's id of a process, by the id it has in its own process-id namespace. */
-function findHostProcess(namespace: string, pid: number): number | null {
-  for (const candidate of processesIn(namespace)) {
-    try {
-      const status = readFileSync(`/proc/${candidate}/status`, "latin1");
-      if (innermostId(status) === pid) return candidate;
-    } catch {
-      // The process ended while we looked, so it is not the one.
-    }
-  }
-  return null;
 }
 
 export interface Relations {
