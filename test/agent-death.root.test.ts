@@ -7,6 +7,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Sprite } from "@fly/sprites";
 import { isAlive, type ProcessIdentity } from "../src/base/process-identity.ts";
 import { waitUntil } from "../src/base/wait.ts";
+import { seededRandom } from "../src/storage/volume/testing/faulty-store.ts";
 import { runCommand } from "../src/host/command.ts";
 import { takeoversInARowMax } from "../src/worker/limits.ts";
 import { checkFileSystem } from "./support/fsck.ts";
@@ -20,6 +21,7 @@ import { openExec } from "./support/websocket.ts";
 const kills = 12;
 /** How long the guest may be made to wait at most. Measured on an idle machine: 0.3 to 0.5 s. */
 const pauseMsMax = 10_000;
+const random = seededRandom(20_261_124);
 
 let server: TestServer;
 before(async () => {
@@ -96,7 +98,7 @@ test("killed again and again, an agent's sprite loses nothing and sees no error"
   const { id: terminal } = await openDetached("survivor", ["sh", "-c", terminalScript], true);
   const pausesMs: number[] = [];
   for (let kill = 0; kill < kills; kill++) {
-    await delay(100 + Math.random() * 1_500);
+    await delay(100 + random() * 1_500);
     // In the middle of something, for two out of three.
     const work = [
       () => Promise.resolve(),
@@ -104,7 +106,7 @@ test("killed again and again, an agent's sprite loses nothing and sees no error"
       () => sprite.execFile("sh", ["-c", "head -c 20000000 /dev/urandom > ~/noise; sync"]),
     ][kill % 3] as () => Promise<unknown>;
     const working = work().catch(() => undefined);
-    await delay(Math.random() * 60);
+    await delay(random() * 60);
     const start = performance.now();
     await killAgent();
     const ids = (await sessionsOf("survivor")).map(({ id }) => id);
@@ -179,7 +181,7 @@ test("an agent killed in the middle of a restore leaves one of both states, and 
       .restoreCheckpoint(id)
       .then(drainStream)
       .catch(() => undefined);
-    await delay(Math.random() * 250);
+    await delay(random() * 250);
     await killAgent();
     await restoring;
     const state = String((await sprite.execFile("cat", ["/home/sprite/state"])).stdout);
@@ -199,7 +201,7 @@ test("an agent killed in the middle of a start is started again, and nobody hear
     { timeoutMs: 10_000, intervalMs: 5 },
   );
   assert.ok(found);
-  await delay(Math.random() * 100);
+  await delay(random() * 100);
   await killAgent();
   const sprite = await creating;
   assert.equal((await sprite.execFile("echo", ["up"])).stdout, "up\n");
@@ -255,7 +257,7 @@ test("a checkpoint that is being read inside stays readable while agents die", a
   const looking = await openDetached("looking", ["sh", "-c", script], false);
   for (let kill = 0; kill < 4; kill++) {
     await writeFile("/proc/sys/vm/drop_caches", "3");
-    await delay(300 + Math.random() * 700);
+    await delay(300 + random() * 700);
     await killAgent();
     await sessionsOf("looking");
   }
@@ -280,7 +282,7 @@ test("an image server that is killed under a running sprite costs it a pause", a
   for (let kill = 0; kill < 4; kill++) {
     // So that the readers need the server.
     await writeFile("/proc/sys/vm/drop_caches", "3");
-    await delay(200 + Math.random() * 800);
+    await delay(200 + random() * 800);
     await killAll(await childrenOf(server.places, "image"));
   }
   assert.equal(await ended, 0);

@@ -104,6 +104,7 @@ async function runPhase(phase: Phase, temporaryDirectory: string): Promise<Runne
     process.execPath,
     [
       "--disable-warning=ExperimentalWarning",
+      `--import=${join(repositoryDirectory, "tools/property-seed.ts")}`,
       "--test",
       `--test-concurrency=${phase.concurrency}`,
       `--test-timeout=${phase.fileTimeoutMs}`,

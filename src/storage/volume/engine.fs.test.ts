@@ -10,7 +10,7 @@ import { systemClock } from "../lease/clock.ts";
 import { DirectoryObjectStore } from "../object-store/directory-object-store.ts";
 import { VolumeEngine, type EngineOptions } from "./engine.ts";
 import { importImage } from "./image.ts";
-import { FaultyStore } from "./testing/faulty-store.ts";
+import { FaultyStore, seededRandom } from "./testing/faulty-store.ts";
 
 const prefix = "sprites/test";
 let directory = "";
@@ -155,7 +155,7 @@ test("a damaged map is an error, and is not replaced by an empty one", async () 
 });
 
 test("the guest goes on while the store is down, and hears when it is back", async () => {
-  const store = new FaultyStore(await DirectoryObjectStore.open(bucket()), Math.random);
+  const store = new FaultyStore(await DirectoryObjectStore.open(bucket()), seededRandom(1));
   const engine = await open({ store });
   store.failureRate = 1;
   await engine.live.write(0, content);
@@ -170,7 +170,7 @@ test("the guest goes on while the store is down, and hears when it is back", asy
 });
 
 test("a cache directory deleted while segments wait for the bucket takes none of them", async () => {
-  const store = new FaultyStore(await DirectoryObjectStore.open(bucket()), Math.random);
+  const store = new FaultyStore(await DirectoryObjectStore.open(bucket()), seededRandom(1));
   const engine = await open({ store });
   store.failureRate = 1;
   await engine.live.write(0, content);
@@ -185,7 +185,7 @@ test("a cache directory deleted while segments wait for the bucket takes none of
 });
 
 test("closing with the store down fails in time, and loses nothing", async () => {
-  const store = new FaultyStore(await DirectoryObjectStore.open(bucket()), Math.random);
+  const store = new FaultyStore(await DirectoryObjectStore.open(bucket()), seededRandom(1));
   const engine = await open({ store, closeTimeoutMs: 100 });
   store.failureRate = 1;
   await engine.live.write(0, content);

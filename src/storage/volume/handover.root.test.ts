@@ -14,7 +14,7 @@ function contentOf(file: number): Buffer {
 }
 
 test("a server that dies and is replaced on the same descriptor costs its users nothing but time", async () => {
-  const seed = Date.now() % 1_000_000;
+  const seed = 20_261_124;
   const random = seededRandom(seed);
   const rig = new DiskRig();
   try {
