@@ -11,8 +11,12 @@ import { createAgentServer, createInsideServer, insideSocketMode } from "./api/a
 import { CheckpointViews, type CheckpointViewsOptions } from "./checkpoint-views.ts";
 import type { AgentBeginnings } from "./beginnings.ts";
 import { Connections } from "./connections.ts";
+import {
+  CheckpointDiffs,
+  type CheckpointDiffsOptions,
+} from "./checkpoint-diff/checkpoint-diffs.ts";
 import { Disk } from "./disk.ts";
-import { FileService } from "./files/file-service.ts";
+import { FileService, type FileServiceOptions } from "./files/file-service.ts";
 import { writeInsideFiles } from "./inside-files.ts";
 import { Policy } from "./policy.ts";
 import { findRemains, waitForElders } from "./remains.ts";
@@ -45,11 +49,12 @@ async function makeDirectories(runDirectory: string): Promise<Omit<Places, "runD
 function diskParts(options: Omit<CheckpointViewsOptions, "shown"> & { fuseDescriptor: number }): {
   disk: Disk;
   views: CheckpointViews;
+  shown: ShownCheckpoints;
 } {
   const shown = new ShownCheckpoints(options);
   const disk = new Disk({ ...options, shown });
   const views = new CheckpointViews({ ...options, shown });
-  return { disk, views };
+  return { disk, views, shown };
 }
 
 interface Places {
@@ -63,9 +68,21 @@ interface Parts {
   sessions: Sessions;
   services: Services;
   records: SessionRecords;
-  files: FileService;
+  endFiles: () => Promise<void>;
   policy: Policy;
   tables: RouteTables;
+}
+
+/** What looks at the sprite's files from outside of its container. */
+function fileParts(
+  { runDirectory, hostIdBase, imageDirectory }: AgentStartup,
+  options: Pick<FileServiceOptions, "enter" | "socketPath" | "log"> &
+    Pick<CheckpointDiffsOptions, "helper" | "shown" | "liveDirectory">,
+): { files: FileService; diffs: CheckpointDiffs; endFiles: () => Promise<void> } {
+  const files = new FileService({ ...options, hostIdBase });
+  const diffs = new CheckpointDiffs({ ...options, imageDirectory, runDirectory });
+  const endFiles = async (): Promise<void> => void (await Promise.all([files.end(), diffs.end()]));
+  return { files, diffs, endFiles };
 }
 
 /** What a sprite consists of, made and wired; nothing of it has begun. */
@@ -77,9 +94,13 @@ function makeParts(
 ): Parts {
   const { privateDirectory, dotSpriteDirectory } = places;
   const fuseDescriptor = must(keeper.take(fuseDescriptorKey), "/dev/fuse is passed");
-  const { disk, views } = diskParts({
+  const { disk, views, shown } = diskParts({
     ...{ ...places, volume, helper, fuseDescriptor, log },
     sandbox: () => sprite.sandbox,
+  });
+  const { files, diffs, endFiles } = fileParts(startup, {
+    ...{ helper, shown, liveDirectory: disk.directory, log },
+    ...{ enter: () => sprite.enter(), socketPath: join(privateDirectory, "files.sock") },
   });
   const policy = new Policy({ startup, dotSpriteDirectory, sandbox: () => sprite.sandbox });
   const sandboxOptions = { ...startup, diskDirectory: disk.directory, dotSpriteDirectory };
@@ -95,12 +116,8 @@ function makeParts(
       await Promise.all([services.end(), connections.endAll(reason)]);
     },
     onContainer: (sandbox, options) => services.onContainer(sandbox, options),
-    endFiles: () => files.end(),
+    endFiles,
     log,
-  });
-  const files = new FileService({
-    ...{ sprite, hostIdBase: startup.hostIdBase, log },
-    socketPath: join(privateDirectory, "files.sock"),
   });
   const environment = () => startup.environment;
   const services = new Services({
@@ -131,11 +148,11 @@ function makeParts(
       volume,
       disk,
       policy,
-      files,
+      ...{ files, diffs },
       log,
     },
   });
-  return { sprite, sessions, services, records, files, policy, tables };
+  return { sprite, sessions, services, records, endFiles, policy, tables };
 }
 
 function makeServers(
@@ -174,8 +191,9 @@ export async function bootAgent(
   const { inside, outside } = makeServers(startup, parts, log);
   const stop = async (options: { discard: boolean }): Promise<void> => {
     if (options.discard) parts.services.hurry();
+    // Also those of a sprite that has no container to end them with.
+    await parts.endFiles();
     await sprite.stop(options);
-    await parts.files.end();
     await Promise.all([inside.close(), outside.close()]);
     await helper.close();
   };

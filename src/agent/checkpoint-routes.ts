@@ -18,12 +18,14 @@ import {
   type NdjsonStream,
 } from "./api/responses.ts";
 import type { RequestContext, Route } from "./api/route.ts";
+import type { CheckpointDiffs } from "./checkpoint-diff/checkpoint-diffs.ts";
 import type { Progress, Sprite } from "./sprite.ts";
 import type { SyncState } from "./sync-state.ts";
 
 interface Parts {
   sprite: Sprite;
   syncState: SyncState;
+  diffs: CheckpointDiffs;
 }
 
 /** The endpoints of contract.md section 5, the same outside and on the socket inside. */
@@ -35,6 +37,7 @@ export function checkpointRoutes(parts: Parts): Route[] {
     { method: "GET", pattern: ["checkpoints"], handle: (context) => list(parts, context) },
     { method: "GET", pattern: one, handle: (context) => get(parts, context) },
     { method: "DELETE", pattern: one, handle: (context) => remove(sprite, context) },
+    { method: "GET", pattern: [...one, "diff"], handle: (context) => diff(parts, context) },
     { method: "POST", pattern: [...one, "restore"], handle: (context) => restore(sprite, context) },
     {
       method: "POST",
@@ -67,6 +70,29 @@ async function restore(sprite: Sprite, context: RequestContext): Promise<void> {
     await sprite.restore(id, progress, { verifies });
     return `Restored from ${id}`;
   });
+}
+
+/** Each path that differs, and how many do; without `to`, from what there is now. */
+async function diff(
+  { sprite, diffs }: Parts,
+  { params, query, request, response, log }: RequestContext,
+): Promise<void> {
+  const kept = async (id: string): Promise<string | null> =>
+    id === currentCheckpointId ? null : (await sprite.getCheckpoint(id)).id;
+  const from = await kept(params["id"] ?? "");
+  const to = await kept(query.text("to") ?? currentCheckpointId);
+  const stream = openNdjson(response);
+  if (request.method !== "HEAD") {
+    const { signal } = stream;
+    await diffs
+      .run({ from, to, signal }, async (lines) => await stream.sendEncoded(lines))
+      .catch((error: unknown) => {
+        if (signal.aborted) return;
+        if (!(error instanceof SpriteError)) log.error({ err: error }, "the comparison failed");
+        stream.send({ type: "error", error: errorResponse(error).body.message });
+      });
+  }
+  stream.end();
 }
 
 async function undoRestore(sprite: Sprite, { response, log }: RequestContext): Promise<void> {

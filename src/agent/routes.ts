@@ -3,6 +3,7 @@ import type { Log } from "../base/log.ts";
 import type { Volume } from "../storage/volume/volume.ts";
 import type { Upgrader } from "./api/web-socket.ts";
 import type { Route, UpgradeRoute } from "./api/route.ts";
+import type { CheckpointDiffs } from "./checkpoint-diff/checkpoint-diffs.ts";
 import { checkpointRoutes } from "./checkpoint-routes.ts";
 import type { Disk } from "./disk.ts";
 import type { FileOperations } from "./files/file-operations.ts";
@@ -35,6 +36,7 @@ export interface RouteParts {
   disk: Disk;
   policy: Policy;
   files: FileOperations;
+  diffs: CheckpointDiffs;
   log: Log;
 }
 
@@ -54,7 +56,7 @@ export function routeTables(parts: RouteParts): RouteTables {
   const { volume, disk, policy, files, log } = parts;
   return {
     everywhere: [
-      ...checkpointRoutes({ sprite, syncState }),
+      ...checkpointRoutes({ sprite, syncState, diffs: parts.diffs }),
       ...taskRoutes(tasks),
       ...serviceRoutes(parts.services),
     ],

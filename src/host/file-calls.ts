@@ -1,6 +1,6 @@
 /**
- * The system calls about files that Node does not offer, for the file helper's process only. x86-64
- * and arm64.
+ * The system calls about files that Node does not offer, for processes that look at a sprite's files
+ * only: the file helper, and the comparison of checkpoints. x86-64 and arm64.
  */
 import { constants } from "node:os";
 
@@ -15,12 +15,15 @@ const foreign = {
   notifyStart: library.func("int inotify_init1(int)"),
   notifyAdd: library.func("int inotify_add_watch(int, const char *, unsigned int)"),
   notifyRemove: library.func("int inotify_rm_watch(int, int)"),
+  attribute: library.func("int64_t fgetxattr(int, const char *, void *, uint64_t)"),
   seek: library.func("int64_t lseek(int, int64_t, int)"),
 };
 
 /** The same on every architecture: it is newer than the unified numbering of 2019. */
 const openAt2Number = 437;
 const openHowBytes = 24;
+/** The largest that ext4 keeps beside an inode, and a path fits. */
+const attributeBytesMax = 4096;
 const inRoot = 0x10n;
 const noMagicLinks = 0x02n;
 
@@ -81,6 +84,16 @@ export function nextData(
   const end = Number(foreign.seek(descriptor, start, seekHole));
   if (end < 0) throw new CallError("lseek");
   return { start, end };
+}
+
+/** An extended attribute, as text; null when there is none. @throws an error with a `code` */
+export function readAttribute(descriptor: number, name: string): string | null {
+  const buffer = Buffer.alloc(attributeBytesMax);
+  const length = Number(foreign.attribute(descriptor, name, buffer, buffer.length));
+  if (length >= 0) return buffer.toString("utf8", 0, length);
+  const error = new CallError("fgetxattr");
+  if (error.code === "ENODATA" || error.code === "EOPNOTSUPP") return null;
+  throw error;
 }
 
 /** inotify(7): what is asked for, and what comes. */

@@ -70,6 +70,8 @@ export function writeRawError(
 
 export interface NdjsonStream {
   send(line: Readonly<Record<string, unknown>>): void;
+  /** Lines that are encoded already; resolves once the client takes more, also when it is gone. */
+  sendEncoded(lines: Buffer): Promise<void>;
   end(): void;
   /** What its reader has not taken yet. */
   readonly queuedBytes: number;
@@ -91,6 +93,10 @@ export function openNdjson(response: ServerResponse): NdjsonStream {
     send(line) {
       if (!abort.signal.aborted) response.write(encodeNdjsonLine(line));
     },
+    async sendEncoded(lines) {
+      if (abort.signal.aborted || response.write(lines)) return;
+      await whenDrained(response);
+    },
     end() {
       response.end();
     },
@@ -98,19 +104,24 @@ export function openNdjson(response: ServerResponse): NdjsonStream {
       return response.writableLength;
     },
     async drained() {
-      if (!response.writableNeedDrain || abort.signal.aborted) return;
-      await new Promise<void>((resolve) => {
-        const settle = (): void => {
-          response.off("drain", settle);
-          response.off("close", settle);
-          resolve();
-        };
-        response.on("drain", settle);
-        response.on("close", settle);
-      });
+      if (!abort.signal.aborted) await whenDrained(response);
     },
     signal: abort.signal,
   };
+}
+
+/** Resolves once a response takes more, also when nobody reads it any more. */
+export function whenDrained(response: ServerResponse): Promise<void> {
+  if (response.destroyed || !response.writableNeedDrain) return Promise.resolve();
+  return new Promise((resolve) => {
+    const settle = (): void => {
+      response.off("drain", settle);
+      response.off("close", settle);
+      resolve();
+    };
+    response.on("drain", settle);
+    response.on("close", settle);
+  });
 }
 
 /** Reads a whole body. @throws SpriteError payload_too_large */

@@ -17,7 +17,7 @@ import {
 } from "../../contract/file-requests.ts";
 import { FileError } from "../../contract/file-error.ts";
 import type { Query } from "../api/query.ts";
-import { readJson, sendJson } from "../api/responses.ts";
+import { readJson, sendJson, whenDrained } from "../api/responses.ts";
 import type { RequestContext, Route } from "../api/route.ts";
 import type { FileContent, FileOperations } from "./file-operations.ts";
 
@@ -153,23 +153,10 @@ async function list(
     const text = entries.map((entry) => JSON.stringify(entry)).join(",");
     const isTaken = response.write(count === 0 ? text : `,${text}`);
     count += entries.length;
-    if (!isTaken) await drained(response);
+    if (!isTaken) await whenDrained(response);
     if (response.destroyed) return;
   }
   response.end(`],"count":${count}}`);
-}
-
-function drained(response: ServerResponse): Promise<void> {
-  if (response.destroyed || !response.writableNeedDrain) return Promise.resolve();
-  return new Promise((resolve) => {
-    const settle = (): void => {
-      response.off("drain", settle);
-      response.off("close", settle);
-      resolve();
-    };
-    response.on("drain", settle);
-    response.on("close", settle);
-  });
 }
 
 async function allArguments({ request, query }: RequestContext): Promise<FileArguments> {

@@ -37,8 +37,8 @@ import type { FileCall, FileReply, WatchMessage } from "./helper-protocol.ts";
 import { helperIdleMsMax, operationsMax, silenceMsMax } from "./limits.ts";
 
 export interface FileServiceOptions {
-  /** `enter` waits until a container runs. @throws SpriteError */
-  sprite: { enter(): Promise<Sandbox> };
+  /** Waits until a container runs. @throws SpriteError */
+  enter: () => Promise<Sandbox>;
   socketPath: string;
   hostIdBase: number;
   log: Log;
@@ -175,7 +175,7 @@ export class FileService implements FileOperations {
     }
     this.#openCount += 1;
     try {
-      const sandbox = await this.#options.sprite.enter();
+      const sandbox = await this.#options.enter();
       signal.throwIfAborted();
       const { helper } = await this.#helperFor(sandbox);
       const socket = await helper.connect();

@@ -2,6 +2,7 @@
 import { z } from "zod";
 
 import type { CheckpointObject, CheckpointStreamEvent, SyncObject } from "../checkpoint.ts";
+import type { DiffLine } from "../checkpoint-diff.ts";
 import { checkpointCommentLengthMax } from "../limits.ts";
 import {
   flagSchema,
@@ -55,6 +56,24 @@ const eventSchema: z.ZodType<CheckpointStreamEvent> = named(
   ]),
 );
 
+const diffLineSchema: z.ZodType<DiffLine> = named(
+  "CheckpointDiffLine",
+  z.union([
+    z.object({
+      type: z.enum(["added", "changed", "removed"]),
+      path: z.string(),
+      kind: z.enum(["file", "directory", "symlink", "other"]),
+      size: z.int().describe("in bytes"),
+      old_size: z.int().exactOptional().describe("of what has changed"),
+    }),
+    z.object({
+      type: z.literal("complete"),
+      ...{ added: z.int(), changed: z.int(), removed: z.int() },
+    }),
+    z.object({ type: z.literal("error"), error: z.string() }),
+  ]),
+);
+
 export const checkpointCreateSchema = z.object({
   comment: z.string().max(checkpointCommentLengthMax).nullish(),
 });
@@ -103,6 +122,23 @@ export const checkpointEndpoints: readonly Endpoint[] = [
     inside: "too",
     answers: { 204: null },
     errors: ["conflict", ...startErrors],
+  },
+  {
+    method: "GET",
+    path: `${one}/diff`,
+    summary: "The paths in which a checkpoint and another one, or the live state, differ",
+    text: "Directories come before what is in them. Nothing is restored for it, and no content is read.",
+    inside: "too",
+    query: [
+      { name: "to", text: "another checkpoint; the live state when absent", schema: z.string() },
+    ],
+    answers: {
+      200: ndjson(
+        diffLineSchema,
+        "The last line is `complete` or `error`; nothing else is an end.",
+      ),
+    },
+    errors: startErrors,
   },
   {
     method: "POST",
