@@ -2,10 +2,11 @@
 import assert from "node:assert/strict";
 import { spawn, type ChildProcessWithoutNullStreams } from "node:child_process";
 import { once } from "node:events";
-import { connect } from "node:net";
+import { connect, createServer, type AddressInfo } from "node:net";
 import { join, resolve } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { text } from "node:stream/consumers";
+import { waitUntil } from "../src/base/wait.ts";
 import { TestServer } from "./support/server.ts";
 
 const spritePath = join(resolve(import.meta.dirname, ".."), "bin/sprite");
@@ -109,10 +110,14 @@ describe("the sprite command", () => {
   });
 
   test("ports that a command opens are reachable here while it runs", async () => {
-    const script = shouter.replace("9000", "9100");
+    // The same number here and there, so one that is free here.
+    const spare = createServer().listen(0, "127.0.0.1");
+    await once(spare, "listening");
+    const { port } = spare.address() as AddressInfo;
+    spare.close();
+    const script = shouter.replace("9000", String(port));
     const child = sprite(["exec", "-s", "net", "--", "python3", "-c", script]);
-    const line = await firstLine(child, "stderr", /9100/);
-    const port = Number(/port 9100 is at http:\/\/127\.0\.0\.1:(\d+)/.exec(line)?.[1]);
+    assert.ok(await waitUntil(() => isListening(port), { timeoutMs: 20_000 }), "it is forwarded");
     assert.equal(await say(port, "forwarded"), "FORWARDED");
     child.kill("SIGTERM");
     assert.deepEqual(await once(child, "exit"), [143, null]);
@@ -166,7 +171,7 @@ describe("the sprite command", () => {
     assert.equal((await on("delete", "ends")).code, 0);
   });
 
-  test("policies: set by flags and files, changed rule by rule, explained, taken away", async () => {
+  test("network policies: set, changed rule by rule, explained, taken away", async () => {
     const on = async (...args: string[]) => await server.cli(["policy", ...args, "-s", "net"]);
     const rules = async (): Promise<unknown> =>
       (JSON.parse((await on("network", "show", "--json")).stdout) as { rules: unknown }).rules;
@@ -194,16 +199,25 @@ describe("the sprite command", () => {
     );
     assert.equal((await on("network", "clear")).code, 0);
     assert.deepEqual(await rules(), []);
-    assert.equal((await on("resources", "set", "--memory", "1G", "--pids", "500")).code, 0);
-    const resources = JSON.parse((await on("resources", "show", "--json")).stdout) as object;
-    assert.deepEqual(resources, { memory: { limit_mb: 1024 }, pids: { limit: 500 } });
-    assert.equal((await on("resources", "clear")).code, 0);
-    const input = { input: JSON.stringify({ profile: "minimal", noNewPrivileges: true }) };
-    const file = ["policy", "privileges", "set", "--policy-file", "-", "-s", "net"];
-    assert.match((await server.cli(file, input)).stderr, /sprite restart net/);
-    assert.match((await on("privileges", "show")).stdout, /^profile: +minimal$/m);
-    assert.equal((await on("privileges", "clear")).code, 0);
-    assert.equal((await on("privileges", "set")).code, 1);
+  });
+
+  test("policies of resources and privileges: by flags and from stdin, shown, taken away", async () => {
+    const on = async (...args: string[]) => await server.cli(["policy", ...args, "-s", "net"]);
+    const resourcesDone = (async () => {
+      assert.equal((await on("resources", "set", "--memory", "1G", "--pids", "500")).code, 0);
+      const resources = JSON.parse((await on("resources", "show", "--json")).stdout) as object;
+      assert.deepEqual(resources, { memory: { limit_mb: 1024 }, pids: { limit: 500 } });
+      assert.equal((await on("resources", "clear")).code, 0);
+    })();
+    const privilegesDone = (async () => {
+      const input = { input: JSON.stringify({ profile: "minimal", noNewPrivileges: true }) };
+      const file = ["policy", "privileges", "set", "--policy-file", "-", "-s", "net"];
+      assert.match((await server.cli(file, input)).stderr, /sprite restart net/);
+      assert.match((await on("privileges", "show")).stdout, /^profile: +minimal$/m);
+      assert.equal((await on("privileges", "clear")).code, 0);
+      assert.equal((await on("privileges", "set")).code, 1);
+    })();
+    await Promise.all([resourcesDone, privilegesDone]);
   });
 
   test("wrong ports and sprites are told before anything listens", async () => {
@@ -214,6 +228,15 @@ describe("the sprite command", () => {
     assert.partialDeepStrictEqual(JSON.parse(unknown.stderr), { suggestions: ["net"] });
   });
 });
+
+async function isListening(port: number): Promise<boolean> {
+  const socket = connect({ host: "127.0.0.1", port });
+  return await new Promise<boolean>((resolve) => {
+    socket.once("connect", () => resolve(true));
+    socket.once("error", () => resolve(false));
+    socket.once("close", () => resolve(false));
+  }).finally(() => socket.destroy());
+}
 
 /** The first line that fits. */
 async function firstLine(

@@ -74,13 +74,14 @@ class RunningSession {
   constructor(cli: Cli, request: SessionRequest) {
     this.#cli = cli;
     this.#request = request;
-    const { out, err, env } = cli.surroundings;
+    const { out, err, env, isStdoutTty, isStderrTty } = cli.surroundings;
     this.#notes = new SessionNotes({
-      // In a terminal's output the note belongs where the output is seen.
-      write: (text) => (this.#isTerminal ? out : err).write(text),
+      // At a terminal the note belongs where the output is seen.
+      write: (text) => (this.#isTerminal && isStdoutTty ? out : err).write(text),
       isTerminal: () => this.#isTerminal,
       mustWait: () => this.#modes.isFullScreen,
-      isSilent: cli.isJson,
+      // What reads a pipe gets the command's own bytes and nothing else.
+      isSilent: cli.isJson || !isStderrTty,
     });
     const { forwardPath: path } = request;
     const tell = (text: string): void => this.#notes.tell(text);

@@ -57,8 +57,8 @@ export const sessionCommands: readonly CommandSpec[] = [
       forwardOption,
     ],
     details: [
-      "Your choice of shell is what `chsh` set inside, or `sprite-console --choose fish`",
-      "inside; in a wrecked sprite it is whatever shell still works.",
+      "Your choice of shell is what `chsh` or `sprite-console --choose SHELL` set;",
+      "in a wrecked sprite it is whatever shell still works.",
       "",
       "The window's size follows. When the connection is lost the shell goes on;",
       "`sprite attach` comes back to it.",

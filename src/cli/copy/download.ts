@@ -39,31 +39,48 @@ export async function downloadFile(
   job: Job,
   progress: Progress,
 ): Promise<void> {
-  const { sizeBytes, tag } = await files.head(job.source);
-  const draft = partPath(job.dest, tag ?? String(sizeBytes));
+  await fetchFile(files, job, progress);
+  await removeParts(dirname(job.dest), new Set([basename(job.dest)]));
+}
+
+async function fetchFile(files: RemoteFiles, job: Job, progress: Progress): Promise<void> {
   await mkdir(dirname(job.dest), { recursive: true });
-  let offset = tag === null ? 0 : await sizeOf(draft);
-  if (offset > sizeBytes) offset = 0;
+  let draft: string;
   for (let attempt = 0; ; attempt++) {
     try {
-      if (offset < sizeBytes || sizeBytes === 0) {
-        const from = offset > 0 && tag !== null ? { offset, tag } : undefined;
-        const response = await files.read(job.source, from);
-        // A changed file comes from its beginning, whatever was asked for.
-        const start = response.statusCode === 206 ? offset : 0;
-        await receive(response, draft, { start, progress });
-      }
+      draft = await fetchDraft(files, job, progress);
       break;
     } catch (error) {
       if (!isPassing(error) || attempt >= copyRetriesMax) throw error;
       await delay(copyRetryDelayMs * 2 ** attempt);
-      offset = tag === null ? 0 : await sizeOf(draft);
     }
   }
   await chmod(draft, job.mode);
   await rename(draft, job.dest);
-  await removeOtherParts(job.dest);
   progress.addFile();
+}
+
+/** Fetches what is missing of the file's present content, and gives the path of all of it. */
+async function fetchDraft(files: RemoteFiles, job: Job, progress: Progress): Promise<string> {
+  const whole = await files.read(job.source);
+  const { etag: tag } = whole.headers;
+  const draft = partPath(job.dest, tag ?? "");
+  const sizeBytes = Number(whole.headers["content-length"] ?? Number.NaN);
+  const offset = tag === undefined ? 0 : await sizeOf(draft);
+  if (tag === undefined || offset === 0 || !(offset <= sizeBytes)) {
+    await receive(whole, draft, { start: 0, progress });
+    return draft;
+  }
+  whole.destroy();
+  if (offset === sizeBytes) return draft;
+  const rest = await files.read(job.source, { offset, tag });
+  // A file that changed since comes whole, and is another content: begun again, under its own name.
+  if (rest.statusCode !== 206) {
+    rest.destroy();
+    return await fetchDraft(files, job, progress);
+  }
+  await receive(rest, draft, { start: offset, progress });
+  return draft;
 }
 
 /** A file's content on stdout. A lost connection cannot be mended once bytes are out: it is an error. */
@@ -95,12 +112,14 @@ export async function downloadTree(
   await mkdir(root.dest, { recursive: true });
   for (const { dest } of plan.directories) await mkdir(dest, { recursive: true });
   await forEachOf(plan.files, copyConcurrency, async (job) => {
-    await downloadFile(files, job, progress).catch((error: unknown) => {
+    await fetchFile(files, job, progress).catch((error: unknown) => {
       // A file that went away since it was listed is not there to be copied.
       if (!(error instanceof CliError) || error.code !== "ENOENT") throw error;
       progress.addProblem(`${printable(job.source)} is gone`);
     });
   });
+  for (const [directory, names] of namesByDirectory(plan.files))
+    await removeParts(directory, names);
   const targets = await files.readLinks(plan.links.map(({ source }) => source));
   // Last, so that nothing is written through a link that the sprite made up.
   for (const [index, { dest }] of plan.links.entries()) {
@@ -163,7 +182,7 @@ async function receive(
   // Not "a": the start may be before the end of what is there.
   const handle = await open(draft, start > 0 ? "r+" : "w", 0o600);
   try {
-    const sink: Writable = handle.createWriteStream({ start, flush: true });
+    const sink: Writable = handle.createWriteStream({ start });
     await pipeline(response, counted, sink);
   } catch (cause) {
     await handle.close().catch(() => {});
@@ -193,13 +212,21 @@ function partPath(dest: string, tag: string): string {
   return join(dirname(dest), `.${basename(dest)}.${mark}.sprite-part`);
 }
 
-/** Beginnings of contents that the file has had. */
-async function removeOtherParts(dest: string): Promise<void> {
-  const prefix = `.${basename(dest)}.`;
-  for (const name of await readdir(dirname(dest))) {
-    const isPart =
-      name.startsWith(prefix) && /^[0-9a-f]{12}\.sprite-part$/.test(name.slice(prefix.length));
-    if (isPart) await rm(join(dirname(dest), name), { force: true });
+function namesByDirectory(jobs: readonly Job[]): Map<string, Set<string>> {
+  const names = new Map<string, Set<string>>();
+  for (const { dest } of jobs) {
+    const directory = dirname(dest);
+    const known = names.get(directory) ?? new Set<string>();
+    names.set(directory, known.add(basename(dest)));
+  }
+  return names;
+}
+
+/** Beginnings of contents that files have had which are whole now. */
+async function removeParts(directory: string, names: ReadonlySet<string>): Promise<void> {
+  for (const found of await readdir(directory)) {
+    const name = /^\.(.+)\.[0-9a-f]{12}\.sprite-part$/s.exec(found)?.[1];
+    if (name !== undefined && names.has(name)) await rm(join(directory, found), { force: true });
   }
 }
 

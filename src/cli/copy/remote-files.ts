@@ -72,16 +72,6 @@ export class RemoteFiles {
     });
   }
 
-  /** Size and tag of a file's content. */
-  async head(path: string): Promise<{ sizeBytes: number; tag: string | null }> {
-    const response = await this.#client.bytes("HEAD", `${this.#path}/fs/read`, {
-      query: query(path),
-    });
-    response.resume();
-    const { etag } = response.headers;
-    return { sizeBytes: Number(response.headers["content-length"] ?? 0), tag: etag ?? null };
-  }
-
   /** Missing directories are made. @param mode octal; the server's default when absent */
   async write(
     path: string,

@@ -205,7 +205,9 @@ export class LoginDoor {
  * random text, and the browser names no other site. Returns that text. @throws SpriteError forbidden
  */
 function assertFromOurPage(request: IncomingMessage, form: URLSearchParams): string {
-  const { origin, host } = request.headers;
+  const { origin } = request.headers;
+  // Behind a proxy the browser knows us by another name. No other site can make a form say so.
+  const host = request.headers["x-forwarded-host"] ?? request.headers.host;
   const site = request.headers["sec-fetch-site"];
   const cookie = cookieOf(request.headers.cookie, csrfCookie);
   const field = form.get("csrf") ?? "";
@@ -242,10 +244,10 @@ function addressOf(request: IncomingMessage): string {
 }
 
 function sendPage(visit: Visit, status: number, page: string, csrfToken?: string): void {
+  const isTls = visit.request.headers["x-forwarded-proto"] === "https";
+  const rules = `Path=/login; HttpOnly; SameSite=Strict${isTls ? "; Secure" : ""}`;
   const cookie =
-    csrfToken === undefined
-      ? {}
-      : { "set-cookie": `${csrfCookie}=${csrfToken}; Path=/login; HttpOnly; SameSite=Strict` };
+    csrfToken === undefined ? {} : { "set-cookie": `${csrfCookie}=${csrfToken}; ${rules}` };
   send(visit, status, page, { ...pageHeaders, ...cookie });
 }
 
