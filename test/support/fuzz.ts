@@ -120,8 +120,13 @@ function pathOf(endpoint: Endpoint, fixed: Readonly<Record<string, string>>): fc
   return fc.tuple(...parts).map((chosen) => chosen.join(""));
 }
 
+export function nameOf({ method, path }: Endpoint): string {
+  return `${method} ${path}`;
+}
+
 export interface FuzzRequest {
-  endpoint: Endpoint;
+  /** By its method and path, so that a counterexample can be read. */
+  endpoint: string;
   method: string;
   target: string;
   body: Buffer;
@@ -132,7 +137,7 @@ export function requestOf(
   fixed: Readonly<Record<string, string>>,
 ): fc.Arbitrary<FuzzRequest> {
   return fc.record({
-    endpoint: fc.constant(endpoint),
+    endpoint: fc.constant(nameOf(endpoint)),
     method: fc.constant(endpoint.method),
     target: fc
       .tuple(pathOf(endpoint, fixed), queryOf(endpoint))
@@ -192,6 +197,8 @@ export interface RawAnswer {
   status: number;
   head: string;
   body: string;
+  /** The connection has ended behind it. */
+  isWhole: boolean;
 }
 
 const answerMsMax = 20_000;
@@ -211,24 +218,43 @@ export function exchangeRaw(port: number, bytes: Buffer): Promise<RawAnswer> {
       socket.destroy();
       reject(new Error(`no answer to ${bytes.toString("latin1", 0, 300)}`));
     }, answerMsMax);
-    const finish = (): void => {
+    const finish = (isWhole: boolean): void => {
       clearTimeout(timer);
       socket.destroy();
-      const [head = "", ...rest] = received.toString("latin1").split("\r\n\r\n");
-      const body = rest.join("\r\n\r\n");
-      resolve({ status: Number(/^HTTP\/1\.1 (\d{3})/.exec(head)?.[1] ?? 0), head, body });
+      resolve({ ...readAnswer(received), isWhole });
     };
     let hasHead = false;
     socket.on("data", (part) => {
       received = Buffer.concat([received, part]);
-      if (received.length > bodySizeBytesMax) return finish();
+      if (received.length > bodySizeBytesMax) return finish(false);
       if (hasHead || !received.includes("\r\n\r\n")) return;
       hasHead = true;
       clearTimeout(timer);
-      timer = setTimeout(finish, bodyMsMax);
+      timer = setTimeout(() => finish(false), bodyMsMax);
     });
-    socket.on("error", finish);
-    socket.on("close", finish);
+    socket.on("error", () => finish(false));
+    socket.on("close", () => finish(true));
     socket.write(bytes);
   });
+}
+
+function readAnswer(bytes: Buffer): Omit<RawAnswer, "isWhole"> {
+  const end = bytes.indexOf("\r\n\r\n");
+  const head = bytes.toString("latin1", 0, Math.max(end, 0));
+  const status = Number(/^HTTP\/1\.1 (\d{3})/.exec(head)?.[1] ?? 0);
+  const rest = bytes.subarray(end + 4);
+  const isChunked = /^transfer-encoding: chunked/im.test(head);
+  return { status, head, body: (isChunked ? joinChunks(rest) : rest).toString("utf8") };
+}
+
+function joinChunks(bytes: Buffer): Buffer {
+  const parts: Buffer[] = [];
+  let rest = bytes;
+  for (;;) {
+    const end = rest.indexOf("\r\n");
+    const length = Number.parseInt(rest.toString("latin1", 0, Math.max(end, 0)), 16);
+    if (!(length > 0)) return Buffer.concat(parts);
+    parts.push(rest.subarray(end + 2, end + 2 + length));
+    rest = rest.subarray(end + 2 + length + 2);
+  }
 }

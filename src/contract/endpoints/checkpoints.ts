@@ -74,7 +74,7 @@ const diffLineSchema: z.ZodType<DiffLine> = named(
   ]),
 );
 
-export const checkpointCreateSchema = z.object({
+const checkpointCreateSchema = z.object({
   comment: z.string().max(checkpointCommentLengthMax).nullish(),
 });
 

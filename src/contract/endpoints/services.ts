@@ -1,7 +1,13 @@
 /** Services: the same from outside and on the socket inside (contract.md section 6). */
 import { z } from "zod";
 
-import { serviceArgumentsMax, serviceNameLengthMax, serviceNeedsMax } from "../limits.ts";
+import {
+  environmentKeyLengthMax,
+  serviceArgumentsMax,
+  serviceNameLengthMax,
+  serviceNeedsMax,
+} from "../limits.ts";
+import { parseSignal } from "../signals.ts";
 import { durationSchema, json, named, ndjson, timeSchema, type Endpoint } from "./endpoint.ts";
 
 const nameSchema = z
@@ -9,12 +15,17 @@ const nameSchema = z
   .max(serviceNameLengthMax)
   .regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/);
 
+const textSchema = z.string().regex(/^[^\0]*$/);
+const variableSchema = z
+  .string()
+  .max(environmentKeyLengthMax)
+  .regex(/^[^=\0]+$/);
+
 const definition = {
-  cmd: z.string().min(1).describe("a program, looked up on PATH; arguments are apart"),
-  args: z.array(z.string()).max(serviceArgumentsMax),
-  env: z.record(z.string(), z.string()).describe("besides the sprite's own variables"),
-  dir: z
-    .string()
+  cmd: textSchema.min(1).describe("a program, looked up on PATH; arguments are apart"),
+  args: z.array(textSchema).max(serviceArgumentsMax),
+  env: z.record(variableSchema, textSchema).describe("besides the sprite's own variables"),
+  dir: textSchema
     .exactOptional()
     .describe("the home directory when absent; a relative one is below it"),
   needs: z
@@ -30,7 +41,7 @@ const requestSchema = named(
     ...definition,
     args: definition.args.nullish(),
     env: definition.env.nullish(),
-    dir: z.string().nullish(),
+    dir: textSchema.nullish(),
     needs: definition.needs.nullish(),
     http_port: definition.http_port.optional(),
   }),
@@ -81,6 +92,10 @@ const events = ndjson(
   eventSchema,
   "The last line is `complete`; an `error` before it says that it failed.",
 );
+const signalSchema = z
+  .union([z.string(), z.int()])
+  .refine((signal) => parseSignal(signal) !== null)
+  .describe("TERM, SIGTERM or 15");
 const base = "/v1/sprites/{name}/services";
 const one = `${base}/{service}`;
 const startErrors = ["unavailable", "start_failed", "storage_failure"] as const;
@@ -184,7 +199,7 @@ export const serviceEndpoints: readonly Endpoint[] = [
     path: `${base}/signal`,
     summary: "Signal a service's process",
     inside: "too",
-    body: json(z.object({ name: nameSchema, signal: z.union([z.string(), z.int()]) }), {
+    body: json(z.object({ name: nameSchema, signal: signalSchema }), {
       name: "web",
       signal: "HUP",
     }),

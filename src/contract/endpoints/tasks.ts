@@ -24,8 +24,8 @@ function isTerm(text: string): boolean {
   return durationMs !== null && durationMs >= 1 && durationMs <= taskExpiryMsMax;
 }
 
-export const taskTermSchema = z.object({ expire: expireSchema });
-export const namedTaskSchema = z.object({
+const taskTermSchema = z.object({ expire: expireSchema });
+const namedTaskSchema = z.object({
   name: z
     .string()
     .min(1)
