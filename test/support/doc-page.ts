@@ -9,7 +9,7 @@ import type { TestServer } from "./server.ts";
 const root = resolve(import.meta.dirname, "../..");
 
 /** Every page's commands together, and whatever they start, end within this. */
-const scriptMsMax = 60_000;
+const scriptMsMax = 180_000;
 
 /** The shell blocks of a Markdown text that stand behind `<!-- MARKER -->`, in order. */
 export function markedBlocks(markdown: string, marker: string): string[] {
@@ -19,7 +19,9 @@ export function markedBlocks(markdown: string, marker: string): string[] {
 
 export interface ScriptOptions {
   /** What `.sprite` in the script's directory names. */
-  sprite?: string;
+  selection?: { organization: string; sprite: string };
+  /** The server's own when absent. */
+  token?: string;
 }
 
 /**
@@ -35,9 +37,8 @@ export async function runScript(
   try {
     // For ES modules, which do not look at NODE_PATH.
     await symlink(join(root, "node_modules"), join(directory, "node_modules"));
-    if (options.sprite !== undefined) {
-      const selection = { organization: "acme", sprite: options.sprite };
-      await writeFile(join(directory, ".sprite"), JSON.stringify(selection));
+    if (options.selection !== undefined) {
+      await writeFile(join(directory, ".sprite"), JSON.stringify(options.selection));
     }
     const child = spawn("bash", ["-euo", "pipefail", "-c", script], {
       cwd: directory,
@@ -46,7 +47,7 @@ export async function runScript(
         PATH: `${join(root, "bin")}:${process.env["PATH"]}`,
         HOME: directory,
         SPRITES_API_URL: server.url,
-        SPRITE_TOKEN: server.token,
+        SPRITE_TOKEN: options.token ?? server.token,
         NODE_PATH: join(root, "node_modules"),
       },
       stdio: ["ignore", "pipe", "pipe"],
