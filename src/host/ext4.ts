@@ -1,6 +1,6 @@
 /** ext4 as every guest disk has it. */
-import { runCommand } from "./command.ts";
-import { formatMsMax } from "./limits.ts";
+import { HostError, runCommand } from "./command.ts";
+import { checkMsMax, formatMsMax } from "./limits.ts";
 
 /**
  * A journal of this size is written around in a ring: it is what the disk costs in the bucket
@@ -27,4 +27,23 @@ export async function formatExt4(device: string, options: { label: string }): Pr
   args.push("-O", "^resize_inode,sparse_super2", "-J", `size=${journalSizeMiB}`);
   args.push("-E", extended.join(","), "-L", options.label);
   await runCommand("mkfs.ext4", [...args, device], { deadlineMs: formatMsMax });
+}
+
+/**
+ * Replays the journal and puts right what needs no decision (e2fsck -p), without a mount.
+ * @throws HostError exit_status: more is wrong with it
+ */
+export async function prepareExt4(file: string): Promise<void> {
+  try {
+    await runCommand("e2fsck", ["-f", "-p", file], { deadlineMs: checkMsMax });
+  } catch (error) {
+    // e2fsck(8): 1 is corrected, 2 corrected and to be mounted anew.
+    const isCorrected = error instanceof HostError && [1, 2].includes(error.exitCode ?? -1);
+    if (!isCorrected) throw error;
+  }
+}
+
+/** Looks at everything and writes nothing. @throws HostError exit_status: something is wrong with it */
+export async function checkExt4(file: string): Promise<void> {
+  await runCommand("e2fsck", ["-f", "-n", file], { deadlineMs: checkMsMax });
 }

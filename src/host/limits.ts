@@ -47,6 +47,8 @@ export const helperIdleMsMax = 5_000;
 
 /** Making a file system, whose bitmaps may have to travel far. */
 export const formatMsMax = 60_000;
+/** One file system, whose structures may have to come from the bucket. */
+export const checkMsMax = 300_000;
 
 /** An OCI runtime that does not tell its version within this time counts as not installed. */
 export const runtimeVersionMsMax = 10_000;

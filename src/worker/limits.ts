@@ -40,6 +40,8 @@ export const takeoversInARowMax = 3;
 export const agentStartsInARowMax = 5;
 /** An agent changes a setting at once; one that does not answer keeps the old one, and its user is told. */
 export const settingsTimeoutMs = 5_000;
+/** Looking at all of an imported disk and its checkpoints, which may be many and far away. */
+export const importedDiskCheckMsMax = 600_000;
 /** How long an export waits until the bucket has what a running sprite has written. */
 export const storeTimeoutMs = 120_000;
 /** The pause before a disk is stored that its agent could not store, doubled with each attempt; and how many there are. */

@@ -7,18 +7,31 @@ import { exportVolume } from "../storage/archive/export-volume.ts";
 import { readArchive } from "../storage/archive/format.ts";
 import { importVolume, takeSprite } from "../storage/archive/import-volume.ts";
 import type { ObjectStore } from "../storage/object-store/object-store.ts";
+import { destroyVolume } from "../storage/volume/destroy.ts";
 import { forkVolume } from "../storage/volume/fork.ts";
 import { imageExists } from "../storage/volume/image.ts";
+import { checkImportedDisk } from "./imported-disk.ts";
 import type { Places } from "./places.ts";
 import type { OpenedArchive } from "./worker.ts";
 
+export interface TransfersOptions {
+  store: ObjectStore;
+  /** Its address, for processes that open it themselves. */
+  bucket: string;
+  serverId: string;
+  places: Places;
+}
+
 export class Transfers {
+  readonly #options: TransfersOptions;
   readonly #store: ObjectStore;
   readonly #directory: string;
   /** What a server that was killed left there is of no use. */
   readonly #cleared: Promise<void>;
 
-  constructor({ store, places }: { store: ObjectStore; places: Places }) {
+  constructor(options: TransfersOptions) {
+    const { store, places } = options;
+    this.#options = options;
     this.#store = store;
     this.#directory = join(places.cacheDirectory, "transfers");
     this.#cleared = rm(this.#directory, { recursive: true, force: true });
@@ -56,12 +69,26 @@ export class Transfers {
           const message = `the sprite needs image ${spec.imageHash}, which is not in this bucket`;
           throw new SpriteError("invalid_request", message);
         }
+        const prefix = `sprites/${spec.id}`;
         await importVolume({
-          ...{ store: this.#store, prefix: `sprites/${spec.id}`, sections },
+          ...{ store: this.#store, prefix, sections },
           scratchDirectory: await this.#scratchDirectory(),
         });
+        await this.#checkImported(prefix);
       },
     };
+  }
+
+  /** Nothing is left of a disk that does not pass. */
+  async #checkImported(prefix: string): Promise<void> {
+    try {
+      const scratchDirectory = await this.#scratchDirectory();
+      const { bucket, serverId } = this.#options;
+      await checkImportedDisk({ bucket, serverId, prefix, scratchDirectory });
+    } catch (error) {
+      await destroyVolume({ store: this.#store, prefix });
+      throw error;
+    }
   }
 
   async #scratchDirectory(): Promise<string> {
