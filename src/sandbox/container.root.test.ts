@@ -120,6 +120,35 @@ async function asUser(
   return { output: await textOf(running.stdout), exit: await running.exited };
 }
 
+test("a guest that uses up all inodes can still run commands, and give them back", async () => {
+  const small = await makeTinyDisk(helper, { sizeBytes: 136 * 1024 * 1024 });
+  const runDirectory = join(directory, "small");
+  const places = {
+    runDirectory,
+    dotSpriteDirectory: join(runDirectory, "private/dot-sprite"),
+    runtimeRoot: join(runDirectory, "runtime"),
+    diskDirectory: small.directory,
+    spriteId: `${spriteId}-small`,
+  };
+  mkdirSync(runDirectory, { mode: 0o711 });
+  try {
+    await withSandbox(async (sandbox) => {
+      const fill =
+        "mkdir /tmp/many; n=0; while [ $n -lt 60000 ] && true > /tmp/many/$n; do n=$((n+1)); done; echo $n";
+      const { output } = await asUser(sandbox, fill);
+      assert.match(output, /No space left on device/);
+      assert.ok(Number(output.trim().split("\n").at(-1)) < 60_000, output);
+      const after = await asUser(
+        sandbox,
+        "echo alive; rm -r /tmp/many; : > /tmp/one && echo again",
+      );
+      assert.equal(after.output, "alive\nagain\n");
+    }, places);
+  } finally {
+    await small.dispose();
+  }
+});
+
 async function textOf(stream: Readable): Promise<string> {
   const chunks: Buffer[] = [];
   for await (const chunk of stream) chunks.push(chunk as Buffer);

@@ -90,6 +90,9 @@ const gatewaySettings: ReadonlyArray<readonly [string, string]> = [
   ["net.ipv4.conf.all.send_redirects", "0"],
   ["net.ipv4.conf.default.send_redirects", "0"],
   ["net.ipv4.conf.all.accept_source_route", "0"],
+  // Every packet that is refused is answered: with the kernel's limit of one answer a second to each address, the
+  // second program to try would wait where it should fail. Only sprites are ever answered so.
+  ["net.ipv4.icmp_ratemask", "0"],
   ["net.ipv6.conf.all.disable_ipv6", "1"],
   ["net.ipv6.conf.default.disable_ipv6", "1"],
 ];

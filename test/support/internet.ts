@@ -27,7 +27,7 @@ const zone: Zone = {
   "other.example.test": { addresses: [otherAddress] },
   "rebound.example.test": { addresses: ["10.0.0.1", metadataAddress, "127.0.0.1"] },
   "alias.example.test": { alias: "other.example.test" },
-  "*.wild.example.test": { addresses: [otherAddress] },
+  "*.wild.example.test": { addresses: [publicAddress] },
 };
 
 export interface Internet {
