@@ -109,6 +109,25 @@ test("a checkpoint and the live state, either way round, and a checkpoint with i
   ]);
 });
 
+test("the sprite command tells it line by line, and as JSON", async () => {
+  const [from = "", to = ""] = ids;
+  const text = await server.cli(["checkpoint", "diff", from, to, "-s", "diff"]);
+  assert.equal(text.code, 0, text.stderr);
+  assert.match(text.stdout, /^~ \/home\/sprite\/kept\/grows {2}2 bytes -> 5 bytes$/m);
+  assert.match(text.stdout, /^- \/home\/sprite\/gone\/$/m);
+  assert.match(text.stderr, /^\d+ added, \d+ changed, \d+ removed\.$/m);
+  const live = await server.cli(["checkpoint", "diff", to, "-s", "diff", "--json"]);
+  const lines = live.stdout
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as Line);
+  assert.ok(lines.some(({ type, path }) => type === "added" && path === "/home/sprite/later"));
+  assert.equal(lines.at(-1)?.["type"], "complete");
+  const wrong = await server.cli(["checkpoint", "diff", "v99", "-s", "diff", "--json"]);
+  assert.equal(wrong.code, 1);
+  assert.partialDeepStrictEqual(JSON.parse(wrong.stderr), { error: "not_found", status: 404 });
+});
+
 test("what is no checkpoint is not found, and restoring or deleting goes on as ever", async () => {
   for (const target of ["v99/diff", `${ids[0]}/diff?to=v99`]) {
     const response = await server.request(`/v1/sprites/diff/checkpoints/${target}`);

@@ -25,6 +25,7 @@ const wantedByArgument: Readonly<Record<string, Wanted>> = {
   name: "sprite",
   session: "session",
   id: "checkpoint",
+  to: "checkpoint",
   service: "service",
   domains: "domain",
   org: "organization",
@@ -102,14 +103,18 @@ export function findCompletion(before: readonly string[], current: string): Comp
         word: nameOf(child),
         description: child.description,
       }));
-  const isArgument = argumentCount === 0 && !current.startsWith("-");
-  return { candidates, wanted: isArgument ? wantedBy(spec) : "nothing", spriteOption };
+  const wanted = current.startsWith("-") ? "nothing" : wantedBy(spec, argumentCount);
+  return { candidates, wanted, spriteOption };
 }
 
-function wantedBy(spec: CommandSpec): Wanted {
-  const argument = /[<[](\w+)/.exec(spec.usage)?.[1] ?? "";
+/** @param index of the argument that is being typed; the last one may be repeated */
+function wantedBy(spec: CommandSpec, index: number): Wanted {
   // What is to be made has no name yet.
-  return nameOf(spec) === "create" ? "nothing" : (wantedByArgument[argument] ?? "nothing");
+  if (nameOf(spec) === "create") return "nothing";
+  const names = [...spec.usage.matchAll(/[<[](\w+)(\.\.\.)?/g)];
+  const last = names.at(-1);
+  const argument = names[index] ?? (last?.[2] === undefined ? undefined : last);
+  return wantedByArgument[argument?.[1] ?? ""] ?? "nothing";
 }
 
 async function askServer(cli: Cli, wanted: Wanted): Promise<Candidate[]> {

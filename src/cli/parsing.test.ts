@@ -116,9 +116,15 @@ describe("completion", () => {
 
   test("walks the tree of commands", () => {
     assert.ok(words().includes("checkpoint"));
-    assert.deepEqual(words("checkpoint"), ["create", "list", "info", "delete"]);
+    assert.deepEqual(words("checkpoint"), ["create", "list", "info", "diff", "delete"]);
     assert.deepEqual(words("s"), ["list", "attach", "kill"]);
-    assert.deepEqual(words("-s", "box", "checkpoint"), ["create", "list", "info", "delete"]);
+    assert.deepEqual(words("-s", "box", "checkpoint"), [
+      "create",
+      "list",
+      "info",
+      "diff",
+      "delete",
+    ]);
   });
 
   test("knows what only the server knows", () => {
@@ -131,6 +137,11 @@ describe("completion", () => {
     assert.equal(wanted("restore"), "checkpoint");
     assert.equal(wanted("restore", "v1"), "nothing");
     assert.equal(wanted("sessions", "kill"), "session");
+    assert.equal(wanted("checkpoint", "diff", "v1"), "checkpoint");
+    assert.equal(wanted("services", "logs"), "service");
+    assert.equal(wanted("services", "create"), "nothing");
+    assert.equal(wanted("policy", "network", "remove", "a.org", "b.org"), "domain");
+    assert.equal(wanted("org", "use"), "organization");
     assert.equal(wanted("checkpoint", "list", "--history"), "nothing");
     assert.equal(findCompletion(["-s", "box", "restore"], "").spriteOption, "box");
   });

@@ -36,6 +36,20 @@ export const checkpointCommands: readonly CommandSpec[] = [
         load: async () => (await import("../commands/checkpoints.ts")).info,
       },
       {
+        usage: "diff <id> [to]",
+        description: "list the paths in which two states differ",
+        details: [
+          "Without a second id, against the live disk. Nothing is restored for it. `+` is",
+          "a path that was added since, `~` one that changed, `-` one that was removed.",
+          "--json prints one object a line; the last one has the counts.",
+        ].join("\n"),
+        examples: [
+          ["sprite checkpoint diff v3", "what has been done since"],
+          ["sprite checkpoint diff v3 v4", "between the two"],
+        ],
+        load: async () => (await import("../commands/checkpoint-diff.ts")).diff,
+      },
+      {
         usage: "delete <id>",
         aliases: ["rm"],
         description: "delete a checkpoint",
