@@ -8,6 +8,7 @@ needs='
 /usr/bin/podman podman
 /usr/bin/s3backer s3backer
 /usr/bin/rclone rclone
+/usr/bin/socat socat
 /usr/bin/fusermount fuse3
 /usr/bin/radosgw radosgw
 /usr/bin/ceph-mon ceph-mon

@@ -20,6 +20,7 @@ import { runPause } from "./pause.ts";
 import { runPeers } from "./peers.ts";
 import { prepare, type Options } from "./prepare.ts";
 import { markdownTable, type Row } from "./report.ts";
+import { runTunnel } from "./tunnel.ts";
 import { runStorage } from "./storage.ts";
 
 /** Set in the process that has a mount namespace of its own. */
@@ -75,6 +76,7 @@ async function main(options: Options): Promise<void> {
 async function runSuites(bench: Bench): Promise<void> {
   await runCreate(bench);
   await runExec(bench);
+  await runTunnel(bench);
   await runServerStart(bench);
   await runPause(bench);
   await runDisk(bench);
