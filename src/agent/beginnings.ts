@@ -12,6 +12,7 @@ export interface AgentBeginnings {
   helper: HostHelper;
   keeper: DescriptorKeeper;
   opening: Promise<Volume>;
+  say: (status: AgentStatus) => void;
 }
 
 /** Sets both going; the rest of the agent's code is loaded meanwhile. */
@@ -38,5 +39,5 @@ export function beginAgent(
   const helper = createHostHelper(log);
   helper.start();
   const keeper = createDescriptorKeeper({ passed: startup.descriptors, say });
-  return { helper, keeper, opening };
+  return { helper, keeper, opening, say };
 }

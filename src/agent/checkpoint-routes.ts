@@ -34,8 +34,13 @@ export function checkpointRoutes(parts: Parts): Route[] {
   const one = ["checkpoints", ":id"] as const;
   return [
     { method: "POST", pattern: ["checkpoint"], handle: (context) => create(sprite, context) },
-    { method: "GET", pattern: ["checkpoints"], handle: (context) => list(parts, context) },
-    { method: "GET", pattern: one, handle: (context) => get(parts, context) },
+    {
+      method: "GET",
+      pattern: ["checkpoints"],
+      isQuiet: true,
+      handle: (context) => list(parts, context),
+    },
+    { method: "GET", pattern: one, isQuiet: true, handle: (context) => get(parts, context) },
     { method: "DELETE", pattern: one, handle: (context) => remove(sprite, context) },
     { method: "GET", pattern: [...one, "diff"], handle: (context) => diff(parts, context) },
     { method: "POST", pattern: [...one, "restore"], handle: (context) => restore(sprite, context) },

@@ -35,6 +35,7 @@ export function healthRoutes(parts: {
     {
       method: "GET",
       pattern: ["check"],
+      isQuiet: true,
       handle: async ({ response }) => {
         const sync = await syncWithin(syncState, syncAnswerMsMax);
         const cause = failure();

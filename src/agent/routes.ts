@@ -1,5 +1,7 @@
 /** Which endpoints there are, and who can reach them; exec is the API server's own (`api/agent-server.ts`). */
 import type { Log } from "../base/log.ts";
+import { activityRoutes } from "./activity/activity-routes.ts";
+import type { Rest } from "./activity/rest.ts";
 import type { Volume } from "../storage/volume/volume.ts";
 import type { Upgrader } from "./api/web-socket.ts";
 import type { Route, UpgradeRoute } from "./api/route.ts";
@@ -25,6 +27,7 @@ import type { Tasks } from "./tasks/tasks.ts";
 import { workerRoutes } from "./worker-routes.ts";
 
 export interface RouteParts {
+  rest: Rest;
   sprite: Sprite;
   sessions: Sessions;
   environment: () => Readonly<Record<string, string>>;
@@ -60,7 +63,7 @@ export function routeTables(parts: RouteParts): RouteTables {
       ...taskRoutes(tasks),
       ...serviceRoutes(parts.services),
     ],
-    outside: fileRoutes(files),
+    outside: [...fileRoutes(files), ...activityRoutes(parts.rest)],
     forWorker: [
       ...healthRoutes({
         volume,
@@ -70,7 +73,7 @@ export function routeTables(parts: RouteParts): RouteTables {
         policy,
         log,
       }),
-      ...workerRoutes({ volume, disk, policy }),
+      ...workerRoutes({ rest: parts.rest, volume, disk, policy }),
     ],
     upgrades: (upgrade) => {
       const guest = { launcher: sprite, network: () => sprite.network(), connections, upgrade };

@@ -27,6 +27,8 @@ export interface SpriteParts extends ContainersParts {
   volume: Volume;
   views: CheckpointViews;
   /** Ends the sessions: their processes go with the container. */
+  /** Settles when the sprite's processes are not suspended. */
+  wake: (because: string) => Promise<void>;
   endSessions: (reason: string) => Promise<void>;
   /** A container runs, before any command is let in. `isAdopted`: with what an agent that died has left in it. */
   onContainer?: (sandbox: Sandbox, options: { isAdopted: boolean }) => void;
@@ -132,11 +134,15 @@ export class Sprite implements Launcher {
   }
 
   async launch(command: Command, options: { stdin: boolean }): Promise<PipeProcess> {
-    return await (await this.enter()).launch(command, options);
+    const sandbox = await this.enter();
+    await this.#parts.wake(command.argv.join(" "));
+    return await sandbox.launch(command, options);
   }
 
   async launchTerminal(command: Command, size: TerminalSize): Promise<TerminalProcess> {
-    return await (await this.enter()).launchTerminal(command, size);
+    const sandbox = await this.enter();
+    await this.#parts.wake(command.argv.join(" "));
+    return await sandbox.launchTerminal(command, size);
   }
 
   /** The container that commands would be started in, once there is one. @throws SpriteError */

@@ -5,22 +5,34 @@ import { readJson, sendNoContent } from "./api/responses.ts";
 import type { Route } from "./api/route.ts";
 import type { Disk } from "./disk.ts";
 import { durabilityStoreMsMax } from "./limits.ts";
+import type { Rest } from "./activity/rest.ts";
 import { parsePolicyBody, type Policy } from "./policy.ts";
 
 /**
- * What a worker tells its agent: that the sprite's user has changed what an fsync waits for, or its policy, and
- * to store what there is, before an export.
+ * What a worker tells its agent: that the sprite's user has changed what an fsync waits for, or its policy, to
+ * store what there is, before an export, and that its sprite has slept for long enough.
  */
 export function workerRoutes(parts: {
   volume: Pick<Volume, "setDurability">;
   disk: Pick<Disk, "store">;
   policy: Pick<Policy, "change">;
+  rest: Pick<Rest, "retire">;
 }): Route[] {
-  const { volume, disk, policy } = parts;
+  const { volume, disk, policy, rest } = parts;
   return [
     {
       method: "POST",
+      pattern: ["retire"],
+      isQuiet: true,
+      handle: async ({ response }) => {
+        await rest.retire();
+        sendNoContent(response);
+      },
+    },
+    {
+      method: "POST",
       pattern: ["store"],
+      isQuiet: true,
       handle: async ({ response }) => {
         await disk.store();
         sendNoContent(response);
@@ -29,6 +41,7 @@ export function workerRoutes(parts: {
     {
       method: "PUT",
       pattern: ["policy"],
+      isQuiet: true,
       handle: async ({ request, response }) => {
         await policy.change(parsePolicyBody(await readJson(request)));
         sendNoContent(response);
@@ -37,6 +50,7 @@ export function workerRoutes(parts: {
     {
       method: "PUT",
       pattern: ["durability"],
+      isQuiet: true,
       handle: async ({ request, response }) => {
         const durability = parseDurabilityBody(await readJson(request));
         // It counts at once; that the bucket knows is waited for a little, as it is told at each start.

@@ -46,6 +46,8 @@ export interface AgentStartup {
   hostIdBase: number;
   /** The server's; what its policy takes away comes off them. */
   limits: SpriteLimits;
+  /** Nothing going on for so long suspends it; null: nothing does. */
+  idleWindowMs: number | null;
   /** May change while it runs. */
   policy: SpritePolicy;
   network: AgentNetwork;
@@ -103,5 +105,7 @@ export type AgentStatus =
   | { type: "keep"; key: string; descriptor: number }
   | { type: "release"; key: string }
   | { type: "ready"; socketPath: string; bootMs: number }
+  /** Its processes were suspended, or go on. */
+  | { type: "rest"; status: "warm" | "running"; because: string }
   | { type: "failed"; code: string; message: string }
   | { type: "stopped"; synced: boolean };

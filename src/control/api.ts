@@ -42,6 +42,7 @@ export const methodsByRoute: Readonly<Record<JsonRoute["kind"], readonly string[
   sprites: ["GET", "HEAD", "POST"],
   sprite: ["GET", "HEAD", "PUT", "DELETE"],
   restart: ["POST"],
+  sleep: ["POST"],
   upgrade: ["POST"],
   check: ["GET", "HEAD"],
   // Without rules a network is unrestricted, which nobody should reach by a slip: no DELETE.
@@ -67,6 +68,8 @@ export async function handleApi(sprites: Sprites, request: ApiRequest): Promise<
       return ok(sprites.list(organization, parseSpriteListQuery(request.query)));
     case "sprite":
       return handleSprite(sprites, request, route.name);
+    case "sleep":
+      return ok(await sprites.sleep(organization, route.name));
     case "restart":
       return ok(await sprites.restart(organization, route.name));
     case "upgrade":

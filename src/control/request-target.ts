@@ -25,12 +25,15 @@ export type Route =
   | { kind: "token"; organizationSlug: string; tokenId: string }
   | { kind: "sprites" }
   | { kind: "sprite"; name: string }
-  | { kind: "restart" | "upgrade" | "check"; name: string }
+  | { kind: "restart" | "upgrade" | "check" | "sleep"; name: string }
   | { kind: "network_policy" | "privileges_policy" | "resources_policy"; name: string }
   | { kind: "export"; name: string }
   | { kind: "import"; name: string }
   /** Everything else of a sprite belongs to its agent. `rest` holds the decoded segments behind the name. */
   | { kind: "agent"; name: string; rest: readonly string[] };
+
+/** What a worker asks of its agent. */
+const ofWorker: ReadonlySet<string> = new Set(["durability", "store", "retire"]);
 
 /** @throws SpriteError invalid_request, not_found */
 export function parseRoute(rawPath: string): Route {
@@ -48,15 +51,17 @@ export function parseRoute(rawPath: string): Route {
   if (action === undefined) return { kind: "sprite", name };
   if (action === "") throw noSuchEndpoint();
   // A worker tells its agent; users change the sprite, which the registry hears of.
-  if (action === "durability" || action === "store") throw noSuchEndpoint();
+  if (ofWorker.has(action)) throw noSuchEndpoint();
   if (action === "policy") return policyRoute(name, rest);
   if (rest.length > 1) return { kind: "agent", name, rest };
   if (action === "export") return { kind: "export", name };
   if (action === "import") return { kind: "import", name };
-  if (action === "restart" || action === "upgrade" || action === "check") {
-    return { kind: action, name };
-  }
+  if (isLifecycleAction(action)) return { kind: action, name };
   return { kind: "agent", name, rest };
+}
+
+function isLifecycleAction(text: string): text is "restart" | "upgrade" | "check" | "sleep" {
+  return text === "restart" || text === "upgrade" || text === "check" || text === "sleep";
 }
 
 /** All below `policy` is the registry's: its worker tells the agent. @throws SpriteError not_found */

@@ -304,6 +304,18 @@ export class Sprites {
     });
   }
 
+  /** Ends its processes, in order, and stores its disk; the next request starts it. @throws SpriteError not_found */
+  sleep(organization: Organization, name: string): Promise<LifecycleResult> {
+    const sprite = this.findReady(organization, name);
+    const { worker } = this.#options;
+    return this.#exclusively(sprite.id, async () => {
+      const isCold = worker.status(sprite.id) === "cold";
+      if (!isCold) await worker.stop(sprite.id);
+      const message = isCold ? "sleeps already" : "sleeps";
+      return { sprite_name: name, machine_id: sprite.id, message };
+    });
+  }
+
   /**
    * Brings the running agent to this server's version; a sleeping sprite takes it when it starts.
    * @throws SpriteError

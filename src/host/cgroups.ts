@@ -46,6 +46,35 @@ export function cgroupDirectories(mounts = readFileSync("/proc/self/mounts", "ut
   return cgroupMounts(mounts).map(({ directory }) => directory);
 }
 
+/** Where a controller's cgroups are, and of which version. */
+export function cgroupMount(
+  controller: "freezer" | "cpuacct",
+  mounts = readFileSync("/proc/self/mounts", "utf8"),
+): { directory: string; version: 1 | 2 } {
+  const isUnified = cgroupMode(mounts) === "v2";
+  const found = cgroupMounts(mounts).find(
+    ({ type, options }) => isUnified || (type === "cgroup" && options.includes(controller)),
+  );
+  return { directory: found?.directory ?? "/sys/fs/cgroup", version: isUnified ? 2 : 1 };
+}
+
+/**
+ * Processor time that the cgroup's processes have used since it was made, ms; null when it cannot be read.
+ * `path` is relative to the hierarchy's root.
+ */
+export function processorTimeMs(path: string): number | null {
+  try {
+    const { directory, version } = cgroupMount("cpuacct");
+    const file = version === 1 ? "cpuacct.usage" : "cpu.stat";
+    const text = readFileSync(`${directory}/${path}/${file}`, "utf8");
+    if (version === 1) return Number(text) / 1e6;
+    return Number(/^usage_usec (\d+)$/m.exec(text)?.[1] ?? Number.NaN) / 1e3;
+  } catch {
+    // There is no container at the moment.
+    return null;
+  }
+}
+
 function cgroupMounts(
   mounts: string,
 ): Array<{ type: string; directory: string; options: string[] }> {

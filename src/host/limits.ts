@@ -59,3 +59,7 @@ export const namespaceEnterPollMs = 1;
 
 /** Listening sockets of one guest that are looked at; a sprite with more has no use for a list of them. */
 export const listeningSocketsMax = 1_024;
+
+/** How long processes of a cgroup have to stop, and how often that is looked for. */
+export const freezeMsMax = 3_000;
+export const freezePollMs = 2;

@@ -19,7 +19,8 @@ import { waitUntil } from "../base/wait.ts";
 import type { SpriteLimits } from "../contract/agent-startup.ts";
 import { SpriteError } from "../contract/errors.ts";
 import type { PrivilegesPolicy } from "../contract/policy.ts";
-import { canLimitSwap, cgroupMode, memoryInUse } from "../host/cgroups.ts";
+import { freezeCgroup, thawCgroup } from "../host/cgroup-freezer.ts";
+import { canLimitSwap, cgroupMode, memoryInUse, processorTimeMs } from "../host/cgroups.ts";
 import { createHostHelper, type HostHelper } from "../host/host-helper.ts";
 import { containerId } from "./container-id.ts";
 import { FirstProcessRecord, watchProcess } from "./first-process.ts";
@@ -156,6 +157,8 @@ class ContainerSandbox implements Sandbox {
   async stop(): Promise<void> {
     // A step that goes on would bring up again what is taken down. Each of them has a deadline.
     await Promise.allSettled([this.#prepared, this.#started]);
+    // A suspended process does not end when it is killed, with version 1 of cgroups.
+    await this.resume().catch((error: unknown) => this.#log.warn({ err: error }, "resume"));
     await this.#takeDown();
   }
 
@@ -209,6 +212,8 @@ class ContainerSandbox implements Sandbox {
     const watch = watchProcess(first);
     this.#watch = watch;
     void watch.ended.then(() => this.#onFirstEnded());
+    // The agent before may have died while it slept.
+    await this.resume();
     this.#launcher.adopt(first.pid, records);
     this.#state = "running";
   }
@@ -219,6 +224,19 @@ class ContainerSandbox implements Sandbox {
 
   get network(): GuestNetwork | null {
     return this.#state === "running" && this.#first !== null ? new GuestNetwork(this.#first) : null;
+  }
+
+  async pause(): Promise<void> {
+    this.#assertRunning();
+    await freezeCgroup(this.#options.cgroupPath);
+  }
+
+  async resume(): Promise<void> {
+    await thawCgroup(this.#options.cgroupPath);
+  }
+
+  processorTimeMs(): number | null {
+    return processorTimeMs(this.#options.cgroupPath);
   }
 
   openRoot(): number {

@@ -1,4 +1,5 @@
 /** What the outer world does in a sprite's own network. */
+import { readFileSync } from "node:fs";
 import type { ProcessIdentity } from "../base/process-identity.ts";
 import { SpriteError } from "../contract/errors.ts";
 import { HostError } from "../host/command.ts";
@@ -37,6 +38,18 @@ export class GuestNetwork {
    */
   listeningSockets(): ListeningSocket[] {
     return listListeningSockets(this.#first);
+  }
+
+  /** Bytes that left for elsewhere since the network was made; null when it is gone. */
+  sentBytes(): number | null {
+    try {
+      const text = readFileSync(`/proc/${this.#first.pid}/net/dev`, "utf8");
+      return [...text.matchAll(/^\s*(\S+):((?:\s+\d+)+)$/gm)]
+        .filter(([, name]) => name !== "lo")
+        .reduce((sum, [, , numbers = ""]) => sum + Number(numbers.trim().split(/\s+/)[8] ?? 0), 0);
+    } catch {
+      return null;
+    }
   }
 
   /** Who holds these sockets, as far as can be seen with a bounded effort. */

@@ -68,6 +68,14 @@ export interface Sandbox extends Launcher {
    */
   readonly killed: Promise<void>;
   /**
+   * Suspends every process inside; they keep their memory. @throws HostError: they could not be, and go on
+   */
+  pause(): Promise<void>;
+  /** Lets them go on; does nothing to those that do. @throws HostError */
+  resume(): Promise<void>;
+  /** Processor time used inside, ms; null when it is not known. */
+  processorTimeMs(): number | null;
+  /**
    * A descriptor of the root directory as the container's processes see it, with all that is mounted
    * below. It only names the directory (O_PATH), and the caller closes it: the file system stays as
    * long as it is open. @throws SpriteError unavailable

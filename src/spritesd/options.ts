@@ -2,6 +2,7 @@ import { imageNames, type ImageName } from "../../images/recipes.ts";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { logLevels, type LogLevel } from "../base/log.ts";
 import { runtimeNames, type RuntimeName, type SpriteLimits } from "../contract/agent-startup.ts";
+import { parseDuration } from "../contract/duration.ts";
 import type { Uplink } from "../sandbox/gateway-uplink.ts";
 
 export const dataDirectoryDefault = "/var/lib/opensprites";
@@ -19,6 +20,9 @@ export interface ServeOptions {
   cpuCoresMax: number;
   pidsMax: number;
   cacheSizeBytesMax: number;
+  /** Nothing going on for so long suspends a sprite, and after so much longer it is ended; null: never. */
+  idleWindowMs: number | null;
+  warmMsMax: number | null;
   /** Bytes a second that the scrubber reads; null: it does not run. */
   scrubRateBytes: number | null;
   urlDomain: string;
@@ -114,6 +118,20 @@ const serveSettings: readonly Setting[] = [
     parse: parseSize,
   },
   {
+    flags: "--idle-window <duration>",
+    variable: "SPRITES_IDLE_WINDOW",
+    text: "a sprite in which nothing has gone on for so long is suspended, or off",
+    default: "30s",
+    parse: parseSpan,
+  },
+  {
+    flags: "--warm-time <duration>",
+    variable: "SPRITES_WARM_TIME",
+    text: "one that has been suspended for so long is put to sleep for good: its memory is given back. Or off",
+    default: "10m",
+    parse: parseSpan,
+  },
+  {
     flags: "--scrub-rate <size>",
     variable: "SPRITES_SCRUB_RATE",
     text: "how fast everything in the bucket is read again and verified, once a week: bytes a second, or off",
@@ -181,6 +199,8 @@ export function serveOptionsOf(values: Record<string, unknown>): ServeOptions {
     cpuCoresMax: values["cpusMax"] as number,
     pidsMax: values["pidsMax"] as number,
     cacheSizeBytesMax: values["cacheMax"] as number,
+    idleWindowMs: limitOf(values["idleWindow"]),
+    warmMsMax: limitOf(values["warmTime"]),
     scrubRateBytes: values["scrubRate"] === "off" ? null : (values["scrubRate"] as number),
     urlDomain: values["urlDomain"] as string,
     creationsPerMinuteMax: limitOf(values["createRateMax"]),
@@ -226,6 +246,16 @@ export function parseRate(text: string): number {
   } catch {
     throw new InvalidArgumentError("give bytes a second, such as 512K or 10M");
   }
+}
+
+/** Milliseconds, or `off`. */
+function parseSpan(text: string): number | "off" {
+  if (text === "off") return "off";
+  const spanMs = parseDuration(text);
+  if (spanMs === null || spanMs < 1) {
+    throw new InvalidArgumentError("give a duration such as 30s or 10m, or off");
+  }
+  return spanMs;
 }
 
 /** Commander takes null for no value at all, so `off` stays a word until here. */

@@ -235,6 +235,8 @@ class Startup {
       serverTenure: () => lease.tenure,
       network: gateway,
       limits: limitsOf(this.#options),
+      idleWindowMs: this.#options.idleWindowMs,
+      warmMsMax: this.#options.warmMsMax,
       runtime,
       diskSizeBytes: diskSizeBytesDefault,
       version,

@@ -42,6 +42,7 @@ const placeOf: Readonly<
   sprites: { path: "/v1/sprites", methods: methodsByRoute.sprites },
   sprite: { path: "/v1/sprites/{}", methods: methodsByRoute.sprite },
   restart: { path: "/v1/sprites/{}/restart", methods: methodsByRoute.restart },
+  sleep: { path: "/v1/sprites/{}/sleep", methods: methodsByRoute.sleep },
   upgrade: { path: "/v1/sprites/{}/upgrade", methods: methodsByRoute.upgrade },
   check: { path: "/v1/sprites/{}/check", methods: methodsByRoute.check },
   network_policy: {

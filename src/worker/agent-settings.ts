@@ -3,7 +3,7 @@ import { request as httpRequest } from "node:http";
 
 import { SpriteError } from "../contract/errors.ts";
 import type { SpriteSpec } from "./worker.ts";
-import { settingsTimeoutMs, storeTimeoutMs } from "./limits.ts";
+import { retireTimeoutMs, settingsTimeoutMs, storeTimeoutMs } from "./limits.ts";
 
 /**
  * Its sprite's settings, as they are now.
@@ -21,6 +21,13 @@ export async function tellAgent(socketPath: string, spec: SpriteSpec): Promise<v
 export async function storeAgentsDisk(socketPath: string, spec: SpriteSpec): Promise<void> {
   const path = `/v1/sprites/${spec.name}/store`;
   await ask({ socketPath, path, method: "POST" }, { body: "", timeoutMs: storeTimeoutMs });
+}
+
+/** Whether the agent's sprite sleeps and nobody asks for it: then it answers no more requests. */
+export async function isRetiring(socketPath: string, spec: SpriteSpec): Promise<boolean> {
+  const target = { socketPath, path: `/v1/sprites/${spec.name}/retire`, method: "POST" };
+  const status = await statusOf(target, { body: "", timeoutMs: retireTimeoutMs }).catch(() => 0);
+  return status === 204;
 }
 
 async function ask(

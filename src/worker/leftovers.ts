@@ -4,6 +4,7 @@ import type { Log } from "../base/log.ts";
 import type { RuntimeName } from "../contract/agent-startup.ts";
 import { isAlive, signalProcess } from "../base/process-identity.ts";
 import { waitUntil } from "../base/wait.ts";
+import { thawCgroupsBelow } from "../host/cgroup-freezer.ts";
 import { cgroupDirectories } from "../host/cgroups.ts";
 import { abortFuseConnections, unseenFuseConnections } from "../host/fuse-connections.ts";
 import { deleteContainer } from "../host/runtime.ts";
@@ -34,6 +35,8 @@ export async function clearLeftovers(options: {
     await waitUntil(() => !alive.some(isAlive), { timeoutMs: commandTimeoutMs });
   }
   await endConnections(children, log);
+  // With version 1 of cgroups a suspended process does not end when it is killed.
+  await thawCgroupsBelow(places.cgroupParent);
   await clearContainers(places, runtime, log);
   await clearCgroups(places);
   await clearNetwork();

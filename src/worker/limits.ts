@@ -49,3 +49,8 @@ export const settleRetryMs = 2_000;
 export const settleTriesMax = 9;
 /** As an agent's own (agent/limits.ts); it only has to store what is there. */
 export const settleSyncIntervalMs = 1_000;
+/** How often is looked whether a suspended sprite is to be ended, and the share of free memory below which one is. */
+export const retireLookMs = 1_000;
+export const memoryFreeShareMin = 0.1;
+/** An agent answers at once whether it still sleeps. */
+export const retireTimeoutMs = 2_000;

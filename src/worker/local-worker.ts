@@ -6,7 +6,7 @@ import { SpriteError } from "../contract/errors.ts";
 import type { NetworkPolicy } from "../contract/policy.ts";
 import type { SpriteStatus } from "../contract/sprite.ts";
 import type { ObjectStore } from "../storage/object-store/object-store.ts";
-import { storeAgentsDisk, tellAgent } from "./agent-settings.ts";
+import { isRetiring, storeAgentsDisk, tellAgent } from "./agent-settings.ts";
 import { destroyVolume } from "../storage/volume/destroy.ts";
 import { mayHaveMore } from "../storage/volume/fork.ts";
 import { DiskTenure } from "./disk-tenure.ts";
@@ -14,6 +14,7 @@ import type { ImageServers } from "./image-servers.ts";
 import { parallelStopsMax, settleSyncIntervalMs } from "./limits.ts";
 import { spriteCacheDirectory, spriteRunDirectory, type Places } from "./places.ts";
 import { goneError, SpriteProcess, type SpriteStartup } from "./sprite-process.ts";
+import { Retirement } from "./retirement.ts";
 import { Settler } from "./settler.ts";
 import type { Slot, Slots } from "./slots.ts";
 import { openVolume } from "../storage/volume/open-volume.ts";
@@ -32,6 +33,9 @@ export interface LocalWorkerOptions {
   /** As `ServerLease.tenure`, of this server. */
   serverTenure: () => number | null;
   limits: SpriteLimits;
+  /** After so long with nothing going on a sprite is suspended, and after so much longer ended; null: never. */
+  idleWindowMs: number | null;
+  warmMsMax: number | null;
   runtime: AgentStartup["runtime"];
   diskSizeBytes: number;
   cacheSizeBytesMax: number;
@@ -55,6 +59,10 @@ interface RunningSprite {
   slot: Slot;
   process: SpriteProcess;
   ready: boolean;
+  /** Its processes are suspended. */
+  isAsleep: boolean;
+  /** Settles when it is known whether it is to end. */
+  retiring: Promise<unknown> | null;
 }
 
 /** The worker of this machine: at most one agent per sprite, started when something needs it. */
@@ -64,6 +72,7 @@ export class LocalWorker implements Worker {
   readonly #sprites = new Map<string, RunningSprite>();
   readonly #transfers: Transfers;
   readonly #settler: Settler;
+  readonly #retirement: Retirement;
   readonly #destroyed = new Set<string>();
   /** As of the last change of each sprite that was changed: what its next start, or its next agent, gets. */
   readonly #newest = new Map<string, SpriteSpec>();
@@ -78,6 +87,11 @@ export class LocalWorker implements Worker {
     this.#transfers = new Transfers(options);
     const { log } = options;
     this.#settler = new Settler({ settle: (spriteId) => this.#settle(spriteId), log });
+    this.#retirement = new Retirement({
+      warmMsMax: options.warmMsMax,
+      retire: (spriteId, because) => this.#retire(spriteId, because),
+      log,
+    });
     // Those that the server before was killed over, or that it could not store.
     void this.#addUnsettled();
   }
@@ -101,9 +115,30 @@ export class LocalWorker implements Worker {
       if (this.#draining) throw new SpriteError("unavailable", "the server is stopping");
       const running = this.#sprites.get(spec.id);
       if (running === undefined) return await this.#start(spec);
+      await running.retiring;
       if (!running.process.ending) return await running.process.ready();
       await running.process.ended;
     }
+  }
+
+  /** Ends a sprite that sleeps. False when somebody needs it. */
+  async #retire(spriteId: string, because: string): Promise<boolean> {
+    const running = this.#sprites.get(spriteId);
+    if (running === undefined) return true;
+    const decision = this.#isRetiring(running);
+    running.retiring = decision;
+    const isRetiring = await decision;
+    running.retiring = null;
+    if (!isRetiring) return false;
+    this.#options.log.info({ spriteId, because }, "a suspended sprite ends");
+    await running.process.stop({ discard: false });
+    return true;
+  }
+
+  async #isRetiring({ process, spec, isAsleep }: RunningSprite): Promise<boolean> {
+    if (!isAsleep || process.ending) return false;
+    const { socketPath } = await process.ready();
+    return await isRetiring(socketPath, spec);
   }
 
   get limits(): SpriteLimits {
@@ -208,7 +243,9 @@ export class LocalWorker implements Worker {
   }
 
   status(spriteId: string): SpriteStatus {
-    return this.#sprites.get(spriteId)?.ready === true ? "running" : "cold";
+    const running = this.#sprites.get(spriteId);
+    if (running?.ready !== true) return "cold";
+    return running.isAsleep ? "warm" : "running";
   }
 
   async stop(spriteId: string): Promise<void> {
@@ -236,6 +273,7 @@ export class LocalWorker implements Worker {
   /** Stops every sprite, storing its disk, and takes no more work. */
   async drain(): Promise<void> {
     this.#draining = true;
+    this.#retirement.stop();
     const waiting = [...this.#sprites.values()];
     const stopNext = async (): Promise<void> => {
       for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
@@ -268,7 +306,9 @@ export class LocalWorker implements Worker {
         `sprite-${slot.index}.json`,
       ),
       log: log.child({ spriteId: spec.id }),
+      onRest: (status) => this.#onRest(spec.id, status),
       onEnded: () => {
+        this.#retirement.onAwake(spec.id);
         void this.#release(slot);
         this.#sprites.delete(spec.id);
         if (tenure.isReleased) this.#tenures.delete(spec.id);
@@ -276,7 +316,10 @@ export class LocalWorker implements Worker {
         this.#tell(spec.id, "cold");
       },
     });
-    const running: RunningSprite = { spec, slot, process, ready: false };
+    const running: RunningSprite = {
+      ...{ spec, slot, process },
+      ...{ ready: false, isAsleep: false, retiring: null },
+    };
     this.#sprites.set(spec.id, running);
     const ready = await process.ready();
     running.ready = true;
@@ -313,6 +356,7 @@ export class LocalWorker implements Worker {
       diskSizeBytes: options.diskSizeBytes,
       hostIdBase: slot.hostIdBase,
       limits: options.limits,
+      idleWindowMs: options.idleWindowMs,
       network: options.network.networkOf(slot),
       runtime: options.runtime,
       runtimeRoot: options.places.runtimeRoot,
@@ -320,6 +364,15 @@ export class LocalWorker implements Worker {
       version: options.version,
       logLevel: options.logLevel,
     };
+  }
+
+  #onRest(spriteId: string, status: "warm" | "running"): void {
+    const running = this.#sprites.get(spriteId);
+    if (running === undefined || running.isAsleep === (status === "warm")) return;
+    running.isAsleep = status === "warm";
+    if (running.isAsleep) this.#retirement.onAsleep(spriteId);
+    else this.#retirement.onAwake(spriteId);
+    if (running.ready) this.#tell(spriteId, status);
   }
 
   #tell(spriteId: string, status: SpriteStatus): void {

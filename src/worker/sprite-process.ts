@@ -5,6 +5,7 @@ import type { Log } from "../base/log.ts";
 import type { AgentStartup } from "../contract/agent-startup.ts";
 import { SpriteError } from "../contract/errors.ts";
 import { withExpeditedGracePeriods } from "../host/expedited-grace-periods.ts";
+import { thawCgroup } from "../host/cgroup-freezer.ts";
 import { deleteContainer } from "../host/runtime.ts";
 import { containerId } from "../sandbox/container-id.ts";
 import { AgentPace, type NextAgent } from "./agent-pace.ts";
@@ -26,6 +27,8 @@ export interface SpriteProcessOptions {
   identityFile: string;
   tenure: DiskTenure;
   log: Log;
+  /** Called whenever its processes were suspended, or go on. */
+  onRest: (status: "warm" | "running") => void;
   /** Called once, when nothing of the sprite runs any more, however it ended. */
   onEnded: () => void;
 }
@@ -172,6 +175,7 @@ export class SpriteProcess {
       servedDirectory: join(startup.runDirectory, "fuse"),
       mounts: mounts === null ? "copy" : { of: `/proc/${process.pid}/fd/${mounts}` },
       startTimeoutMs: takesOver ? agentTakeoverTimeoutMs : agentStartTimeoutMs,
+      onRest: ({ status }) => this.#options.onRest(status),
       log,
     });
     this.#child = child;
@@ -182,6 +186,8 @@ export class SpriteProcess {
         readyAtMs = performance.now();
         if (!isStillOurs) tenure.onOpened();
         life.mounts ??= openMounts(child.pid);
+        // The one before may have died while the sprite was suspended.
+        if (takesOver) this.#options.onRest("running");
         this.#readiness.resolve({ socketPath });
       },
       (error: Error) => (failure = error),
@@ -209,6 +215,8 @@ export class SpriteProcess {
   async #clearUp(startup: SpriteStartup): Promise<void> {
     const { log } = this.#options;
     try {
+      // With version 1 of cgroups a suspended process does not end when it is killed.
+      await thawCgroup(startup.cgroupPath);
       await deleteContainer({
         runtime: startup.runtime,
         root: startup.runtimeRoot,

@@ -31,6 +31,8 @@ export interface SupervisedOptions {
   /** Where it mounts what it serves by FUSE, before it says that it is ready. */
   servedDirectory: string;
   startTimeoutMs: number;
+  /** Told when an agent has suspended its sprite's processes, or let them go on. */
+  onRest?: (rest: Extract<AgentStatus, { type: "rest" }>) => void;
   log: Log;
 }
 
@@ -154,6 +156,7 @@ export class SupervisedProcess {
           resolve(status);
           void this.#rememberConnection();
         }
+        if (status.type === "rest") this.#options.onRest?.(status);
         if (status.type === "stopped") this.#synced = status.synced;
         if (status.type === "failed") {
           this.#refused = true;

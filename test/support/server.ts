@@ -29,7 +29,7 @@ export interface TestServerOptions {
 export class TestServer {
   readonly dataDirectory: string;
   readonly places: Places;
-  readonly #options: TestServerOptions;
+  #options: TestServerOptions;
   #child: ChildProcess | null = null;
   #url = "";
   #token = "";
@@ -53,6 +53,11 @@ export class TestServer {
       throw error;
     }
     return server;
+  }
+
+  /** For the next start. */
+  setArguments(given: string[]): void {
+    this.#options = { ...this.#options, arguments: given };
   }
 
   get url(): string {
@@ -90,6 +95,8 @@ export class TestServer {
         ...["serve", "--data", this.dataDirectory, "--listen", "127.0.0.1:0"],
         ...["--image", this.#options.image ?? "minimal"],
         ...["--uplink", this.#options.uplink ?? "none"],
+        // Sleep is for the tests that are about it.
+        ...["--idle-window", "off"],
         ...(this.#options.arguments ?? []),
       ],
       { stdio: ["ignore", "pipe", "pipe"] },

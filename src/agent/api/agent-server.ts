@@ -5,6 +5,7 @@ import type { Log } from "../../base/log.ts";
 import type { Sessions } from "../sessions/sessions.ts";
 import { execRoutes } from "./exec-http.ts";
 import { execUpgradeRoutes } from "./exec-socket.ts";
+import { openGate, type RequestGate } from "./request-gate.ts";
 import type { Route, UpgradeRoute } from "./route.ts";
 import { createRouterServer, type RouterServer } from "./server.ts";
 import { createUpgrader, type Upgrader } from "./web-socket.ts";
@@ -18,13 +19,15 @@ export interface AgentServerOptions {
   /** WebSockets of other rooms; they are made by the server's own upgrader. */
   upgradeRoutes?: (upgrade: Upgrader) => readonly UpgradeRoute[];
   version: string;
+  gate?: RequestGate;
   log: Log;
 }
 
 /** The public API of one sprite: `/v1/sprites/{name}/...`. */
 export function createAgentServer(options: AgentServerOptions): RouterServer {
   const { sessions, environment, version, log } = options;
-  const upgrade = createUpgrader({ version, capabilities: ["signal"] });
+  const gate = options.gate ?? openGate;
+  const upgrade = createUpgrader({ version, capabilities: ["signal"], gate });
   return createRouterServer({
     prefix: "public",
     routes: [...execRoutes({ sessions, environment }), ...options.routes],
@@ -33,6 +36,7 @@ export function createAgentServer(options: AgentServerOptions): RouterServer {
       ...(options.upgradeRoutes?.(upgrade) ?? []),
     ],
     version,
+    gate,
     log,
   });
 }

@@ -29,6 +29,7 @@ export function execRoutes(parts: ExecHttpParts): Route[] {
     {
       method: "GET",
       pattern: ["exec"],
+      isQuiet: true,
       handle: ({ response }) => sendJson(response, 200, describe(parts.sessions.list())),
     },
     {

@@ -21,6 +21,8 @@ export interface Route {
   pattern: readonly string[];
   /** Answers the request; what it throws becomes an error response. */
   handle(context: RequestContext): Promise<void> | void;
+  /** True for one that needs no process of the sprite: it neither wakes it nor keeps it awake. */
+  isQuiet?: boolean;
 }
 
 export interface UpgradeContext {

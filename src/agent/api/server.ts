@@ -14,6 +14,7 @@ import {
   refusedDrainMs,
 } from "./limits.ts";
 import { Query } from "./query.ts";
+import { openGate, type RequestGate } from "./request-gate.ts";
 import { sendError, versionHeader, writeRawError } from "./responses.ts";
 import {
   findRoute,
@@ -30,6 +31,8 @@ export interface RouterOptions {
   prefix: PathPrefix;
   /** Value of the `Sprite-Version` header on every response. */
   version: string;
+  /** Asked before each request that is not quiet; without it, nobody is. */
+  gate?: RequestGate;
   log: Log;
 }
 
@@ -47,6 +50,7 @@ export function createRouterServer(options: RouterOptions): RouterServer {
 
 class UnixSocketServer implements RouterServer {
   readonly #options: RouterOptions;
+  readonly #gate: RequestGate;
   readonly #server: Server;
   readonly #upgraded = new Set<Duplex>();
   #socketPath: string | null = null;
@@ -54,6 +58,7 @@ class UnixSocketServer implements RouterServer {
 
   constructor(options: RouterOptions) {
     this.#options = options;
+    this.#gate = options.gate ?? openGate;
     this.#server = createServer({
       maxHeaderSize: headerSizeBytesMax,
       headersTimeout: headersTimeoutMs,
@@ -109,7 +114,13 @@ class UnixSocketServer implements RouterServer {
         throw new SpriteError("method_not_allowed", `${request.method} is not possible here`);
       }
       if (match.kind === "none") throw unknownPath();
-      await match.route.handle({ request, response, params: match.params, query, log });
+      const { route, params } = match;
+      if (route.isQuiet !== true) {
+        const method = request.method ?? "";
+        const leave = await this.#gate.enter({ method, name: segments.join("/") });
+        response.once("close", leave);
+      }
+      await route.handle({ request, response, params, query, log });
     } catch (error) {
       logFailure(log, error);
       sendError(response, error);
@@ -126,7 +137,12 @@ class UnixSocketServer implements RouterServer {
       for (const route of this.#options.upgradeRoutes ?? []) {
         const params = matchPattern(route.pattern, segments);
         if (params === null) continue;
-        await route.handle({ request, socket, head, params, query, log });
+        const leave = await this.#gate.enter({ method: "open", name: segments.join("/") });
+        try {
+          await route.handle({ request, socket, head, params, query, log });
+        } finally {
+          leave();
+        }
         return;
       }
       throw unknownPath();

@@ -4,7 +4,8 @@ import { type WebSocket, WebSocketServer } from "ws";
 import { SpriteError } from "../../contract/errors.ts";
 import { closeReasonBytesMax, closeTimeoutMs, messageSizeBytesMax } from "./limits.ts";
 import { capabilitiesHeader, versionHeader, writeRawError } from "./responses.ts";
-import type { UpgradeContext } from "./route.ts";
+import { openGate, type RequestGate } from "./request-gate.ts";
+import { pathSegments, type UpgradeContext } from "./route.ts";
 
 export type Upgrader = (
   context: UpgradeContext,
@@ -17,13 +18,21 @@ export type Upgrader = (
 export function createUpgrader(options: {
   version: string;
   capabilities: readonly string[];
+  gate?: RequestGate;
 }): Upgrader {
+  const { gate = openGate } = options;
   const servers = new Map<number, WebSocketServer>();
   return ({ request, socket, head }, onOpen, limits) => {
     const messageBytesMax = limits?.messageBytesMax ?? messageSizeBytesMax;
     const server = servers.get(messageBytesMax) ?? createServer({ ...options, messageBytesMax });
     servers.set(messageBytesMax, server);
-    server.handleUpgrade(request, socket, head, onOpen);
+    server.handleUpgrade(request, socket, head, (opened) => {
+      const [path = ""] = (request.url ?? "").split("?");
+      const name = pathSegments(path, "public")?.join("/") ?? path;
+      gate.onOpen(socket, name);
+      opened.on("message", () => gate.onMessage(name));
+      onOpen(opened);
+    });
   };
 }
 

@@ -32,15 +32,15 @@ export function serviceRoutes(services: Services): Route[] {
     return (context) => handler(services, context);
   };
   return [
-    { method: "GET", pattern: ["services"], handle: handle(list) },
+    { method: "GET", pattern: ["services"], isQuiet: true, handle: handle(list) },
     { method: "POST", pattern: ["services", "signal"], handle: handle(signal) },
-    { method: "GET", pattern: one, handle: handle(get) },
+    { method: "GET", pattern: one, isQuiet: true, handle: handle(get) },
     { method: "PUT", pattern: one, handle: handle(put) },
     { method: "DELETE", pattern: one, handle: handle(remove) },
     { method: "POST", pattern: [...one, "start"], handle: handle(start) },
     { method: "POST", pattern: [...one, "stop"], handle: handle(stop) },
     { method: "POST", pattern: [...one, "restart"], handle: handle(restart) },
-    { method: "GET", pattern: [...one, "logs"], handle: handle(logs) },
+    { method: "GET", pattern: [...one, "logs"], isQuiet: true, handle: handle(logs) },
   ];
 }
 

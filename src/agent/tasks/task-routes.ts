@@ -13,10 +13,10 @@ import type { Tasks } from "./tasks.ts";
 export function taskRoutes(tasks: Tasks): Route[] {
   const one = ["tasks", ":task"] as const;
   return [
-    { method: "GET", pattern: ["tasks"], handle: (context) => list(tasks, context) },
+    { method: "GET", pattern: ["tasks"], isQuiet: true, handle: (context) => list(tasks, context) },
     { method: "POST", pattern: ["tasks"], handle: (context) => start(tasks, context) },
     { method: "PUT", pattern: ["tasks"], handle: (context) => refreshNamed(tasks, context) },
-    { method: "GET", pattern: one, handle: (context) => get(tasks, context) },
+    { method: "GET", pattern: one, isQuiet: true, handle: (context) => get(tasks, context) },
     { method: "PUT", pattern: one, handle: (context) => refresh(tasks, context) },
     { method: "DELETE", pattern: one, handle: (context) => end(tasks, context) },
   ];

@@ -51,6 +51,20 @@ export const spriteCommands: readonly CommandSpec[] = [
     load: async () => (await import("../commands/use.ts")).use,
   },
   {
+    usage: "why [name]",
+    description: "say what keeps a sprite awake, or why it slept and woke",
+    details: "A sleeping sprite is not woken for it.",
+    examples: [["sprite why box", "awake because of a command, since when"]],
+    load: async () => (await import("../commands/rest.ts")).why,
+  },
+  {
+    usage: "sleep [name]",
+    description: "put a sprite to sleep now: its processes end, its disk is stored",
+    details: "Whatever is asked of it next wakes it.",
+    examples: [["sprite sleep box", "nothing of it runs any more"]],
+    load: async () => (await import("../commands/rest.ts")).sleep,
+  },
+  {
     usage: "info [name]",
     description: "show a sprite",
     details: "A sleeping sprite is not woken for it.",

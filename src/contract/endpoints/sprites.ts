@@ -1,6 +1,7 @@
 /** Sprites and the server itself: what the front door answers. */
 import { z } from "zod";
 
+import type { ActivityObject } from "../activity.ts";
 import { archiveContentType } from "../archive.ts";
 import { durabilities } from "../durability.ts";
 import {
@@ -18,6 +19,32 @@ import { json, named, ndjson, timeSchema, type Endpoint, type Parameter } from "
 const statusSchema = z
   .enum(["cold", "warm", "running"])
   .describe("cold: no process; warm: suspended with its memory; running");
+
+const activitySchema: z.ZodType<ActivityObject> = named(
+  "Activity",
+  z.object({
+    status: statusSchema,
+    awake_because: z
+      .array(
+        z.object({
+          kind: z.enum([
+            ...["command", "terminal", "request", "connection", "task"],
+            ...["processor", "network", "disk"],
+          ] as ActivityObject["awake_because"][number]["kind"][]),
+          name: z.string(),
+          since: timeSchema,
+        }),
+      )
+      .describe("what holds it awake now; empty when nothing does"),
+    idle_since: timeSchema.nullable(),
+    idle_window_seconds: z.number().nullable().describe("null: it is never suspended"),
+    sleeps_at: timeSchema.nullable().describe("when it is suspended if nothing happens"),
+    slept_at: timeSchema.nullable(),
+    slept_because: z.string().nullable(),
+    woke_at: timeSchema.nullable(),
+    woke_because: z.string().nullable(),
+  }),
+);
 
 const spriteSchema: z.ZodType<SpriteObject> = named(
   "Sprite",
@@ -178,6 +205,20 @@ export const spriteEndpoints: readonly Endpoint[] = [
     summary: "Boot the sprite anew: processes end, the disk stays",
     answers: { 200: json(lifecycleSchema) },
     errors: ["start_failed", "unavailable"],
+  },
+  {
+    method: "POST",
+    path: `${one}/sleep`,
+    summary:
+      "Put the sprite to sleep now: processes end, services in order, and the disk is stored",
+    answers: { 200: json(lifecycleSchema) },
+    errors: ["unavailable"],
+  },
+  {
+    method: "GET",
+    path: `${one}/activity`,
+    summary: "What keeps the sprite awake, or why it was suspended and woken; does not wake it",
+    answers: { 200: json(activitySchema) },
   },
   {
     method: "POST",

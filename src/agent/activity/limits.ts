@@ -1,0 +1,20 @@
+/** The times and thresholds of sleep. */
+
+/** How often is looked whether anything goes on: so often in the window, and at least and at most. */
+export const looksInWindow = 6;
+export const lookMsMin = 250;
+export const lookMsMax = 5_000;
+/** A sprite that cannot be put to sleep is tried again so much later. */
+export const napRetryMs = 10_000;
+/** Work that counts, on average between two looks: share of one core, bytes a second sent, bytes a second of the disk. */
+export const processorShareMin = 0.02;
+export const sentRateMin = 4_096;
+export const diskRateMin = 65_536;
+/** Bytes of a name that are shown. */
+export const nameCharactersMax = 120;
+/** Bytes between two looks that make a connection's traffic more than the pings that keep it open. */
+export const connectionBytesMin = 64;
+/** A terminal is said to be busy so long after its last word. */
+export const terminalShownMs = 1_000;
+/** A request that the front door has let in arrives within this. */
+export const retireMs = 50;

@@ -1,0 +1,134 @@
+/** Sleep of one sprite: what holds it awake, and the nap that follows when nothing does. */
+import { setTimeout as delay } from "node:timers/promises";
+import type { Log } from "../../base/log.ts";
+import type { ActivityItem, ActivityObject } from "../../contract/activity.ts";
+import { SpriteError } from "../../contract/errors.ts";
+import { formatOptionalTimestamp, formatTimestamp } from "../../contract/timestamp.ts";
+import type { Sandbox } from "../../sandbox/sandbox.ts";
+import type { Sessions } from "../sessions/sessions.ts";
+import type { WakeHolder } from "../wake-holds.ts";
+import { Activity, type ActivitySource } from "./activity.ts";
+import { diskCounter } from "./disk-counter.ts";
+import { retireMs } from "./limits.ts";
+import { Nap } from "./nap.ts";
+import { RequestMeter } from "./request-meter.ts";
+import { sessionSource } from "./session-source.ts";
+import { WorkMeter } from "./work-meter.ts";
+
+export interface RestParts {
+  /** Nothing for so long, and the sprite is suspended; null: never. */
+  windowMs: number | null;
+  sandbox: () => Sandbox | null;
+  sessions: () => Sessions;
+  tasks: WakeHolder;
+  /** Where the sprite's disk is mounted. */
+  diskDirectory: string;
+  onChange: (status: "warm" | "running", because: string) => void;
+  log: Log;
+}
+
+export class Rest {
+  /** Every request goes through here. */
+  readonly requests: RequestMeter;
+  readonly #activity: Activity;
+  readonly #nap: Nap;
+
+  constructor(parts: RestParts) {
+    const { windowMs, sandbox, log } = parts;
+    this.requests = new RequestMeter({
+      wake: (because) => this.wake(because),
+      touch: () => this.#activity.touch(),
+    });
+    const work = new WorkMeter({
+      processorMs: () => sandbox()?.processorTimeMs() ?? null,
+      sentBytes: () => sandbox()?.network?.sentBytes() ?? null,
+      diskBytes: diskCounter(parts.diskDirectory),
+    });
+    this.#activity = new Activity({
+      windowMs,
+      sources: [
+        this.requests,
+        sessionSource(() => parts.sessions().list()),
+        taskSource(parts.tasks),
+        work,
+      ],
+      onIdle: () => void this.#nap.fallAsleep("nothing went on"),
+    });
+    this.#nap = new Nap({
+      freeze: async () => await sandbox()?.pause(),
+      thaw: async () => await sandbox()?.resume(),
+      isIdle: () => this.#isIdle(),
+      onChange: (state, because) => {
+        const status = state === "asleep" ? "warm" : "running";
+        log.info({ because }, status === "warm" ? "suspended" : "woken");
+        parts.onChange(status, because);
+      },
+      log,
+    });
+  }
+
+  start(): void {
+    this.#activity.start();
+  }
+
+  /** Settles when the processes run. */
+  async wake(because: string): Promise<void> {
+    this.#activity.touch();
+    await this.#nap.wake(because);
+  }
+
+  /** It sleeps no more: its container is about to end. */
+  async end(): Promise<void> {
+    this.#activity.stop();
+    await this.#nap.end("it is stopping");
+  }
+
+  /**
+   * Settles when the sprite is ready to be ended: it sleeps, and nobody asked for it in the last moment.
+   * @throws SpriteError busy
+   */
+  async retire(): Promise<void> {
+    const sinceMs = this.#activity.idleSinceMs();
+    // Whoever was on the way here when the worker stopped letting others in arrives meanwhile.
+    await delay(retireMs);
+    const isQuiet = sinceMs !== null && this.#activity.idleSinceMs() === sinceMs;
+    if (isQuiet && this.#nap.state === "asleep") return;
+    throw new SpriteError("busy", "the sprite is needed");
+  }
+
+  show(): ActivityObject {
+    const held = this.#activity.held();
+    const idleSinceMs = this.#activity.idleSinceMs();
+    const { windowMs } = this.#activity;
+    const isAsleep = this.#nap.state === "asleep";
+    const { slept, woke } = this.#nap;
+    const sleepsAtMs =
+      isAsleep || idleSinceMs === null || windowMs === null ? null : idleSinceMs + windowMs;
+    return {
+      status: isAsleep ? "warm" : "running",
+      awake_because: held.map(({ kind, name, sinceMs }) => ({
+        ...{ kind, name },
+        since: formatTimestamp(sinceMs),
+      })),
+      idle_since: formatOptionalTimestamp(idleSinceMs),
+      idle_window_seconds: windowMs === null ? null : windowMs / 1_000,
+      sleeps_at: formatOptionalTimestamp(sleepsAtMs),
+      slept_at: formatOptionalTimestamp(slept?.atMs ?? null),
+      slept_because: slept?.because ?? null,
+      woke_at: formatOptionalTimestamp(woke?.atMs ?? null),
+      woke_because: woke?.because ?? null,
+    };
+  }
+
+  #isIdle(): boolean {
+    const { windowMs } = this.#activity;
+    const sinceMs = this.#activity.idleSinceMs();
+    return windowMs !== null && sinceMs !== null && Date.now() - sinceMs >= windowMs;
+  }
+}
+
+function taskSource(tasks: WakeHolder): ActivitySource {
+  return {
+    look: () => tasks.wakeHolds().map(({ kind, name }): ActivityItem => ({ kind, name })),
+  };
+}

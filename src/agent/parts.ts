@@ -1,0 +1,133 @@
+/** What an agent is made of, and how it hangs together. */
+import { join } from "node:path";
+import type { Log } from "../base/log.ts";
+import { must } from "../base/assert.ts";
+import { fuseDescriptorKey, type AgentStartup } from "../contract/agent-startup.ts";
+import { createSandbox } from "../sandbox/container.ts";
+import type { Volume } from "../storage/volume/volume.ts";
+import { CheckpointViews, type CheckpointViewsOptions } from "./checkpoint-views.ts";
+import type { AgentBeginnings } from "./beginnings.ts";
+import { Connections } from "./connections.ts";
+import {
+  CheckpointDiffs,
+  type CheckpointDiffsOptions,
+} from "./checkpoint-diff/checkpoint-diffs.ts";
+import { Rest } from "./activity/rest.ts";
+import { Disk } from "./disk.ts";
+import { FileService, type FileServiceOptions } from "./files/file-service.ts";
+import { Policy } from "./policy.ts";
+import { ServiceRecords } from "./services/service-records.ts";
+import { Services } from "./services/services.ts";
+import { SessionRecords } from "./sessions/session-records.ts";
+import { routeTables, type RouteTables } from "./routes.ts";
+import { Sessions } from "./sessions/sessions.ts";
+import { ShownCheckpoints } from "./shown-checkpoints.ts";
+import { TaskRecords } from "./tasks/task-records.ts";
+import { Tasks } from "./tasks/tasks.ts";
+import { Sprite } from "./sprite.ts";
+import { SyncState } from "./sync-state.ts";
+
+function diskParts(options: Omit<CheckpointViewsOptions, "shown"> & { fuseDescriptor: number }): {
+  disk: Disk;
+  views: CheckpointViews;
+  shown: ShownCheckpoints;
+} {
+  const shown = new ShownCheckpoints(options);
+  const disk = new Disk({ ...options, shown });
+  const views = new CheckpointViews({ ...options, shown });
+  return { disk, views, shown };
+}
+
+export interface Places {
+  runDirectory: string;
+  privateDirectory: string;
+  dotSpriteDirectory: string;
+}
+
+export interface Parts {
+  sprite: Sprite;
+  sessions: Sessions;
+  services: Services;
+  records: SessionRecords;
+  endFiles: () => Promise<void>;
+  policy: Policy;
+  rest: Rest;
+  tables: RouteTables;
+}
+
+/** What looks at the sprite's files from outside of its container. */
+function fileParts(
+  { runDirectory, hostIdBase, imageDirectory }: AgentStartup,
+  options: Pick<FileServiceOptions, "enter" | "socketPath" | "log"> &
+    Pick<CheckpointDiffsOptions, "helper" | "shown" | "liveDirectory">,
+): { files: FileService; diffs: CheckpointDiffs; endFiles: () => Promise<void> } {
+  const files = new FileService({ ...options, hostIdBase });
+  const diffs = new CheckpointDiffs({ ...options, imageDirectory, runDirectory });
+  const endFiles = async (): Promise<void> => void (await Promise.all([files.end(), diffs.end()]));
+  return { files, diffs, endFiles };
+}
+
+/** What a sprite consists of, made and wired; nothing of it has begun. */
+export function makeParts(
+  startup: AgentStartup,
+  { helper, keeper, volume, say }: Omit<AgentBeginnings, "opening"> & { volume: Volume },
+  places: Places,
+  log: Log,
+): Parts {
+  const { privateDirectory, dotSpriteDirectory } = places;
+  const fuseDescriptor = must(keeper.take(fuseDescriptorKey), "/dev/fuse is passed");
+  const { disk, views, shown } = diskParts({
+    ...{ ...places, volume, helper, fuseDescriptor, log },
+    sandbox: () => sprite.sandbox,
+  });
+  const { files, diffs, endFiles } = fileParts(startup, {
+    ...{ helper, shown, liveDirectory: disk.directory, log },
+    ...{ enter: () => sprite.enter(), socketPath: join(privateDirectory, "files.sock") },
+  });
+  const policy = new Policy({ startup, dotSpriteDirectory, sandbox: () => sprite.sandbox });
+  const sandboxOptions = { ...startup, diskDirectory: disk.directory, dotSpriteDirectory };
+  const sprite: Sprite = new Sprite({
+    ...{ disk, volume, views, endFiles, log },
+    makeSandbox: () => {
+      const { limits, privileges } = policy;
+      return createSandbox({ ...sandboxOptions, limits, privileges }, log, { helper, keeper });
+    },
+    endSessions: async (reason) => {
+      await Promise.all([services.end(), connections.endAll(reason)]);
+    },
+    onContainer: (sandbox, options) => services.onContainer(sandbox, options),
+    wake: (because) => rest.wake(because),
+  });
+  const environment = () => startup.environment;
+  const services = new Services({
+    whenRunning: async () => void (await sprite.enter()),
+    records: new ServiceRecords(join(privateDirectory, "services")),
+    ...{ environment, log },
+  });
+  const records = new SessionRecords(join(privateDirectory, "sessions"));
+  const connections: Connections = new Connections({
+    sessions: () => sessions,
+    network: () => sprite.sandbox?.network ?? null,
+    log,
+  });
+  const ports = connections.sessionPorts;
+  const sessions = new Sessions({ launcher: sprite, records, ports, log });
+  const syncState = new SyncState({ volume, cacheDirectory: startup.cacheDirectory });
+  const tasks = new Tasks({ records: new TaskRecords(join(privateDirectory, "tasks.json"), log) });
+  if (startup.takesOver) tasks.adopt();
+  const rest = new Rest({
+    windowMs: startup.idleWindowMs,
+    sandbox: () => sprite.sandbox,
+    sessions: () => sessions,
+    tasks,
+    diskDirectory: disk.directory,
+    onChange: (status, because) => say({ type: "rest", status, because }),
+    log,
+  });
+  const made = { sprite, sessions, services, policy, rest };
+  const tables = routeTables({
+    ...made,
+    ...{ environment, connections, syncState, tasks, volume, disk, files, diffs, log },
+  });
+  return { ...made, records, endFiles, tables };
+}

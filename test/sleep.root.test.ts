@@ -1,0 +1,145 @@
+/** A sprite in which nothing goes on is suspended, then ended; whatever is asked of it finds it as it was. */
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { childrenOf, killAll } from "./support/processes.ts";
+import { waitUntil } from "../src/base/wait.ts";
+import type { ActivityObject } from "../src/contract/activity.ts";
+import { TestServer } from "./support/server.ts";
+
+const withinMs = 30_000;
+let server: TestServer;
+
+before(async () => {
+  server = await TestServer.start({ arguments: ["--idle-window", "500ms", "--warm-time", "off"] });
+});
+after(async () => await server.close());
+
+async function statusOf(name: string): Promise<string> {
+  const response = await server.request(`/v1/sprites/${name}`);
+  return ((await response.json()) as { status: string }).status;
+}
+
+async function activityOf(name: string): Promise<ActivityObject> {
+  const response = await server.request(`/v1/sprites/${name}/activity`);
+  assert.equal(response.status, 200);
+  return (await response.json()) as ActivityObject;
+}
+
+async function untilWarm(name: string): Promise<void> {
+  const isWarm = async (): Promise<boolean> => (await statusOf(name)) === "warm";
+  assert.ok(await waitUntil(isWarm, { timeoutMs: withinMs, intervalMs: 50 }), await why(name));
+}
+
+async function why(name: string): Promise<string> {
+  return JSON.stringify(await activityOf(name));
+}
+
+async function run(name: string, script: string): Promise<string> {
+  const { stdout } = await server.client().sprite(name).execFile("sh", ["-c", script]);
+  return String(stdout).trim();
+}
+
+describe("sleep", () => {
+  test("memory and processes outlive a suspension, and time inside stands still", async () => {
+    const sprite = await server.client().createSprite("sleeper");
+    const ticker =
+      "import time\nn = 0\nwhile True:\n n += 1\n open('/tmp/ticks', 'w').write(str(n))\n time.sleep(0.2)";
+    await run(sprite.name, `setsid python3 -c "${ticker}" > /dev/null 2>&1 < /dev/null &`);
+    await untilWarm(sprite.name);
+    const asleep = await activityOf(sprite.name);
+    assert.equal(asleep.status, "warm");
+    assert.deepEqual(asleep.awake_because, []);
+    assert.ok(asleep.slept_because);
+    const before = Number(await run(sprite.name, "cat /tmp/ticks"));
+    await untilWarm(sprite.name);
+    await delay(2_000);
+    const after = Number(await run(sprite.name, "cat /tmp/ticks"));
+    assert.ok(after > before, "the ticker runs on");
+    assert.ok(after - before < 12, `${after - before} ticks: more than while it was awake`);
+    assert.match((await activityOf(sprite.name)).woke_because ?? "", /exec/);
+  });
+
+  test("looking at a suspended sprite does not wake it", async () => {
+    await untilWarm("sleeper");
+    for (const path of ["", "/exec", "/checkpoints", "/tasks", "/services", "/check"]) {
+      const response = await server.request(`/v1/sprites/sleeper${path}`);
+      assert.equal(response.status, 200, path);
+    }
+    await server.client().listSprites();
+    assert.equal(await statusOf("sleeper"), "warm", await why("sleeper"));
+  });
+
+  test("a silent command holds a sprite awake until it ends", async () => {
+    const command = run("sleeper", "sleep 2; echo done");
+    await delay(1_500);
+    assert.equal(await statusOf("sleeper"), "running", await why("sleeper"));
+    assert.ok((await activityOf("sleeper")).awake_because.some(({ kind }) => kind === "command"));
+    assert.equal(await command, "done");
+    await untilWarm("sleeper");
+  });
+
+  test("a shell at its prompt does not hold it, and goes on when it is typed into", async () => {
+    const shell = server.client().sprite("sleeper").spawn("sh", [], { tty: true });
+    await new Promise((resolve) => shell.once("spawn", resolve));
+    let said = "";
+    shell.stdout.on("data", (bytes: Buffer) => (said += bytes.toString()));
+    shell.stdin.write("x=kept\n");
+    await untilWarm("sleeper");
+    shell.stdin.write("echo $x-$x; exit\n");
+    await shell.wait();
+    assert.match(said, /kept-kept/);
+  });
+
+  test("a task holds it", async () => {
+    const task = await server.request("/v1/sprites/sleeper/tasks", {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ name: "upload", expire: "1h" }),
+    });
+    assert.equal(task.status, 201, await task.text());
+    await delay(1_200);
+    assert.equal(await statusOf("sleeper"), "running");
+    await server.request("/v1/sprites/sleeper/tasks/upload", { method: "DELETE" });
+    await untilWarm("sleeper");
+  });
+
+  test("an agent that dies while its sprite is suspended costs it nothing", async () => {
+    await run("sleeper", "echo kept > /tmp/kept");
+    await untilWarm("sleeper");
+    await killAll(await childrenOf(server.places, "sprite"));
+    assert.equal(await run("sleeper", "cat /tmp/kept"), "kept");
+  });
+
+  test("everything killed while it is suspended leaves nothing in the way of the next start", async () => {
+    await run("sleeper", "echo stored > ~/stored; sync");
+    await untilWarm("sleeper");
+    const children = await childrenOf(server.places);
+    await Promise.all([server.kill(), killAll(children)]);
+    await server.startProcess();
+    assert.equal(await run("sleeper", "cat ~/stored"), "stored");
+  });
+
+  test("put to sleep, nothing of it runs, looking does not wake it, and the next command does", async () => {
+    await run("sleeper", "echo stored > ~/stored");
+    const response = await server.request("/v1/sprites/sleeper/sleep", { method: "POST" });
+    assert.equal(response.status, 200, await response.text());
+    assert.equal((await activityOf("sleeper")).status, "cold");
+    assert.deepEqual(await childrenOf(server.places, "sprite"), []);
+    assert.equal(await run("sleeper", "cat ~/stored"), "stored");
+  });
+
+  test("a sprite that has been suspended for long is ended by itself", async () => {
+    await server.stop();
+    server.setArguments(["--idle-window", "500ms", "--warm-time", "500ms"]);
+    await server.startProcess();
+    assert.equal(await run("sleeper", "cat ~/stored"), "stored");
+    const isCold = async (): Promise<boolean> => (await statusOf("sleeper")) === "cold";
+    assert.ok(await waitUntil(isCold, { timeoutMs: withinMs, intervalMs: 50 }));
+    // A request that comes while it ends gets the next start.
+    for (let n = 0; n < 4; n++) {
+      assert.equal(await run("sleeper", "cat ~/stored"), "stored");
+      await delay(800 + n * 150);
+    }
+  });
+});
