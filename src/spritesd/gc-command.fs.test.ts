@@ -53,6 +53,16 @@ test("gc fails when something is missing, and says what", async (t) => {
   assert.match(output, new RegExp(`PROBLEM {2}${segment} is missing`));
 });
 
+test("a disk that came just now stays, whatever the time is here", async (t) => {
+  const { run, store } = await bucketWith(t, { registered: ["kept"] });
+  await makeVolume(store, "lost");
+  const before = await keysOf(store);
+  const realNow = Date.now;
+  t.mock.method(Date, "now", () => realNow() + 3 * 24 * 60 * 60 * 1000);
+  await run("--volumes", "--images");
+  assert.deepEqual(await keysOf(store), before);
+});
+
 test("without a readable registry the disks stay", async (t) => {
   const { run, store, age } = await bucketWith(t, { registered: [] });
   await makeVolume(store, "lost");

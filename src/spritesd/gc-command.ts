@@ -7,6 +7,7 @@ import { listStrays } from "../storage/audit/bucket-listing.ts";
 import type { Registered } from "../storage/audit/disposal.ts";
 import { deletedBytesMaxDefault, graceMsMin, keysNamedMax } from "../storage/audit/limits.ts";
 import { listOrphans } from "../storage/audit/local-orphans.ts";
+import { readStoreTime } from "../storage/audit/store-time.ts";
 import { systemClock } from "../storage/lease/clock.ts";
 import { isServerAlive } from "../storage/lease/server-record.ts";
 import type { ObjectStore } from "../storage/object-store/object-store.ts";
@@ -75,7 +76,7 @@ async function collectGarbage(
     write("the bucket has no registry: nobody can tell whose disks are whose\n");
   const summary = await auditBucket({
     ...{ store, isDryRun, registered, graceMs: values.grace, bytesMax: values.budget },
-    ...{ prefix: values.volume ?? null, nowMs: Date.now() },
+    ...{ prefix: values.volume ?? null, nowMs: await timeToJudgeBy(store, isDryRun) },
     ...{ withVolumes: volumes, withImages: images },
     onVolume: (volume) => write(isWorthTelling(volume) || values.all ? volumeText(volume) : ""),
   });
@@ -87,6 +88,16 @@ async function collectGarbage(
   write(summaryText(summary, isDryRun));
   const problems = summary.problems + (problem === null ? 0 : 1);
   if (problems > 0) throw new SpriteError("storage_failure", `gc found ${problems} problems`);
+}
+
+/** A dry run may be made by somebody who can only read, and deletes nothing. */
+async function timeToJudgeBy(store: ObjectStore, isDryRun: boolean): Promise<number> {
+  try {
+    return await readStoreTime(store, Date.now);
+  } catch (error) {
+    if (!isDryRun) throw error;
+    return Date.now();
+  }
 }
 
 function isWorthTelling(volume: AuditedVolume): boolean {

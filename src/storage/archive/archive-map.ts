@@ -61,22 +61,25 @@ export function prepareMap(path: string): ArchivedSegment[] {
   return segments;
 }
 
+/** Where segments come from says whose fault it is when they are not right: the caller's, or ours. */
+export type SegmentSource = "archive" | "bucket";
+
 /** Knows of each segment which bytes the map expects in it. */
 export class SegmentChecks {
   readonly #map: BlockMap;
+  readonly #source: SegmentSource;
   readonly #open = new Map<string, { id: number; sizeBytes: number }>();
 
-  private constructor(map: BlockMap) {
+  private constructor(map: BlockMap, source: SegmentSource) {
     this.#map = map;
+    this.#source = source;
     for (const { id, key, sizeBytes } of map.segments()) this.#open.set(key, { id, sizeBytes });
   }
 
-  /** Reads the whole map. @throws SpriteError invalid_request: it contradicts itself */
-  static async of(map: BlockMap): Promise<SegmentChecks> {
+  /** Reads the whole map. @throws SpriteError the source's code: it contradicts itself */
+  static async of(map: BlockMap, source: SegmentSource): Promise<SegmentChecks> {
     const [problem] = map.checkIntegrity();
-    if (problem !== undefined) {
-      throw new SpriteError("invalid_request", `the archive's map is damaged: ${problem}`);
-    }
+    if (problem !== undefined) throw refusal(source, `has a damaged map: ${problem}`);
     const { connection } = map;
     connection.execute(`CREATE TEMP TABLE slice (
       segment INTEGER, place INTEGER, stored INTEGER, content INTEGER,
@@ -105,17 +108,15 @@ export class SegmentChecks {
       last = newest.id;
       await turn();
     }
-    return new SegmentChecks(map);
+    return new SegmentChecks(map, source);
   }
 
-  /** Each segment once. @throws SpriteError invalid_request, storage_failure */
+  /** Each segment once. @throws SpriteError the source's code, storage_failure */
   check(key: string, bytes: Uint8Array): void {
     const expected = this.#open.get(key);
-    if (expected === undefined) {
-      throw new SpriteError("invalid_request", `the archive has a segment too many: ${key}`);
-    }
+    if (expected === undefined) throw refusal(this.#source, `has a segment too many: ${key}`);
     if (bytes.length !== expected.sizeBytes) {
-      throw new SpriteError("invalid_request", `segment ${key} has another size`);
+      throw refusal(this.#source, `has segment ${key} in another size`);
     }
     const slices = this.#map.connection.prepare<[number], SliceRow>(
       "SELECT place, stored, content FROM slice WHERE segment = ?",
@@ -128,10 +129,15 @@ export class SegmentChecks {
     this.#open.delete(key);
   }
 
-  /** @throws SpriteError invalid_request: one was not there */
+  /** @throws SpriteError the source's code: one was not there */
   assertComplete(): void {
     const [missing] = this.#open.keys();
     if (missing === undefined) return;
-    throw new SpriteError("invalid_request", `the archive lacks segment ${missing}`);
+    throw refusal(this.#source, `lacks segment ${missing}`);
   }
+}
+
+function refusal(source: SegmentSource, problem: string): SpriteError {
+  const code = source === "archive" ? "invalid_request" : "storage_failure";
+  return new SpriteError(code, `the ${source} ${problem}`);
 }

@@ -229,7 +229,15 @@ test("a segment that is damaged in the bucket is not exported", async () => {
   for await (const { key, sizeBytes } of store.list("sprites/source/data/")) {
     await store.put(key, Buffer.alloc(sizeBytes, 1));
   }
-  await assert.rejects(exported("source"), /damaged/);
+  await assert.rejects(exported("source"), { code: "storage_failure", message: /damaged/ });
+  for await (const { key } of store.list("sprites/source/data/")) {
+    await store.put(key, Buffer.alloc(4096));
+  }
+  const another = "the bucket has segment .* in another size";
+  await assert.rejects(exported("source"), {
+    code: "storage_failure",
+    message: new RegExp(another),
+  });
 });
 
 async function all<T>(source: AsyncIterable<T>): Promise<T[]> {

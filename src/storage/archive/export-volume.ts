@@ -52,7 +52,7 @@ async function* sectionsOf(options: ExportOptions): AsyncGenerator<Section> {
   }
   const map = BlockMap.open(path);
   try {
-    const checks = await SegmentChecks.of(map);
+    const checks = await SegmentChecks.of(map, "bucket");
     for (const { key, owner } of segments) {
       const bytes = await store.get(`${owner === "" ? prefix : owner}/${key}`);
       if (bytes === null) throw new SpriteError("storage_failure", `segment ${key} is missing`);

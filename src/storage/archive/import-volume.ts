@@ -68,7 +68,7 @@ async function storeSections(options: ImportOptions, path: string): Promise<void
   const openMap = async (): Promise<SegmentChecks> => {
     await closeSynced(file);
     map = openArchived(path);
-    return await SegmentChecks.of(map);
+    return await SegmentChecks.of(map, "archive");
   };
   try {
     for await (const { kind, name, bytes } of sections) {
