@@ -13,6 +13,7 @@ import { Cleanup, say } from "./cleanup.ts";
 import { runCold } from "./cold.ts";
 import type { Bench } from "./context.ts";
 import { runDisk } from "./disk.ts";
+import { runFiles } from "./files.ts";
 import { runFsync } from "./fsync.ts";
 import { killChildren } from "./machine.ts";
 import { runCreate, runExec, runServerStart } from "./life.ts";
@@ -76,6 +77,7 @@ async function main(options: Options): Promise<void> {
 async function runSuites(bench: Bench): Promise<void> {
   await runCreate(bench);
   await runExec(bench);
+  await runFiles(bench);
   await runTunnel(bench);
   await runServerStart(bench);
   await runPause(bench);

@@ -32,6 +32,8 @@ const targets: ReadonlyArray<readonly [name: string, kind: Target["kind"], value
   ["restore_50gb", "p50-max", 250],
   ["cold_first_block", "p50-max", 150],
   ["cold_map", "p50-max", 500],
+  ["file_read", "p50-min", 500],
+  ["file_write", "p50-min", 500],
   // "The store's own speed", less what two measurements on one machine differ by.
   ["cold_seq_read_*", "ratio-min", 0.9],
   ["fsync_local", "p50-min", 1000],
