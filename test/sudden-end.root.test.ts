@@ -8,7 +8,7 @@ import { runCommand } from "../src/host/command.ts";
 import {
   abortFuseConnections,
   fuseMountsOf,
-  listFuseConnections,
+  hangingFuseConnections,
 } from "../src/host/fuse-connections.ts";
 import { seededRandom } from "../src/storage/volume/testing/faulty-store.ts";
 import { tracesOf } from "./support/machine.ts";
@@ -66,18 +66,17 @@ async function assertGone(
   children: readonly ProcessIdentity[],
   connections: readonly number[],
 ): Promise<void> {
-  const existing = async (): Promise<number[]> =>
-    (await listFuseConnections())
-      .map(({ number }) => number)
-      .filter((number) => connections.includes(number));
+  // Their numbers may be other sprites' by now: only those that hang are looked at, and may be ended.
+  const hanging = async (): Promise<number[]> =>
+    (await hangingFuseConnections(new Set(connections))).map(({ number }) => number);
   const isGone = await waitUntil(
-    async () => !children.some(isAlive) && (await existing()).length === 0,
+    async () => !children.some(isAlive) && (await hanging()).length === 0,
     { timeoutMs: goneWithinMs },
   );
   if (!isGone) {
-    const hanging = await existing();
-    await abortFuseConnections(hanging);
-    assert.fail(`FUSE connections that nobody serves any more stay: ${hanging.join(", ")}`);
+    const numbers = await hanging();
+    await abortFuseConnections(numbers);
+    assert.fail(`nobody serves FUSE connections ${numbers.join(", ")}, or a process stays`);
   }
   await runCommand("sync", [], { deadlineMs: goneWithinMs });
 }

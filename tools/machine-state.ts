@@ -8,7 +8,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 
-import { listFuseConnections, unseenFuseConnections } from "../src/host/fuse-connections.ts";
+import { listFuseConnections, hangingFuseConnections } from "../src/host/fuse-connections.ts";
 
 const run = promisify(execFile);
 
@@ -65,8 +65,8 @@ export function findLeaks(before: MachineState, after: MachineState): Leak[] {
 /** Whoever waits for one, such as `sync`, waits for ever: it has requests, and nobody sees it mounted. */
 async function readHangingConnections(): Promise<string[]> {
   const all = await listFuseConnections();
-  const waiting = all.filter(({ waiting }) => waiting > 0).map(({ number }) => number);
-  return (await unseenFuseConnections(new Set(waiting))).map(({ number }) => String(number));
+  const numbers = new Set(all.map(({ number }) => number));
+  return (await hangingFuseConnections(numbers)).map(({ number }) => String(number));
 }
 
 /** Mount points of this process's mount namespace, with their sources. */

@@ -4,8 +4,9 @@
  * `sync` of the whole machine.
  */
 import { readdir, readFile } from "node:fs/promises";
+import { setTimeout as delay } from "node:timers/promises";
 import { runCommand } from "./command.ts";
-import { operationDeadlineMs } from "./limits.ts";
+import { hangLookIntervalMs, hangLooks, operationDeadlineMs } from "./limits.ts";
 
 export interface FuseConnection {
   /** Also the minor device number of its mounts. */
@@ -48,17 +49,32 @@ export async function fuseMountsOf(pid: number | "self"): Promise<Map<string, nu
   return new Map([...lines].map(([, number, mountPoint]) => [mountPoint ?? "", Number(number)]));
 }
 
-/** Those of the given connections that exist, although no process sees a mount of them. */
-export async function unseenFuseConnections(
+/**
+ * Those of the given connections that nobody serves any more: no process sees a mount of them, and their requests stay
+ * unanswered, at one look after the other. The kernel gives numbers of connections out again at once, perhaps to somebody in
+ * another pid namespace, whom we cannot see; but their requests get answers, and one without requests hangs nobody.
+ */
+export async function hangingFuseConnections(
   numbers: ReadonlySet<number>,
 ): Promise<FuseConnection[]> {
+  let hanging = await unseenAndWaiting(numbers);
+  for (let look = 1; look < hangLooks && hanging.length > 0; look++) {
+    await delay(hangLookIntervalMs);
+    hanging = await unseenAndWaiting(new Set(hanging.map(({ number }) => number)));
+  }
+  return hanging;
+}
+
+async function unseenAndWaiting(numbers: ReadonlySet<number>): Promise<FuseConnection[]> {
   if (numbers.size === 0) return [];
-  const existing = (await listFuseConnections()).filter(({ number }) => numbers.has(number));
-  if (existing.length === 0) return [];
+  const waiting = (await listFuseConnections()).filter(
+    (connection) => numbers.has(connection.number) && connection.waiting > 0,
+  );
+  if (waiting.length === 0) return [];
   const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name)).map(Number);
   const seen = new Set<number>();
   for (const pid of pids) {
     for (const number of (await fuseMountsOf(pid)).values()) seen.add(number);
   }
-  return existing.filter(({ number }) => !seen.has(number));
+  return waiting.filter(({ number }) => !seen.has(number));
 }

@@ -27,6 +27,10 @@ export const loopAttachAttemptsMax = 50;
  */
 export const helperStartMsMax = 5_000;
 
+/** A FUSE connection whose requests wait at each of these looks is served by nobody. */
+export const hangLooks = 6;
+export const hangLookIntervalMs = 500;
+
 /** Deadline of a helper's operation that changes no more than tables in memory. */
 export const operationDeadlineMs = 10_000;
 

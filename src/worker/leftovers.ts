@@ -6,7 +6,7 @@ import { isAlive, signalProcess } from "../base/process-identity.ts";
 import { waitUntil } from "../base/wait.ts";
 import { thawCgroupsBelow } from "../host/cgroup-freezer.ts";
 import { cgroupDirectories } from "../host/cgroups.ts";
-import { abortFuseConnections, unseenFuseConnections } from "../host/fuse-connections.ts";
+import { abortFuseConnections, hangingFuseConnections } from "../host/fuse-connections.ts";
 import { deleteContainer } from "../host/runtime.ts";
 import { commandTimeoutMs, staleAgentTimeoutMs } from "./limits.ts";
 import type { Places } from "./places.ts";
@@ -53,7 +53,7 @@ async function endConnections(children: readonly ChildRecord[], log: Log): Promi
     children.map(({ connection }) => connection).filter((number) => number !== undefined),
   );
   try {
-    const hanging = await unseenFuseConnections(recorded);
+    const hanging = await hangingFuseConnections(recorded);
     if (hanging.length === 0) return;
     log.error({ hanging }, "ending FUSE connections that nobody serves");
     await abortFuseConnections(hanging.map(({ number }) => number));
