@@ -1,18 +1,24 @@
 import type { Duplex } from "node:stream";
 import { type WebSocket, WebSocketServer } from "ws";
 
+import { headerLines } from "../../base/raw-response.ts";
+import { acceptHeaders } from "../../base/web-socket-handshake.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import { closeReasonBytesMax, closeTimeoutMs, messageSizeBytesMax } from "./limits.ts";
 import { capabilitiesHeader, versionHeader, writeRawError } from "./responses.ts";
 import { openGate, type RequestGate } from "./request-gate.ts";
 import { pathSegments, type UpgradeContext } from "./route.ts";
 
-export type Upgrader = (
-  context: UpgradeContext,
-  onOpen: (socket: WebSocket) => void,
-  /** The largest message of a client; without it as large as exec takes. */
-  options?: { messageBytesMax: number },
-) => void;
+export interface Upgrader {
+  (
+    context: UpgradeContext,
+    onOpen: (socket: WebSocket) => void,
+    /** The largest message of a client; without it as large as exec takes. */
+    options?: { messageBytesMax: number },
+  ): void;
+  /** Only answers: the frames are the caller's. @throws SpriteError invalid_request */
+  accept(context: UpgradeContext): void;
+}
 
 /** Makes WebSockets of upgrade requests, with the headers that clients look for on the 101. */
 export function createUpgrader(options: {
@@ -22,7 +28,11 @@ export function createUpgrader(options: {
 }): Upgrader {
   const { gate = openGate } = options;
   const servers = new Map<number, WebSocketServer>();
-  return ({ request, socket, head }, onOpen, limits) => {
+  const upgrade = (
+    { request, socket, head }: UpgradeContext,
+    onOpen: (socket: WebSocket) => void,
+    limits?: { messageBytesMax: number },
+  ): void => {
     const messageBytesMax = limits?.messageBytesMax ?? messageSizeBytesMax;
     const server = servers.get(messageBytesMax) ?? createServer({ ...options, messageBytesMax });
     servers.set(messageBytesMax, server);
@@ -34,6 +44,11 @@ export function createUpgrader(options: {
       onOpen(opened);
     });
   };
+  const accept = ({ request, socket }: UpgradeContext): void => {
+    const headers = [...acceptHeaders(request.headers), [versionHeader, options.version]];
+    socket.write(`HTTP/1.1 101 Switching Protocols\r\n${headerLines(headers.flat())}\r\n`);
+  };
+  return Object.assign(upgrade, { accept });
 }
 
 function createServer(options: {

@@ -14,7 +14,9 @@ export const addressesMax = 8;
 
 /** Bytes that wait in one direction before its source is no longer read. */
 export const queueBytesMax = 256 * 1024;
-/** One message of a client; SDKs send what they read from a socket. */
-export const tunnelMessageBytesMax = 512 * 1024;
+/** A text message that is kept: the target's name and little else. */
+export const frameTextBytesMax = 4 * 1024;
+/** From our goodbye to the client's: it may have much to read before. */
+export const closeMsMax = 120_000;
 /** How long the rest of what a client sent may take to reach a target that it has left. */
 export const leaveMsMax = 60_000;

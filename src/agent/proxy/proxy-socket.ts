@@ -1,7 +1,6 @@
 /** TCP tunnels into the sprite, one WebSocket each (contract.md section 9.1). */
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import type { WebSocket } from "ws";
 
 import { SpriteError } from "../../contract/errors.ts";
 import { execCloseCode } from "../../contract/exec-frames.ts";
@@ -14,9 +13,10 @@ import {
 } from "../../contract/proxy.ts";
 import type { OpenSocket, OpenSockets } from "../api/open-sockets.ts";
 import type { UpgradeRoute } from "../api/route.ts";
-import { closeSocket, type Upgrader } from "../api/web-socket.ts";
+import type { Upgrader } from "../api/web-socket.ts";
+import { ByteSocket } from "./byte-socket.ts";
 import { connectInside, TunnelError, type TunnelInside } from "./connect.ts";
-import { firstMessageMsMax, leaveMsMax, tunnelMessageBytesMax } from "./limits.ts";
+import { firstMessageMsMax, leaveMsMax } from "./limits.ts";
 import { Relay } from "./relay.ts";
 
 export interface ProxyParts extends TunnelInside {
@@ -30,135 +30,126 @@ export function proxyUpgradeRoutes(parts: ProxyParts): UpgradeRoute[] {
       pattern: ["proxy"],
       handle: (context) => {
         parts.connections.tunnels.checkRoom();
-        parts.upgrade(context, (socket) => new ProxySocket(parts, socket, context.socket), {
-          messageBytesMax: tunnelMessageBytesMax,
-        });
+        parts.upgrade.accept(context);
+        new ProxySocket(parts, context.socket, context.head).open();
       },
     },
   ];
 }
 
-interface Message {
-  bytes: Buffer;
-  isBinary: boolean;
-}
-
 /** One tunnel: waits for its target, connects, and carries bytes until either side ends. */
 class ProxySocket implements OpenSocket {
   readonly #parts: ProxyParts;
-  readonly #socket: WebSocket;
-  readonly #connection: Duplex;
+  readonly #socket: ByteSocket;
   readonly #abort = new AbortController();
   readonly #firstMessage: NodeJS.Timeout;
-  readonly #remove: () => void;
+  #remove = (): void => {};
   #isNamed = false;
   #target: TunnelTarget | null = null;
   #relay: Relay | null = null;
   /** What came in one read with the first message: a pause holds back only what follows. */
-  readonly #early: Message[] = [];
+  readonly #early: Array<Buffer | string | null> = [];
 
-  constructor(parts: ProxyParts, socket: WebSocket, connection: Duplex) {
+  constructor(parts: ProxyParts, connection: Duplex, head: Buffer) {
     this.#parts = parts;
-    this.#socket = socket;
-    this.#connection = connection;
-    this.#remove = parts.connections.tunnels.add(this);
-    this.#firstMessage = setTimeout(() => {
-      closeSocket(socket, policyViolation, "no target was named in time");
-    }, firstMessageMsMax);
-    // Whatever goes wrong, the socket closes after it.
-    socket.on("error", () => undefined);
-    socket.on("message", (data, isBinary) => this.#onMessage(data as Buffer, isBinary));
-    socket.once("close", () => {
-      clearTimeout(this.#firstMessage);
-      this.#abort.abort();
-      // What the client sent still arrives; until then the tunnel is one.
-      if (this.#relay === null) this.#remove();
-      else this.#relay.leave(leaveMsMax);
+    this.#socket = new ByteSocket(connection, head, {
+      onText: (text) => this.#onMessage(text),
+      onBytes: (bytes) => this.#onMessage(bytes),
+      onDrain: () => this.#relay?.drained(),
+      onClosed: () => this.#onClosed(),
     });
-    connection.on("drain", () => this.#relay?.drained());
+    this.#firstMessage = setTimeout(() => {
+      this.#socket.close(policyViolation, "no target was named in time");
+    }, firstMessageMsMax);
+  }
+
+  /** From now on it counts. */
+  open(): void {
+    this.#remove = this.#parts.connections.tunnels.add(this);
   }
 
   get queuedBytes(): number {
-    return this.#connection.writableLength + (this.#relay?.queuedBytes ?? 0);
+    return this.#socket.queuedBytes + (this.#relay?.queuedBytes ?? 0);
   }
 
   stop(reason: string): void {
     this.#abort.abort();
     this.#relay?.destroy();
-    closeSocket(this.#socket, execCloseCode.goingAway, reason);
+    this.#socket.close(execCloseCode.goingAway, reason);
   }
 
-  #onMessage(bytes: Buffer, isBinary: boolean): void {
+  #onClosed(): void {
+    clearTimeout(this.#firstMessage);
+    this.#abort.abort();
+    // What the client sent still arrives; until then the tunnel is one.
+    if (this.#relay === null) this.#remove();
+    else this.#relay.leave(leaveMsMax);
+  }
+
+  #onMessage(message: Buffer | string | null): void {
     if (!this.#isNamed) {
       this.#isNamed = true;
       clearTimeout(this.#firstMessage);
-      void this.#connect(isBinary ? "" : bytes.toString("utf8"));
+      void this.#connect(typeof message === "string" ? message : "");
       return;
     }
-    if (this.#relay === null) this.#early.push({ bytes, isBinary });
-    else this.#pass(this.#relay, { bytes, isBinary });
+    if (this.#relay !== null) this.#pass(this.#relay, message);
+    // Behind a refusal nothing is kept of what a client goes on to send.
+    else if (this.#socket.isOpen) this.#early.push(message);
   }
 
-  #pass(relay: Relay, { bytes, isBinary }: Message): void {
-    if (isBinary) relay.write(bytes);
-    else if (this.#target?.halfClose && bytes.toString("latin1") === endOfInputMessage) {
-      relay.endInput();
-    }
+  #pass(relay: Relay, message: Buffer | string | null): void {
+    if (Buffer.isBuffer(message)) relay.write(message);
+    else if (this.#target?.halfClose && message === endOfInputMessage) relay.endInput();
   }
 
   async #connect(text: string): Promise<void> {
     const socket = this.#socket;
-    socket.pause();
+    socket.setReading(false);
     try {
       const target = parseTunnelTarget(text);
       this.#target = target;
       const connected = await connectInside(this.#parts, target, this.#abort.signal);
-      if (socket.readyState !== socket.OPEN) {
+      if (!socket.isOpen) {
         connected.destroy();
         return;
       }
-      socket.send(encodeConnected(target));
+      socket.sendText(encodeConnected(target));
       const relay = this.#join(connected, target);
       this.#relay = relay;
       for (const message of this.#early.splice(0)) this.#pass(relay, message);
     } catch (error) {
       this.#fail(error);
     }
-    socket.resume();
+    socket.setReading(true);
   }
 
   #join(connected: Socket, target: TunnelTarget): Relay {
     const socket = this.#socket;
-    const connection = this.#connection;
     return new Relay(connected, {
       get queuedBytes() {
-        return connection.writableLength;
+        return socket.queuedBytes;
       },
-      send: (bytes) => socket.send(bytes),
-      setReading: (reads) => {
-        if (!reads) socket.pause();
-        else if (socket.isPaused) socket.resume();
-      },
+      send: (bytes) => socket.sendBytes(bytes),
+      setReading: (reads) => socket.setReading(reads),
       targetEnded: () => {
-        if (target.halfClose) socket.send(endOfInputMessage);
-        else closeSocket(socket, execCloseCode.ended, "");
+        if (target.halfClose) socket.sendText(endOfInputMessage);
+        else socket.close(execCloseCode.ended, "");
       },
       targetClosed: (error) => {
         this.#remove();
-        if (error === null) closeSocket(socket, execCloseCode.ended, "");
-        else closeSocket(socket, execCloseCode.internalFailure, "the connection broke off");
+        if (error === null) socket.close(execCloseCode.ended, "");
+        else socket.close(execCloseCode.internalFailure, "the connection broke off");
       },
     });
   }
 
   #fail(error: unknown): void {
-    const socket = this.#socket;
-    if (socket.readyState !== socket.OPEN) return;
     const message = error instanceof Error ? error.message : "cannot connect";
     const isRefused = error instanceof SpriteError;
     const code = error instanceof TunnelError ? error.code : "invalid_request";
-    socket.send(encodeNotConnected({ target: this.#target, code, error: message }));
-    closeSocket(socket, isRefused ? policyViolation : execCloseCode.internalFailure, message);
+    this.#socket.sendText(encodeNotConnected({ target: this.#target, code, error: message }));
+    this.#socket.close(isRefused ? policyViolation : execCloseCode.internalFailure, message);
   }
 }
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { connect } from "node:net";
+import { connect, type Socket } from "node:net";
 import { after, before, test } from "node:test";
 import { SpritesClient } from "@fly/sprites";
 import { WebSocket } from "ws";
@@ -111,6 +111,33 @@ test("a tunnel answers with its target, and carries bytes both ways", async () =
   tunnel.socket.close();
   await tunnel.closed;
   assert.ok(await waitUntil(() => agent.connections.tunnels.count === 0, { timeoutMs: 5_000 }));
+});
+
+test("a message may be of any size: it goes on piece by piece", async () => {
+  const tunnel = await new Tunnel({ port: ports.echo }).connected();
+  const sent = randomBytes(20_000_000);
+  tunnel.socket.send(sent);
+  assert.ok(await waitUntil(() => tunnel.bytes.length >= sent.length, { timeoutMs: 20_000 }));
+  assert.ok(tunnel.bytes.equals(sent));
+  tunnel.socket.ping("still there?");
+  const [answer] = (await once(tunnel.socket, "pong")) as [Buffer];
+  assert.equal(answer.toString(), "still there?");
+  tunnel.socket.close(1000, "bye");
+  assert.equal((await tunnel.closed).code, 1000);
+});
+
+test("a client that goes on sending after a refusal, or breaks the protocol, costs nothing", async () => {
+  const refused = new Tunnel({ port: 70_000 });
+  await once(refused.socket, "open");
+  for (let n = 0; n < 200; n += 1) refused.socket.send(Buffer.alloc(100_000));
+  assert.equal((await refused.closed).code, 1008);
+  const broken = await new Tunnel({ port: ports.echo }).connected();
+  const raw = (broken.socket as unknown as { _socket: Socket })._socket;
+  raw.write(Buffer.of(0x82, 0x01, 0x00));
+  assert.equal((await broken.closed).code, 1002);
+  assert.ok(
+    await waitUntil(() => agent.connections.tunnels.queuedBytes === 0, { timeoutMs: 5_000 }),
+  );
 });
 
 test("bytes that follow the first message at once arrive behind it", async () => {

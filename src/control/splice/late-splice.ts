@@ -4,17 +4,12 @@
  * section 4). The first message does.
  */
 
-import { createHash } from "node:crypto";
-
 import { headerLines } from "../../base/raw-response.ts";
-import { SpriteError } from "../../contract/errors.ts";
+import { acceptHeaders } from "../../base/web-socket-handshake.ts";
 import { endGently } from "./gentle-end.ts";
 import type { Splice, SpliceEnd } from "./open-splices.ts";
 import { UpgradeSplice, type UpgradeOptions } from "./upgrade-splice.ts";
 import { closeFrame, readControlFrame, pongFrame } from "./websocket-frames.ts";
-
-/** RFC 6455, section 1.3. */
-const acceptSuffix = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 export class LateSplice implements Splice {
   readonly kind = "socket";
@@ -48,14 +43,8 @@ export class LateSplice implements Splice {
 
   #answer(): string {
     const { request, added } = this.#options;
-    const key = request.headers["sec-websocket-key"] ?? "";
-    if (request.headers["sec-websocket-version"] !== "13" || !/^[+/0-9A-Za-z]{22}==$/.test(key)) {
-      throw new SpriteError("invalid_request", "the WebSocket handshake is not of version 13");
-    }
-    const accept = createHash("sha1").update(key).update(acceptSuffix).digest("base64");
-    const headers = ["Upgrade", "websocket", "Connection", "Upgrade"];
-    headers.push("Sec-WebSocket-Accept", accept, ...Object.entries(added).flat());
-    return `HTTP/1.1 101 Switching Protocols\r\n${headerLines(headers)}\r\n`;
+    const headers = [...acceptHeaders(request.headers), ...Object.entries(added)];
+    return `HTTP/1.1 101 Switching Protocols\r\n${headerLines(headers.flat())}\r\n`;
   }
 
   /** Null when the client has left, or was left. */
