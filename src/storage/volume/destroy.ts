@@ -24,16 +24,17 @@ export async function destroyVolume(options: {
 }
 
 /** Goes on with a destroyed volume: one of its forks has said what it needs, or has gone. */
-export async function finishDestroyed(options: {
-  store: ObjectStore;
-  prefix: string;
-}): Promise<void> {
+export async function finishDestroyed(
+  options: { store: ObjectStore; prefix: string },
+  /** Those whose turn this is a part of: an origin that leads back to one of them is not followed. */
+  descendants: readonly string[] = [],
+): Promise<void> {
   const { store, prefix } = options;
   const origin = await getOrigin(store, prefix);
   const pinned = await pinnedByForks(options);
   // A fork is being made, and reads the map and perhaps other volumes' segments by it. It comes back here.
   if (pinned.size === Infinity) return;
-  if (origin !== null) await letGoOf(store, origin);
+  if (origin !== null) await letGoOf(store, origin, [...descendants, prefix]);
   if (pinned.size === 0 && !(await hasForks(options))) {
     await store.deletePrefix(`${prefix}/`);
     return;
@@ -54,10 +55,12 @@ export async function finishDestroyed(options: {
 async function letGoOf(
   store: ObjectStore,
   origin: { forkId: string; owners: readonly string[] },
+  descendants: readonly string[],
 ): Promise<void> {
   await deleteMarkers(store, origin);
   for (const owner of origin.owners) {
-    if (await hasTombstone(store, owner)) await finishDestroyed({ store, prefix: owner });
+    if (descendants.includes(owner) || !(await hasTombstone(store, owner))) continue;
+    await finishDestroyed({ store, prefix: owner }, descendants);
   }
 }
 

@@ -10,7 +10,7 @@ import { DirectoryObjectStore } from "../object-store/directory-object-store.ts"
 import type { ObjectStore } from "../object-store/object-store.ts";
 import { destroyVolume, finishDestroyed } from "./destroy.ts";
 import { VolumeEngine } from "./engine.ts";
-import { putMarker } from "./fork-markers.ts";
+import { putMarker, putOrigin } from "./fork-markers.ts";
 import { forkVolume } from "./fork.ts";
 
 let directory = "";
@@ -158,6 +158,15 @@ test("a fork of a fork needs both of its ancestors", async () => {
   await destroyVolume({ store, prefix: "sprites/source" });
   assert.deepEqual(await readCold("grandchild"), [1, 2, 0, 0]);
   await destroyVolume({ store, prefix: "sprites/grandchild" });
+  assert.deepEqual(await keys("sprites/"), []);
+});
+
+test("volumes that say they were made of each other can be destroyed all the same", async () => {
+  const [left, right] = ["sprites/left", "sprites/right"] as const;
+  await putOrigin(store, left, { forkId: "left", owners: [right, left] });
+  await putOrigin(store, right, { forkId: "right", owners: [left] });
+  await destroyVolume({ store, prefix: left });
+  await destroyVolume({ store, prefix: right });
   assert.deepEqual(await keys("sprites/"), []);
 });
 
