@@ -39,9 +39,13 @@ test("a policy is asked before what is established is let through", () => {
   assert.ok(forward.indexOf("vmap @from_sprite") < forward.indexOf("established,related accept"));
 });
 
-test("private networks are blocked at the gateway and again at the machine", () => {
-  for (const rules of [gatewayRules(gateway), uplinkRules(uplink)]) {
-    for (const range of ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"]) {
+test("private networks are blocked at the gateway, and what is a cloud's secret again at the machine", () => {
+  const cases: Array<[string, string[]]> = [
+    [gatewayRules(gateway), ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"]],
+    [uplinkRules(uplink), ["169.254.0.0/16", "100.100.100.200/32"]],
+  ];
+  for (const [rules, ranges] of cases) {
+    for (const range of ranges) {
       assert.match(
         rules,
         new RegExp(`ip daddr \\{[^}]*${range.replaceAll(".", "\\.")}[^}]*\\} reject`),

@@ -1,6 +1,6 @@
 /** The nftables rules of a server's network, as text that `nft -f -` takes in one transaction. Pure. */
 
-import { blockedRanges } from "./egress/blocked-ranges.ts";
+import { blockedRanges, metadataRanges } from "./egress/blocked-ranges.ts";
 import {
   connectionsPerSpriteMax,
   questionsPerSecondMax,
@@ -44,6 +44,11 @@ export function gatewayRules(options: GatewayRulesOptions): string {
       // Each sprite's address is routed to its own interface: whoever uses another's comes from the
       // wrong one.
       "fib saddr . iif oif missing drop",
+      // The table of connections has no room for every question that a guest may ask.
+      `${dns} udp dport 53 notrack`,
+    ]),
+    chain("answers", "filter hook output priority raw; policy accept", [
+      `ip saddr ${gatewayAddress} udp sport 53 notrack`,
     ]),
     chain("forward", "filter hook forward priority filter; policy drop", [
       "tcp flags syn tcp option maxseg size set rt mtu",
@@ -129,7 +134,8 @@ export function uplinkRules(options: UplinkRulesOptions): string {
       `iifname != { "lo", "${link}" } ip daddr ${machineAddress} drop`,
     ]),
     chain("forward", "filter hook forward priority filter; policy accept", [
-      `iifname "${link}" ip daddr { ${blockedRanges.join(", ")} } reject with icmpx admin-prohibited`,
+      // Private networks are closed by the gateway, whose own resolver may be on one.
+      `iifname "${link}" ip daddr { ${metadataRanges.join(", ")} } reject with icmpx admin-prohibited`,
       ...egress,
       `oifname "${link}" ct state established,related accept`,
       `oifname "${link}" drop`,

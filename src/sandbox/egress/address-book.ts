@@ -21,7 +21,7 @@ export class AddressBook {
    */
   tell(
     names: readonly string[],
-    told: { addresses: readonly string[]; openUntilMs: number; nowMs: number },
+    told: { addresses: readonly string[]; openUntilMs: number; enoughUntilMs: number },
   ): { renew: string[]; evicted: string[] } {
     const name = names[0] ?? "";
     const renew: string[] = [];
@@ -35,8 +35,8 @@ export class AddressBook {
         const [oldest] = entry.chains.keys();
         if (oldest !== undefined) entry.chains.delete(oldest);
       }
-      // Not for every answer: half of the time that it is to be open has to be over.
-      if (entry.openUntilMs - told.nowMs >= (told.openUntilMs - told.nowMs) / 2) continue;
+      // Not for every answer, as long as it stays open for what this one says.
+      if (entry.openUntilMs >= told.enoughUntilMs) continue;
       entry.openUntilMs = told.openUntilMs;
       renew.push(address);
     }

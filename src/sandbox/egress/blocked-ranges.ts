@@ -20,6 +20,14 @@ export const blockedRanges: readonly string[] = [
   "240.0.0.0/4", // reserved, and broadcast
 ];
 
+/** Those of them at which clouds serve a machine's identity and secrets. */
+export const metadataRanges: readonly string[] = [
+  "100.100.100.200/32",
+  "168.63.129.16/32",
+  "169.254.0.0/16",
+  "192.0.0.192/32",
+];
+
 /** For addresses that come as a name's. */
 export class AddressFilter {
   readonly #blocked = new BlockList();

@@ -9,10 +9,11 @@ export const addressesPerAnswerMax = 64;
 
 /** Answers tell no longer life, so that a client that keeps to it asks again while the address is open. */
 export const toldTtlSecondsMax = 3600;
-/** How long an address is open at least: clients keep addresses beyond their time to live. */
-export const openSecondsMin = 300;
-/** And how much longer than the answer says, for what is just about to connect. */
-export const openSecondsMore = 120;
+/**
+ * How long an address is open at least once it was told: clients keep addresses beyond their time to
+ * live. It is opened for twice the time that counts, and so anew at most once in that time.
+ */
+export const openSecondsMin = 150;
 
 /** The part of a name that a wildcard stands for: a host name in the wild has rarely more than 60. */
 export const openNameLengthMax = 120;

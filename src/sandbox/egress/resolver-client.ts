@@ -29,6 +29,7 @@ interface Waiting {
  * goes on meanwhile.
  */
 export class ResolverClient {
+  readonly #program: URL;
   readonly #place: ResolverPlace;
   readonly #log: Log;
   readonly #ports = new Map<number, PortPolicy>();
@@ -41,7 +42,13 @@ export class ResolverClient {
   #isStarted = false;
   #isClosed = false;
 
-  constructor(place: ResolverPlace, log: Log) {
+  /** `program`: for tests. */
+  constructor(
+    place: ResolverPlace,
+    log: Log,
+    program = new URL("resolver-thread.ts", import.meta.url),
+  ) {
+    this.#program = program;
     this.#place = place;
     this.#log = log;
   }
@@ -101,7 +108,7 @@ export class ResolverClient {
 
   #begin(): Promise<void> {
     const started = Promise.withResolvers<void>();
-    const worker = new Worker(new URL("resolver-thread.ts", import.meta.url), {
+    const worker = new Worker(this.#program, {
       name: "resolver",
       workerData: this.#place,
       resourceLimits: { maxOldGenerationSizeMb: 128, maxYoungGenerationSizeMb: 8 },

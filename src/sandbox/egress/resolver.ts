@@ -29,7 +29,6 @@ import { KernelChanges } from "./kernel-changes.ts";
 import {
   addressesPerAnswerMax,
   openSecondsMin,
-  openSecondsMore,
   toldTtlSecondsMax,
   waitingMax,
   waitingPerSpriteMax,
@@ -280,7 +279,7 @@ export class Resolver {
       names,
       records,
       addresses: open.map(({ address }) => address),
-      seconds: Math.max(openSecondsMin, ttl + openSecondsMore),
+      seconds: Math.max(openSecondsMin, ttl),
       isBlocked: open.length === 0 && addresses.length > 0,
     };
     if (state.rules === null) this.#note(state, told);
@@ -290,7 +289,12 @@ export class Resolver {
   #note(state: PortState, told: Told): { renew: string[]; evicted: string[] } {
     const { names, addresses, seconds } = told;
     const nowMs = this.#options.nowMs();
-    return state.book.tell(names, { addresses, openUntilMs: nowMs + seconds * 1000, nowMs });
+    const openUntilMs = nowMs + 2 * seconds * 1000;
+    return state.book.tell(names, {
+      addresses,
+      openUntilMs,
+      enoughUntilMs: nowMs + seconds * 1000,
+    });
   }
 
   /** Asks the rules as they are now, which may have changed while the resolver above was thinking. */
@@ -310,7 +314,7 @@ export class Resolver {
       try {
         const lines = [
           ...evicted.flatMap((address) => closeAddress(port.index, address)),
-          ...renew.flatMap((address) => openAddress(port.index, address, told.seconds)),
+          ...renew.flatMap((address) => openAddress(port.index, address, 2 * told.seconds)),
         ];
         if (lines.length > 0) await this.#change(state, `${lines.join("\n")}\n`);
         // Another question's change may be what opens them.
@@ -330,7 +334,7 @@ interface Told {
   names: readonly string[];
   records: readonly AddressRecord[];
   addresses: readonly string[];
-  /** How long they are open. */
+  /** How long they have to be open from now on. */
   seconds: number;
   /** The name has addresses, and none that may be reached. */
   isBlocked: boolean;
