@@ -129,6 +129,8 @@ describe("sprites that run at once", () => {
     const { status, body } = await harness.call("GET", "/v1/sprites/one/checkpoints");
     assert.equal(status, 429);
     assert.equal(body["error"], "concurrent_sprite_limit_exceeded");
+    assert.equal((await harness.call("POST", "/v1/sprites/one/restart")).status, 429);
+    assert.equal((await harness.call("POST", "/v1/sprites/two/restart")).status, 200);
     const socket = new WebSocket(`ws://127.0.0.1:${harness.port}/v1/sprites/one/exec?cmd=true`, {
       headers: { authorization: `Bearer ${harness.token}` },
     });

@@ -27,6 +27,8 @@ export async function publicPage(rawPath: string, version: string): Promise<Publ
   const key = `${version} ${rawPath}`;
   const bytes = made.get(key) ?? page.make(version);
   made.set(key, bytes);
+  // Asked again it may succeed.
+  bytes.catch(() => made.delete(key));
   return { contentType: page.contentType, bytes: await bytes };
 }
 

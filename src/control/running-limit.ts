@@ -52,12 +52,13 @@ export class RunningLimit {
     spriteId: string,
     signal: AbortSignal,
   ): Promise<() => void> {
+    if (signal.aborted) throw nobodyWaits();
     const { promise, resolve, reject } = Promise.withResolvers<() => void>();
     const waiter: Waiter = { organization, spriteId, onPlace: resolve };
     if (this.#waiters.size >= capacityWaitersMax) return this.enter(organization, spriteId);
     const giveUp = (): void => reject(this.#full(this.#count(organization, spriteId)));
     const timer = setTimeout(giveUp, capacityWaitMsMax);
-    const onAbort = (): void => reject(new SpriteError("unavailable", "nobody waits any more"));
+    const onAbort = (): void => reject(nobodyWaits());
     signal.addEventListener("abort", onAbort, { once: true });
     this.#waiters.add(waiter);
     this.notify();
@@ -101,4 +102,8 @@ export class RunningLimit {
       },
     });
   }
+}
+
+function nobodyWaits(): SpriteError {
+  return new SpriteError("unavailable", "nobody waits any more");
 }

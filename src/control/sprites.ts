@@ -342,7 +342,7 @@ export class Sprites {
   }
 
   /** @throws SpriteError start_failed, concurrent_sprite_limit_exceeded */
-  async start(sprite: SpriteRecord, signal: AbortSignal): Promise<{ socketPath: string }> {
+  async start(sprite: SpriteRecord, signal?: AbortSignal): Promise<{ socketPath: string }> {
     const { worker } = this.#options;
     const organization = this.#organizationBySprite.get(sprite.id);
     // One that runs already, as nearly all do, costs no look at the others.
@@ -383,8 +383,12 @@ export class Sprites {
     const error = new SpriteError("unavailable", `${reason}; try again`);
     const end: SpliceEnd = { code: 1001, reason, error };
     splices.endSprite(sprite.id, end);
-    await worker.stop(sprite.id);
-    const { socketPath } = await worker.ensureRunning(spriteSpec(sprite));
+    const isCold = this.isCold(sprite);
+    // A running one has its place, and keeps it.
+    if (!isCold) await worker.stop(sprite.id);
+    const { socketPath } = isCold
+      ? await this.start(sprite)
+      : await worker.ensureRunning(spriteSpec(sprite));
     // An agent also serves a sprite that does not start, so that it can be restored.
     const health = await askAgentHealth(socketPath, sprite.name);
     if (health.status !== "not_started") return;
