@@ -64,9 +64,11 @@ export const logWriterIdleMs = 30_000;
 export const logLinesDefault = 100;
 export const logLinesMax = 100_000;
 /** How far back a log is told: it goes through the agent's memory. The files hold more. */
-export const logReadBytesMax = 4 * 1024 * 1024;
+export const logReadBytesMax = 2 * 1024 * 1024;
 /** What the writer answers is a file's size. */
 export const logAnswerLengthMax = 64;
 
 /** What waits for a reader of a stream that is slower than the service; beyond it lines are skipped. */
-export const streamQueueBytesMax = 1024 * 1024;
+export const streamQueueBytesMax = 256 * 1024;
+/** Callers that watch or read at once; each holds at most the two bounds above. */
+export const streamsMax = 150;

@@ -35,6 +35,8 @@ export class ServiceGroup {
   readonly #services = new Map<string, Service>();
   /** One change of the definitions at a time. */
   #change: Promise<unknown> = Promise.resolve();
+  /** Its container is on its way out: nothing begins any more, and nothing is written down for the next. */
+  #isEnding = false;
 
   constructor(parts: ServiceGroupParts) {
     const { container, stateDirectory, logDirectory, log } = parts;
@@ -120,16 +122,19 @@ export class ServiceGroup {
     const needed = this.#order([name])
       .filter((one) => one !== name)
       .map((one) => this.get(one));
-    for (const one of [...needed, service]) await this.markStopped(one, false);
+    // Nobody waits for the disk to see it start, but for all of it to be told that it is done.
+    const marked = this.#markWanted([...needed, service]);
     await this.#startInOrder(needed);
     await service.start(follower);
+    await marked;
   }
 
   /** Ends it and starts it anew. @throws SpriteError not_found, conflict, disk_full, storage_failure */
   async restart(name: string): Promise<void> {
     const service = this.get(name);
-    await this.markStopped(service, false);
+    const marked = this.#markWanted([service]);
     await service.restart(stopMsDefault);
+    await marked;
   }
 
   /** Whether it stays stopped; on the disk when this resolves. @throws SpriteError disk_full, storage_failure */
@@ -159,11 +164,13 @@ export class ServiceGroup {
       throw error;
     }
     this.#services.delete(name);
-    this.#parts.records.remove(name);
+    if (!this.#isEnding) this.#parts.records.remove(name);
+    service.markGone();
   }
 
   /** Ends all of them, each before what it needs, and for good. */
   async end(timeoutMs: number): Promise<void> {
+    this.#isEnding = true;
     const deadlineMs = performance.now() + timeoutMs;
     const ends = new Map<string, Promise<void>>();
     for (const name of this.#order(this.#services.keys()).toReversed()) {
@@ -179,7 +186,15 @@ export class ServiceGroup {
     await this.#writer.end();
   }
 
+  #markWanted(services: readonly Service[]): Promise<unknown> {
+    const marked = Promise.all(services.map((service) => this.markStopped(service, false)));
+    // Looked at later, or never when the start fails.
+    marked.catch(() => undefined);
+    return marked;
+  }
+
   async #startInOrder(services: readonly Service[]): Promise<void> {
+    if (this.#isEnding) return;
     const names = new Set(services.map(({ definition: { name } }) => name));
     const starts = new Map<string, Promise<void>>();
     for (const name of this.#order(names)) {
@@ -193,7 +208,7 @@ export class ServiceGroup {
   }
 
   #add(definition: ServiceDefinition, isStopped: boolean): Service {
-    const { container, records, commandOf, logDirectory: directory, log } = this.#parts;
+    const { container, commandOf, logDirectory: directory, log } = this.#parts;
     const { name } = definition;
     const serviceLog = new ServiceLog({
       name,
@@ -201,7 +216,10 @@ export class ServiceGroup {
       launcher: container,
       directory,
     });
-    const parts = { container, records, commandOf, log: serviceLog, agentLog: log };
+    const record = (written: ServiceRecord): void => {
+      if (!this.#isEnding) this.#parts.records.write(written);
+    };
+    const parts = { container, record, commandOf, log: serviceLog, agentLog: log };
     const service = new Service(definition, isStopped, parts);
     this.#services.set(name, service);
     return service;

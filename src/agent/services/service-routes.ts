@@ -13,6 +13,7 @@ import {
   logLinesMax,
   stopMsDefault,
   stopMsMax,
+  streamsMax,
   watchMsDefault,
   watchMsMax,
 } from "./limits.ts";
@@ -26,21 +27,33 @@ const problemHeader = "X-Sprite-Services-Problem";
 /** The endpoints of contract.md section 6, the same outside and on the socket inside. */
 export function serviceRoutes(services: Services): Route[] {
   const one = ["services", ":service"] as const;
-  const handle = (
-    handler: (services: Services, context: RequestContext) => Promise<void>,
-  ): Route["handle"] => {
+  type Handler = (services: Services, context: RequestContext) => Promise<void>;
+  const handle = (handler: Handler): Route["handle"] => {
     return (context) => handler(services, context);
+  };
+  let streamCount = 0;
+  /** Each holds what its reader has not taken yet. */
+  const stream = (handler: Handler): Route["handle"] => {
+    return async (context) => {
+      if (streamCount >= streamsMax) {
+        throw new SpriteError("unavailable", "too many streams of services are open", {
+          details: { limit: streamsMax },
+        });
+      }
+      streamCount += 1;
+      await handler(services, context).finally(() => (streamCount -= 1));
+    };
   };
   return [
     { method: "GET", pattern: ["services"], isQuiet: true, handle: handle(list) },
     { method: "POST", pattern: ["services", "signal"], handle: handle(signal) },
     { method: "GET", pattern: one, isQuiet: true, handle: handle(get) },
-    { method: "PUT", pattern: one, handle: handle(put) },
+    { method: "PUT", pattern: one, handle: stream(put) },
     { method: "DELETE", pattern: one, handle: handle(remove) },
-    { method: "POST", pattern: [...one, "start"], handle: handle(start) },
-    { method: "POST", pattern: [...one, "stop"], handle: handle(stop) },
-    { method: "POST", pattern: [...one, "restart"], handle: handle(restart) },
-    { method: "GET", pattern: [...one, "logs"], isQuiet: true, handle: handle(logs) },
+    { method: "POST", pattern: [...one, "start"], handle: stream(start) },
+    { method: "POST", pattern: [...one, "stop"], handle: stream(stop) },
+    { method: "POST", pattern: [...one, "restart"], handle: stream(restart) },
+    { method: "GET", pattern: [...one, "logs"], isQuiet: true, handle: stream(logs) },
   ];
 }
 
@@ -115,13 +128,13 @@ async function logs(services: Services, context: RequestContext): Promise<void> 
   const linesMax = parseLines(query.text("lines"));
   const durationMs = Math.min(query.durationMs("duration") ?? 0, watchMsMax);
   const group = await services.group();
-  const { log, definition, follow } = boundParts(group.get(nameOf(params)));
+  const service = group.get(nameOf(params));
   const waiting: Parameters<ServiceStream["send"]>[0][] = [];
   let deliver = (event: (typeof waiting)[number]): unknown => waiting.push(event);
   let unfollow = (): unknown => undefined;
   try {
-    const records = await log.read(linesMax, () => {
-      if (durationMs > 0) unfollow = follow((event) => deliver(event));
+    const records = await service.log.read(linesMax, () => {
+      if (durationMs > 0) unfollow = service.follow((event) => deliver(event));
     });
     const stream = new ServiceStream(openNdjson(response));
     for (const { stream: source, data, timeMs } of records) {
@@ -130,8 +143,8 @@ async function logs(services: Services, context: RequestContext): Promise<void> 
     }
     for (const event of waiting) stream.sendOutput(event);
     deliver = stream.sendOutput;
-    await stream.watched(durationMs);
-    stream.complete(definition.name);
+    await stream.watched(durationMs, service.gone);
+    stream.complete(service.definition.name);
   } finally {
     unfollow();
   }
@@ -151,7 +164,7 @@ async function narrate(
   const unfollow = service.follow(stream.send);
   try {
     await work(stream);
-    await stream.watched(durationMs);
+    await stream.watched(durationMs, service.gone);
   } catch (error) {
     if (!(error instanceof SpriteError)) log.error({ err: error }, "a service's operation failed");
     stream.send(serviceEvent.error(errorResponse(error).body.message, Date.now()));
@@ -159,14 +172,6 @@ async function narrate(
     unfollow();
   }
   stream.complete(service.definition.name);
-}
-
-function boundParts(service: Service): Pick<Service, "log" | "definition" | "follow"> {
-  return {
-    log: service.log,
-    definition: service.definition,
-    follow: (follower) => service.follow(follower),
-  };
 }
 
 function objectOf({ definition, state }: Service): Record<string, unknown> {

@@ -40,8 +40,8 @@ export class ServiceStream {
     await this.#stream.drained();
   }
 
-  /** Settles when the service ends, or if it has; when the reader has gone; or after the time. */
-  async watched(timeMs: number): Promise<void> {
+  /** Settles when the service ends, or if it has; when the reader or it are gone; or after the time. */
+  async watched(timeMs: number, gone: Promise<void>): Promise<void> {
     if (this.#isOver || this.signal.aborted || timeMs <= 0) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, timeMs);
@@ -50,6 +50,7 @@ export class ServiceStream {
         resolve();
       };
       this.#onEnd = settle;
+      void gone.then(settle);
       this.signal.addEventListener("abort", settle, { once: true });
     });
   }

@@ -16,7 +16,7 @@ import { endOfRun, signalsThatEnd } from "./exit.ts";
 import { familyPollMs, killedMsMax, stopMsDefault, strayPollMs } from "./limits.ts";
 import { RestartPolicy } from "./restart-policy.ts";
 import type { ServiceLog } from "./service-log.ts";
-import type { ServiceRecord, ServiceRecords } from "./service-records.ts";
+import type { ServiceRecord } from "./service-records.ts";
 import { ServiceRun, type RunEnd } from "./service-run.ts";
 import { strayProcesses } from "./stray-processes.ts";
 
@@ -30,7 +30,8 @@ export interface ServiceContainer {
 export interface ServiceParts {
   container: ServiceContainer;
   log: ServiceLog;
-  records: Pick<ServiceRecords, "write" | "remove">;
+  /** Writes down what an agent needs that takes over from this one. */
+  record: (record: ServiceRecord) => void;
   /** What its process is started as. */
   commandOf: (definition: ServiceDefinition) => Command;
   agentLog: Log;
@@ -49,6 +50,9 @@ export class Service {
   /** Nothing may start it any more. */
   isRemoving = false;
   readonly log: ServiceLog;
+  /** Settles when nothing more will happen to it: it is deleted, or its container ends. */
+  readonly gone: Promise<void>;
+  readonly markGone: () => void;
   readonly #parts: ServiceParts;
   readonly #followers = new Set<Follower>();
   readonly #policy = new RestartPolicy();
@@ -71,13 +75,16 @@ export class Service {
     this.isStopped = isStopped;
     this.#parts = parts;
     this.log = parts.log;
+    const gone = Promise.withResolvers<void>();
+    this.gone = gone.promise;
+    this.markGone = gone.resolve;
   }
 
   get state(): ServiceState {
     return {
       status: this.#status,
       pid: this.#run?.process.pid ?? null,
-      startedAtMs: this.#startedAtMs,
+      startedAtMs: this.#run === null ? null : this.#startedAtMs,
       error: this.#error,
       restartCount: this.#restartCount,
       nextRestartAtMs: this.#nextRestartAtMs,
@@ -136,6 +143,7 @@ export class Service {
   async shutDown(timeoutMs: number): Promise<void> {
     this.#isEnding = true;
     await this.#exclusively(() => this.#end(timeoutMs));
+    this.markGone();
   }
 
   /** Signals its process, and not the children of that. @throws SpriteError conflict */
@@ -338,7 +346,7 @@ export class Service {
   }
 
   #record(): void {
-    this.#parts.records.write({
+    this.#parts.record({
       name: this.definition.name,
       status: this.#status,
       startedAtMs: this.#startedAtMs,

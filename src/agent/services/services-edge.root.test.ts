@@ -272,10 +272,10 @@ test("a log is cut into files, read from both, and followed", async () => {
     sizes.every((size) => size <= 5 * 1024 * 1024),
     sizes.join(),
   );
-  const lines = (await logOf("chatty", 3_001)).map((line) => Number(line.split(" ")[1]));
+  const lines = (await logOf("chatty", 1_501)).map((line) => Number(line.split(" ")[1]));
   assert.deepEqual(
     lines.slice(0, -1),
-    Array.from({ length: 3_000 }, (_, index) => 3_001 + index),
+    Array.from({ length: 1_500 }, (_, index) => 4_501 + index),
   );
 
   const follow = eventsOf(box.sprite.getServiceLogs("chatty", { lines: 1, duration: "300ms" }));

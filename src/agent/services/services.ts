@@ -147,7 +147,7 @@ export class Services {
     return {
       argv: [cmd, ...args],
       path: cmd,
-      environment: [[markerVariable, name], ...environment],
+      environment: [...environment, [markerVariable, name]],
       directory: directory.startsWith("/") ? directory : `${homeDirectory}/${directory}`,
       // A guest that removed its home can still be served; whoever names a directory means it.
       ...(dir === null ? { fallbackDirectory: "/" } : {}),
