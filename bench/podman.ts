@@ -71,6 +71,11 @@ export class Podman {
     return await this.#podman(["exec", container, ...command]);
   }
 
+  /** Resolves once the command has been started. */
+  async execDetached(container: string, command: readonly string[]): Promise<void> {
+    await this.#podman(["exec", "--detach", container, ...command]);
+  }
+
   /** `podman run` of one command; the milliseconds until its first output. */
   async firstOutputMs(command: readonly string[]): Promise<number> {
     const name = this.newName();

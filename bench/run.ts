@@ -22,6 +22,7 @@ import { runPeers } from "./peers.ts";
 import { prepare, type Options } from "./prepare.ts";
 import { markdownTable, type Row } from "./report.ts";
 import { runTunnel } from "./tunnel.ts";
+import { runServices } from "./services.ts";
 import { runStorage } from "./storage.ts";
 
 /** Set in the process that has a mount namespace of its own. */
@@ -79,6 +80,7 @@ async function runSuites(bench: Bench): Promise<void> {
   await runExec(bench);
   await runFiles(bench);
   await runTunnel(bench);
+  await runServices(bench);
   await runServerStart(bench);
   await runPause(bench);
   await runDisk(bench);

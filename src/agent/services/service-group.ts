@@ -104,7 +104,7 @@ export class ServiceGroup {
       const existing = this.#services.get(name);
       const isSame = existing !== undefined && sameDefinition(existing.definition, definition);
       if (!isSame || existing.isStopped) {
-        await this.#save(name, { definition, isStopped: false });
+        await this.#save({ name, entry: { definition, isStopped: false } });
       }
       if (existing === undefined) return this.#add(definition, false);
       existing.definition = definition;
@@ -122,27 +122,25 @@ export class ServiceGroup {
     const needed = this.#order([name])
       .filter((one) => one !== name)
       .map((one) => this.get(one));
-    // Nobody waits for the disk to see it start, but for all of it to be told that it is done.
-    const marked = this.#markWanted([...needed, service]);
+    const keep = this.#markWanted([...needed, service]);
     await this.#startInOrder(needed);
     await service.start(follower);
-    await marked;
+    await keep();
   }
 
   /** Ends it and starts it anew. @throws SpriteError not_found, conflict, disk_full, storage_failure */
   async restart(name: string): Promise<void> {
     const service = this.get(name);
-    const marked = this.#markWanted([service]);
+    const keep = this.#markWanted([service]);
     await service.restart(stopMsDefault);
-    await marked;
+    await keep();
   }
 
   /** Whether it stays stopped; on the disk when this resolves. @throws SpriteError disk_full, storage_failure */
   async markStopped(service: Service, isStopped: boolean): Promise<void> {
     if (service.isStopped === isStopped) return;
     service.isStopped = isStopped;
-    const { definition } = service;
-    await this.#changing(() => this.#save(definition.name, { definition, isStopped }));
+    await this.#changing(() => this.#save());
   }
 
   /** Stops and forgets it. Its log stays. @throws SpriteError not_found, conflict, disk_full, storage_failure */
@@ -158,7 +156,7 @@ export class ServiceGroup {
     try {
       await service.stop(timeoutMs);
       await service.log.flushed();
-      await this.#changing(() => this.#save(name, null));
+      await this.#changing(() => this.#save({ name, entry: null }));
     } catch (error) {
       service.isRemoving = false;
       throw error;
@@ -186,11 +184,16 @@ export class ServiceGroup {
     await this.#writer.end();
   }
 
-  #markWanted(services: readonly Service[]): Promise<unknown> {
-    const marked = Promise.all(services.map((service) => this.markStopped(service, false)));
-    // Looked at later, or never when the start fails.
-    marked.catch(() => undefined);
-    return marked;
+  /**
+   * None of them counts as stopped any more, in the order of the calls; what is returned writes that
+   * down, once they have been started: nobody waits for the disk to see them start.
+   */
+  #markWanted(services: readonly Service[]): () => Promise<void> {
+    const marked = services.filter(({ isStopped }) => isStopped);
+    for (const service of marked) service.isStopped = false;
+    return async () => {
+      if (marked.length > 0) await this.#changing(() => this.#save());
+    };
   }
 
   async #startInOrder(services: readonly Service[]): Promise<void> {
@@ -253,11 +256,11 @@ export class ServiceGroup {
     return startOrder(this.#definitions(), names);
   }
 
-  /** Writes all of them down, with one entry other than it is: null for one that goes. */
-  async #save(name: string, entry: KeptService | null): Promise<void> {
+  /** Writes all of them down as they are now, or with one entry other than it is: null for one that goes. */
+  async #save(change?: { name: string; entry: KeptService | null }): Promise<void> {
     const kept = new Map<string, KeptService>(this.#services);
-    if (entry === null) kept.delete(name);
-    else kept.set(name, entry);
+    if (change?.entry === null) kept.delete(change.name);
+    else if (change !== undefined) kept.set(change.name, change.entry);
     await this.#store.save(kept.values());
   }
 

@@ -74,7 +74,7 @@ async function put(services: Services, context: RequestContext): Promise<void> {
   const definition = parseServiceDefinition(nameOf(params), await readJson(request));
   const group = await services.group();
   const service = await group.define(definition);
-  await narrate(context, service, durationMs, (stream) =>
+  await narrate(context, service, watching(durationMs), (stream) =>
     group.start(definition.name, stream.send),
   );
 }
@@ -83,7 +83,7 @@ async function start(services: Services, context: RequestContext): Promise<void>
   const durationMs = watchMs(context.query.durationMs("duration"));
   const group = await services.group();
   const service = group.get(nameOf(context.params));
-  await narrate(context, service, durationMs, (stream) =>
+  await narrate(context, service, watching(durationMs), (stream) =>
     group.start(service.definition.name, stream.send),
   );
 }
@@ -92,7 +92,9 @@ async function restart(services: Services, context: RequestContext): Promise<voi
   const durationMs = watchMs(context.query.durationMs("duration"));
   const group = await services.group();
   const service = group.get(nameOf(context.params));
-  await narrate(context, service, durationMs, () => group.restart(service.definition.name));
+  await narrate(context, service, watching(durationMs), () =>
+    group.restart(service.definition.name),
+  );
 }
 
 async function stop(services: Services, context: RequestContext): Promise<void> {
@@ -100,7 +102,7 @@ async function stop(services: Services, context: RequestContext): Promise<void> 
   const group = await services.group();
   const service = group.get(nameOf(context.params));
   if (service.state.status === "stopped") throw notRunning(service.definition.name);
-  await narrate(context, service, 0, async () => {
+  await narrate(context, service, { durationMs: 0, tellsOutput: true }, async () => {
     // It stops all the same when that it stays so cannot be written down, and its caller hears of it.
     const marked = group.markStopped(service, true);
     marked.catch(() => undefined);
@@ -157,11 +159,11 @@ async function logs(services: Services, context: RequestContext): Promise<void> 
 async function narrate(
   { response, log }: RequestContext,
   service: Service,
-  durationMs: number,
+  { durationMs, tellsOutput }: Watching,
   work: (stream: ServiceStream) => Promise<void>,
 ): Promise<void> {
   const stream = new ServiceStream(openNdjson(response));
-  const unfollow = service.follow(stream.send);
+  const unfollow = service.follow(tellsOutput ? stream.send : stream.sendEvents);
   try {
     await work(stream);
     await stream.watched(durationMs, service.gone);
@@ -172,6 +174,17 @@ async function narrate(
     unfollow();
   }
   stream.complete(service.definition.name);
+}
+
+interface Watching {
+  /** After the work is done. */
+  durationMs: number;
+  /** Who does not want to wait wants no output either. */
+  tellsOutput: boolean;
+}
+
+function watching(durationMs: number): Watching {
+  return { durationMs, tellsOutput: durationMs > 0 };
 }
 
 function objectOf({ definition, state }: Service): Record<string, unknown> {

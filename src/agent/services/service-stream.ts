@@ -21,8 +21,7 @@ export class ServiceStream {
   }
 
   readonly send = (event: ServiceEvent): void => {
-    const isOutput = event.type === "stdout" || event.type === "stderr";
-    if (isOutput && this.#stream.queuedBytes > streamQueueBytesMax) {
+    if (isOutput(event) && this.#stream.queuedBytes > streamQueueBytesMax) {
       this.#skippedCount += 1;
       return;
     }
@@ -33,7 +32,12 @@ export class ServiceStream {
 
   /** Only what the service writes. */
   readonly sendOutput = (event: ServiceEvent): void => {
-    if (event.type === "stdout" || event.type === "stderr") this.send(event);
+    if (isOutput(event)) this.send(event);
+  };
+
+  /** Only what becomes of it. */
+  readonly sendEvents = (event: ServiceEvent): void => {
+    if (!isOutput(event)) this.send(event);
   };
 
   async drained(): Promise<void> {
@@ -74,4 +78,8 @@ export class ServiceStream {
     this.#skippedCount = 0;
     this.#stream.send(serviceEvent.output("stderr", text, Date.now()));
   }
+}
+
+function isOutput({ type }: ServiceEvent): boolean {
+  return type === "stdout" || type === "stderr";
 }

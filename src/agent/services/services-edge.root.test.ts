@@ -303,23 +303,44 @@ test("what is written while somebody follows is told once, in order", async () =
 });
 
 test("a hundred services at once", async () => {
-  const names = Array.from({ length: 100 }, (_, index) => `many-${index}`);
-  await Promise.all(names.map((name) => create(name, { cmd: "sleep", args: ["4000"] })));
-  const ended = performance.now();
   await box.services.end();
-  process.stdout.write(`# ended: ${Math.round(performance.now() - ended)} ms\n`);
-  const start = performance.now();
-  await box.restart();
-  await until(async () => {
+  await box.shell(`python3 - <<'END'
+import json
+services = [{"name": f"many-{n}", "cmd": "sleep", "args": ["4000"], "needs": [f"many-{n - n % 10}"] if n % 10 else []} for n in range(100)]
+json.dump({"version": 1, "services": services}, open("/home/sprite/state/services.json", "w"))
+END`);
+  const all = async (): Promise<boolean> => {
     const services = await box.sprite.listServices();
     return services.filter((service) => service.state?.status === "running").length === 100;
-  }, "all run again");
+  };
+  await box.restart();
+  await until(all, "all run");
+  const start = performance.now();
+  await box.restart();
+  await until(all, "all run again");
   process.stdout.write(
     `# 100 services ended and started: ${Math.round(performance.now() - start)} ms\n`,
   );
   assert.equal(await box.shell("pgrep -c -f '^sleep 4000'"), "100");
-  await Promise.all(names.map((name) => box.sprite.deleteService(name)));
-  assert.deepEqual(await box.sprite.listServices(), []);
+  const restarts = Array.from({ length: 20 }, async (_, index) => {
+    return types(await eventsOf(box.sprite.restartService(`many-${index}`, "0s")));
+  });
+  for (const events of await Promise.all(restarts)) {
+    assert.deepEqual(events, ["stopping", "stopped", "started", "complete"]);
+  }
+  assert.equal(await box.shell("pgrep -c -f '^sleep 4000'"), "100");
+});
+
+test("where nothing can be kept, that is said, and a stop stops all the same", async () => {
+  await box.shell("chmod 500 /home/sprite/state");
+  const refused = await box.request("PUT", "/services/new", { cmd: "x" });
+  assert.equal(refused.status, 500);
+  assert.match(refused.body, /"storage_failure".*cannot be kept.*Permission denied/);
+  const events = await eventsOf(box.sprite.stopService("many-1"));
+  assert.deepEqual(types(events), ["stopping", "stopped", "error", "complete"]);
+  assert.match(events[2]?.data ?? "", /Permission denied/);
+  assert.equal((await state("many-1"))["status"], "stopped");
+  await box.shell("chmod 700 /home/sprite/state");
 });
 
 async function logOf(name: string, lines = 100): Promise<string[]> {
