@@ -101,6 +101,7 @@ export function makeParts(
   const environment = () => startup.environment;
   const services = new Services({
     whenRunning: async () => void (await sprite.enter()),
+    whenAwake: () => rest.whenAwake(),
     records: new ServiceRecords(join(privateDirectory, "services")),
     ...{ environment, log },
   });

@@ -149,3 +149,16 @@ test("a request holds until it is answered, also one that could not be let in", 
   await assert.rejects(meter.enter({ method: "POST", name: "exec" }));
   assert.deepEqual(meter.look(2_000), []);
 });
+
+test("work that is no reason to wake it waits until somebody does", async () => {
+  const { nap, steps, freezing } = napRig();
+  await nap.whenAwake();
+  freezing.resolve();
+  await nap.fallAsleep("idle");
+  let goesOn = false;
+  const waiting = nap.whenAwake().then(() => (goesOn = true));
+  await new Promise(setImmediate);
+  assert.deepEqual([goesOn, steps.at(-1)], [false, "asleep: idle"]);
+  await nap.wake("a request");
+  await waiting;
+});

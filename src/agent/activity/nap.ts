@@ -29,6 +29,8 @@ export class Nap {
   #state: NapState = "awake";
   /** Set while processes are being suspended or let go on. */
   #change: Promise<void> | null = null;
+  /** Set while somebody waits for it to wake by another's doing. */
+  #woken: PromiseWithResolvers<void> | null = null;
   #notBeforeMs = 0;
   #isOver = false;
   slept: NapEvent | null = null;
@@ -57,6 +59,14 @@ export class Nap {
     if (this.#state === "awake") return;
     this.#change = this.#wake(because).finally(() => (this.#change = null));
     await this.#change;
+  }
+
+  /** Settles when its processes run, whoever wakes them. */
+  async whenAwake(): Promise<void> {
+    while (this.#state === "asleep" || this.#change !== null) {
+      this.#woken ??= Promise.withResolvers();
+      await (this.#change ?? this.#woken.promise);
+    }
   }
 
   /** Wakes it for good: its container is about to end. */
@@ -89,6 +99,8 @@ export class Nap {
     await thaw();
     this.#state = "awake";
     this.woke = { atMs: this.#now(), because };
+    this.#woken?.resolve();
+    this.#woken = null;
     onChange("awake", because);
   }
 }

@@ -77,6 +77,11 @@ export class Rest {
     await this.#nap.wake(because);
   }
 
+  /** Settles when the processes run, for work that is no reason to wake them. */
+  async whenAwake(): Promise<void> {
+    await this.#nap.whenAwake();
+  }
+
   /** It sleeps no more: its container is about to end. */
   async end(): Promise<void> {
     this.#activity.stop();

@@ -17,6 +17,7 @@ import { ServicesStore } from "./services-store.ts";
 
 export interface ServiceGroupParts {
   container: ServiceContainer;
+  whenAwake: () => Promise<void>;
   records: ServiceRecords;
   commandOf: (definition: ServiceDefinition) => Command;
   /** Inside: where the definitions are, and the logs. */
@@ -211,7 +212,7 @@ export class ServiceGroup {
   }
 
   #add(definition: ServiceDefinition, isStopped: boolean): Service {
-    const { container, commandOf, logDirectory: directory, log } = this.#parts;
+    const { container, commandOf, whenAwake, logDirectory: directory, log } = this.#parts;
     const { name } = definition;
     const serviceLog = new ServiceLog({
       name,
@@ -222,7 +223,7 @@ export class ServiceGroup {
     const record = (written: ServiceRecord): void => {
       if (!this.#isEnding) this.#parts.records.write(written);
     };
-    const parts = { container, record, commandOf, log: serviceLog, agentLog: log };
+    const parts = { container, record, commandOf, whenAwake, log: serviceLog, agentLog: log };
     const service = new Service(definition, isStopped, parts);
     this.#services.set(name, service);
     return service;

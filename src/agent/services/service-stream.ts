@@ -2,6 +2,8 @@ import { serviceEvent, type ServiceEvent } from "../../contract/service.ts";
 import type { NdjsonStream } from "../api/responses.ts";
 import { streamQueueBytesMax } from "./limits.ts";
 
+type Reader = Pick<NdjsonStream, "send" | "end" | "queuedBytes" | "drained" | "signal">;
+
 /**
  * What happens to a service, on its way to one reader. A reader that is slower than the service misses
  * lines of its output, and is told how many; the log has them.
@@ -9,13 +11,13 @@ import { streamQueueBytesMax } from "./limits.ts";
 export class ServiceStream {
   /** Aborted when the reader has gone. */
   readonly signal: AbortSignal;
-  readonly #stream: NdjsonStream;
+  readonly #stream: Reader;
   #onEnd: () => void = () => {};
   /** By the last that was heard, the service does not run. */
   #isOver = false;
   #skippedCount = 0;
 
-  constructor(stream: NdjsonStream) {
+  constructor(stream: Reader) {
     this.#stream = stream;
     this.signal = stream.signal;
   }

@@ -32,6 +32,8 @@ export interface ServiceParts {
   log: ServiceLog;
   /** Writes down what an agent needs that takes over from this one. */
   record: (record: ServiceRecord) => void;
+  /** Settles when the processes inside are not suspended. */
+  whenAwake: () => Promise<void>;
   /** What its process is started as. */
   commandOf: (definition: ServiceDefinition) => Command;
   agentLog: Log;
@@ -328,13 +330,17 @@ export class Service {
     if (this.#isEnding || this.isRemoving) return;
     const delayMs = this.#policy.delayAfter(livedMs);
     this.#nextRestartAtMs = Date.now() + delayMs;
-    const timer = setTimeout(() => {
-      void this.#exclusively(async () => {
+    const again = async (): Promise<void> => {
+      await this.#parts.whenAwake();
+      await this.#exclusively(async () => {
         // Somebody may have been quicker.
         if (this.#restartTimer !== timer) return;
         this.#restartCount += 1;
         await this.#launch();
       });
+    };
+    const timer = setTimeout(() => {
+      again().catch((error: unknown) => this.#parts.agentLog.error({ err: error }, "no restart"));
     }, delayMs);
     this.#restartTimer = timer;
   }

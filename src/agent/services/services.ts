@@ -19,6 +19,8 @@ const guestDirectories = {
 export interface ServicesParts {
   /** Settles when there is a container. @throws SpriteError why there is none */
   whenRunning: () => Promise<void>;
+  /** Settles when the processes inside are not suspended. A crashed service is no reason to wake a sprite. */
+  whenAwake: () => Promise<void>;
   records: ServiceRecords;
   /** The sprite's own variables, now. */
   environment: () => Readonly<Record<string, string>>;
@@ -53,12 +55,12 @@ export class Services {
 
   /** Brings the services up in a container that has just begun to run, or goes on with those in it. */
   onContainer(container: ServiceContainer, { isAdopted }: { isAdopted: boolean }): void {
-    const { records, log, directories } = this.#parts;
+    const { records, log, directories, whenAwake } = this.#parts;
     const found = isAdopted ? this.#found : [];
     this.#found = [];
     if (!isAdopted) records.clear();
     const group = new ServiceGroup({
-      ...{ container, records, log, ...guestDirectories, ...directories },
+      ...{ container, records, whenAwake, log, ...guestDirectories, ...directories },
       commandOf: (definition) => this.#commandOf(definition),
     });
     const begin = async (): Promise<void> => {

@@ -38,6 +38,7 @@ export async function startTestServices(options: { pidsMax?: number } = {}): Pro
   const records = mkdtempSync(join(tmpdir(), "opensprites-services-"));
   const services = new Services({
     whenRunning: async () => undefined,
+    whenAwake: async () => undefined,
     records: new ServiceRecords(records),
     environment: () => ({ FROM_SPRITE: "yes" }),
     directories,
