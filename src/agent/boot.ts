@@ -63,8 +63,6 @@ export async function bootAgent(
   const stop = async (options: { discard: boolean }): Promise<void> => {
     await parts.rest.end();
     if (options.discard) parts.services.hurry();
-    // Also those of a sprite that has no container to end them with.
-    await parts.endFiles();
     await sprite.stop(options);
     await Promise.all([inside.close(), outside.close()]);
     await helper.close();
@@ -74,6 +72,7 @@ export async function bootAgent(
     await inside.listen(join(dotSpriteDirectory, "api.sock"), { mode: insideSocketMode });
     if (startup.takesOver) {
       const isSame = await takeOver({ ...parts, places });
+      await parts.diffs.clearRemains();
       keeper.dropRest();
       log.info({ isSame }, "took over from an agent that died");
     } else {

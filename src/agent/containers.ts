@@ -6,8 +6,8 @@ export interface ContainersParts {
   volume: Volume;
   /** A container lives once: each start gets a new one. */
   makeSandbox: () => Sandbox;
-  /** Ends what else of ours holds the container's files. */
-  endFiles: () => Promise<void>;
+  /** Ends what else of ours holds that container's files, or the disk below them, for good. */
+  endFiles: (sandbox: Sandbox) => Promise<void>;
   log: Log;
 }
 
@@ -74,7 +74,7 @@ export class Containers {
     // A program that waits in an fsync ends when that is answered, with no time to look at the answer.
     if (sandbox !== null && sandbox === this.#current) {
       void sandbox.killed.then(() => this.relaxFlushes(true));
-      await this.#parts.endFiles();
+      await this.#parts.endFiles(sandbox);
     }
     await sandbox?.stop().catch((error: unknown) => {
       this.#parts.log.error({ err: error }, "a container left something behind");

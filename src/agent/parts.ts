@@ -4,6 +4,7 @@ import type { Log } from "../base/log.ts";
 import { must } from "../base/assert.ts";
 import { fuseDescriptorKey, type AgentStartup } from "../contract/agent-startup.ts";
 import { createSandbox } from "../sandbox/container.ts";
+import type { Sandbox } from "../sandbox/sandbox.ts";
 import type { Volume } from "../storage/volume/volume.ts";
 import { CheckpointViews, type CheckpointViewsOptions } from "./checkpoint-views.ts";
 import type { AgentBeginnings } from "./beginnings.ts";
@@ -49,7 +50,7 @@ export interface Parts {
   sessions: Sessions;
   services: Services;
   records: SessionRecords;
-  endFiles: () => Promise<void>;
+  diffs: CheckpointDiffs;
   policy: Policy;
   rest: Rest;
   tables: RouteTables;
@@ -60,10 +61,12 @@ function fileParts(
   { runDirectory, hostIdBase, imageDirectory }: AgentStartup,
   options: Pick<FileServiceOptions, "enter" | "socketPath" | "log"> &
     Pick<CheckpointDiffsOptions, "helper" | "shown" | "liveDirectory">,
-): { files: FileService; diffs: CheckpointDiffs; endFiles: () => Promise<void> } {
+): { files: FileService; diffs: CheckpointDiffs; endFiles: (sandbox: Sandbox) => Promise<void> } {
   const files = new FileService({ ...options, hostIdBase });
   const diffs = new CheckpointDiffs({ ...options, imageDirectory, runDirectory });
-  const endFiles = async (): Promise<void> => void (await Promise.all([files.end(), diffs.end()]));
+  const endFiles = async (sandbox: Sandbox): Promise<void> => {
+    await Promise.all([files.end(sandbox), diffs.end(sandbox)]);
+  };
   return { files, diffs, endFiles };
 }
 
@@ -130,5 +133,5 @@ export function makeParts(
     ...made,
     ...{ environment, connections, syncState, tasks, volume, disk, files, diffs, log },
   });
-  return { ...made, records, endFiles, tables };
+  return { ...made, records, diffs, tables };
 }

@@ -12,9 +12,14 @@ import { SpriteError } from "../../contract/errors.ts";
 import { mountBackingFile } from "../../host/block-mount.ts";
 import { plainEnvironment } from "../../host/command.ts";
 import type { HostHelper } from "../../host/host-helper.ts";
+import { mountPoints } from "../../host/mount-points.ts";
+import type { Sandbox } from "../../sandbox/sandbox.ts";
 import type { ShownCheckpoints } from "../shown-checkpoints.ts";
 import type { DiffStart } from "./diff-start.ts";
 import { differencesMax, errorTextLengthMax, processEndMsMax } from "./limits.ts";
+
+/** Below the run directory; views of checkpoints have another one. */
+const directoryName = "compared";
 
 const program = fileURLToPath(new URL("./diff-process.ts", import.meta.url));
 
@@ -25,6 +30,8 @@ export interface CheckpointDiffsOptions {
   runDirectory: string;
   /** Where the live disk is mounted. */
   liveDirectory: string;
+  /** Waits until a container runs: while it is being replaced, so may be the disk. @throws SpriteError */
+  enter: () => Promise<Sandbox>;
   log: Log;
 }
 
@@ -37,6 +44,8 @@ interface Running {
 export class CheckpointDiffs {
   readonly #options: CheckpointDiffsOptions;
   readonly #running = new Set<Running>();
+  /** Containers that end, or have. */
+  readonly #ended = new WeakSet<Sandbox>();
   #count = 0;
 
   constructor(options: CheckpointDiffsOptions) {
@@ -52,6 +61,8 @@ export class CheckpointDiffs {
     options: { from: string | null; to: string | null; signal: AbortSignal },
     onText: (text: Buffer) => Promise<void>,
   ): Promise<void> {
+    const sandbox = await this.#options.enter();
+    if (this.#ended.has(sandbox)) throw brokenOff();
     if (this.#running.size >= differencesMax) {
       throw new SpriteError("busy", `more than ${differencesMax} comparisons at a time`);
     }
@@ -74,8 +85,20 @@ export class CheckpointDiffs {
     }
   }
 
-  /** Breaks off all of them: the live disk is about to be unmounted. */
-  async end(): Promise<void> {
+  /** Clears up what an agent that died had mounted for it, in the mount namespace that is ours now. */
+  async clearRemains(): Promise<void> {
+    const { helper, runDirectory, log } = this.#options;
+    const directory = join(runDirectory, directoryName);
+    for (const target of mountPoints().filter((path) => path.startsWith(`${directory}/`))) {
+      await helper.run({ type: "unmount", target, lazy: true }).catch((error: unknown) => {
+        log.warn({ err: error, target }, "a compared checkpoint stays mounted");
+      });
+    }
+  }
+
+  /** Breaks off all of them, and lets nobody begin: the live disk is about to be unmounted. */
+  async end(sandbox: Sandbox): Promise<void> {
+    this.#ended.add(sandbox);
     const all = [...this.#running];
     for (const running of all) stopRunning(running);
     await Promise.all(all.map(({ done }) => done));
@@ -85,7 +108,7 @@ export class CheckpointDiffs {
   async #withTree(id: string | null, body: (layer: string) => Promise<void>): Promise<void> {
     const { helper, shown, liveDirectory, runDirectory, log } = this.#options;
     if (id === null) return await body(join(liveDirectory, "upper"));
-    const target = join(runDirectory, "views", `diff-${++this.#count}`);
+    const target = join(runDirectory, directoryName, String(++this.#count));
     const backingFile = await shown.show(id);
     let isMounted = false;
     try {

@@ -55,6 +55,8 @@ export class FileService implements FileOperations {
   #running: Running | null = null;
   #ending: Promise<unknown> = Promise.resolve();
   #idle: NodeJS.Timeout | null = null;
+  /** Containers that end, or have. */
+  readonly #ended = new WeakSet<Sandbox>();
   readonly #open = new Set<Socket>();
   #openCount = 0;
 
@@ -109,8 +111,13 @@ export class FileService implements FileOperations {
     return changesOf(socket);
   }
 
-  /** Breaks off what is under way: the container is about to end, or has. */
-  async end(): Promise<void> {
+  /** Breaks off what is under way, and lets nobody begin: the container is about to end, or has. */
+  async end(sandbox: Sandbox): Promise<void> {
+    this.#ended.add(sandbox);
+    await this.#endHelper();
+  }
+
+  async #endHelper(): Promise<void> {
     const running = this.#running;
     this.#running = null;
     if (this.#idle !== null) clearTimeout(this.#idle);
@@ -158,14 +165,9 @@ export class FileService implements FileOperations {
       return { socket, reply: await answer };
     } catch (error) {
       socket.destroy();
-      if (error instanceof BrokenOff) throw this.#brokenOff(error);
+      if (error instanceof BrokenOff) throw containerEnded(error);
       throw error;
     }
-  }
-
-  #brokenOff(cause: unknown): SpriteError {
-    const message = "the sprite's container ended before the operation did; try again";
-    return new SpriteError("unavailable", message, { cause });
   }
 
   async #connect(signal: AbortSignal): Promise<Socket> {
@@ -188,7 +190,7 @@ export class FileService implements FileOperations {
     } catch (error) {
       this.#release();
       if (error instanceof SpriteError || signal.aborted) throw error;
-      throw this.#brokenOff(error);
+      throw containerEnded(error);
     }
   }
 
@@ -197,15 +199,20 @@ export class FileService implements FileOperations {
     if (this.#openCount > 0 || this.#running === null) return;
     if (this.#idle !== null) clearTimeout(this.#idle);
     this.#idle = setTimeout(() => {
-      if (this.#openCount === 0) void this.end();
+      if (this.#openCount === 0) void this.#endHelper();
     }, helperIdleMsMax);
     this.#idle.unref();
   }
 
   async #helperFor(sandbox: Sandbox): Promise<Running> {
-    if (this.#running !== null && this.#running.sandbox !== sandbox) await this.end();
     // Two of them would have one socket.
     await this.#ending;
+    // Who was let in just before the container ended must not hold its files now.
+    if (this.#ended.has(sandbox)) throw containerEnded();
+    if (this.#running !== null && this.#running.sandbox !== sandbox) {
+      await this.#endHelper();
+      return await this.#helperFor(sandbox);
+    }
     if (this.#running !== null) return this.#running;
     const { socketPath, hostIdBase, log } = this.#options;
     const root = sandbox.openRoot();
@@ -221,6 +228,11 @@ export class FileService implements FileOperations {
       closeSync(root);
     }
   }
+}
+
+function containerEnded(cause?: unknown): SpriteError {
+  const message = "the sprite's container ended before the operation did; try again";
+  return new SpriteError("unavailable", message, { cause });
 }
 
 async function sendBody(socket: Socket, body: AsyncIterable<Buffer>): Promise<void> {
