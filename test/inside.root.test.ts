@@ -68,6 +68,7 @@ test("tasks end with the sprite's processes", async () => {
 test("a task holds while its command runs", async () => {
   const during = await inside("sprite-env tasks run build sh -c 'sprite-env tasks list'");
   assert.match(during, /"name":"build"/);
+  assert.equal(await inside("pgrep -f '[s]leep 300' || echo none"), "none\n");
   assert.deepEqual(await taskNames(), []);
 });
 

@@ -8,7 +8,13 @@ import fc from "fast-check";
 import { startHarness, type Harness } from "./testing/harness.ts";
 import { sendRaw } from "./testing/raw-http.ts";
 
-const timeLimit = { interruptAfterTimeLimit: 4000, markInterruptAsFailure: false, numRuns: 2000 };
+/** A failure must not depend on the day; another seed is one edit away. */
+const timeLimit = {
+  seed: 20_261_124,
+  interruptAfterTimeLimit: 4000,
+  markInterruptAsFailure: false,
+  numRuns: 2000,
+};
 
 const documented = new Map([
   [400, ["invalid_request", "expired_token", "authorization_pending", "slow_down"]],
