@@ -27,8 +27,9 @@ const requestDump = 0x1 | 0x300;
 const headerBytes = 16;
 const requestBytes = headerBytes + 56;
 const answerBytesMin = headerBytes + 72;
-/** The kernel fills at most 32 KiB of it at a time. */
+/** The kernel fills at most 32 KiB of it at a time. One for all questions: none waits for anything. */
 const receiveBytes = 64 * 1024;
+let receiveBuffer: Buffer | null = null;
 
 /**
  * At most `listeningSocketsMax` of them: a guest can have as many as it likes.
@@ -56,7 +57,8 @@ function dump(descriptor: number, family: number, found: ListeningSocket[]): voi
   const { send, receive, errno } = lateLibrary();
   const request = encodeRequest(family);
   if (send(descriptor, request, request.length, 0) < 0) throw callFailed("send", errno());
-  const buffer = Buffer.alloc(receiveBytes);
+  receiveBuffer ??= Buffer.alloc(receiveBytes);
+  const buffer = receiveBuffer;
   while (found.length < listeningSocketsMax) {
     const length = receive(descriptor, buffer, buffer.length, 0);
     if (length < 0) throw callFailed("recv", errno());

@@ -8,6 +8,7 @@ import {
   parseControlText,
   type ControlRequest,
 } from "../../contract/control-frames.ts";
+import { controlMessageBytesMax } from "../../contract/limits.ts";
 import { execCloseCode, keepAliveFrame } from "../../contract/exec-frames.ts";
 import { keepAliveIntervalMs, queuedFrameCostBytes } from "../api/limits.ts";
 import type { OpenSocket, OpenSockets } from "../api/open-sockets.ts";
@@ -89,7 +90,8 @@ class ControlSocket implements OpenSocket {
       this.#turn?.push(bytes);
       return;
     }
-    const request = parseControlText(bytes.toString("utf8"));
+    // One byte more than it takes is enough to see that there are too many.
+    const request = parseControlText(bytes.toString("utf8", 0, controlMessageBytesMax + 1));
     switch (request?.kind) {
       case undefined:
         return;

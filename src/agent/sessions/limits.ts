@@ -22,6 +22,9 @@ export const clientQueueBytesMax = 1024 * 1024;
  */
 export const observerLagBytesMax = scrollbackSizeBytesMax;
 
+/** What waits for a client, its output included, when another notice is one too many. */
+export const noticeLagBytesMax = 2 * clientQueueBytesMax;
+
 /** How long to wait for more output of an ended command whose pipes others hold. */
 export const drainQuietMs = 300;
 /** The same while they keep writing. */

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { waitUntil } from "../../base/wait.ts";
 import { execStream, type OutputStream } from "../../contract/exec-frames.ts";
 import type { ExitStatus, ProcessRecord } from "../../sandbox/process.ts";
+import { clientQueueBytesMax, noticeLagBytesMax } from "./limits.ts";
 import type { SessionClient, SessionEnd } from "./session-client.ts";
 import type { SessionProcess } from "./session-process.ts";
 import { Session } from "./session.ts";
@@ -62,8 +63,9 @@ class FakeClient implements SessionClient {
     assert.equal(this.ends.length, 0, "output after the end");
     this.output.push([stream, bytes.toString()]);
   }
-  sendNotice(): void {
-    // What it would do with it is not this file's concern.
+  readonly notices: string[] = [];
+  sendNotice(text: string): void {
+    this.notices.push(text);
   }
   sendEnd(end: SessionEnd): void {
     this.ends.push(end);
@@ -171,6 +173,23 @@ test("a slow observer is dropped and the others go on; without an owner the firs
   await waitUntil(() => process.stdout.isPaused(), { timeoutMs: 1_000 });
   assert.ok(process.stdout.isPaused());
   assert.equal(first.ends.length, 0);
+});
+
+test("notices go to every client, and one that reads nothing at all is dropped", async () => {
+  const { process, session, owner } = start(80);
+  const notice = { type: "port_opened", port: 1, address: "127.0.0.1", pid: 7 } as const;
+  // Output that waits is no reason: the command is held back for it.
+  owner.queuedBytes = clientQueueBytesMax + 1;
+  session.notice(notice);
+  assert.deepEqual([owner.notices, owner.ends], [[JSON.stringify(notice)], []]);
+  owner.queuedBytes = noticeLagBytesMax + 1;
+  session.notice(notice);
+  assert.equal(owner.ends[0]?.kind, "too_slow");
+  session.notice(notice);
+  assert.equal(owner.notices.length, 2);
+  // The command goes on as without a client.
+  await session.exited;
+  assert.deepEqual(process.signals, ["SIGTERM"]);
 });
 
 test("who attaches late sees the past in order, and whose end of input it is counts", async () => {

@@ -7,6 +7,7 @@ import {
   activityWindowMs,
   clientQueueBytesMax,
   endGraceMs,
+  noticeLagBytesMax,
   observerLagBytesMax,
 } from "./limits.ts";
 import { drainOutput } from "./output-drain.ts";
@@ -170,10 +171,19 @@ export class Session {
     this.#process.kill(signal);
   }
 
-  /** Tells every client of something that is neither output nor the end. */
+  /**
+   * Tells every client of something that is neither output nor the end. Nothing holds a guest back that
+   * opens and closes ports all the time, so a client that does not read even that is dropped.
+   */
   notice(notice: PortNotice): void {
     const text = JSON.stringify(notice);
-    for (const { client } of this.#members) client.sendNotice(text);
+    for (const member of [...this.#members]) {
+      member.client.sendNotice(text);
+      if (member.client.queuedBytes > noticeLagBytesMax) {
+        this.#detach(member);
+        member.client.sendEnd({ kind: "too_slow", reason: "too far behind the notices" });
+      }
+    }
   }
 
   /** Lets the command go the way of one whose clients have all left for good. */
