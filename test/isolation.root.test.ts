@@ -25,7 +25,6 @@ before(async () => {
   internet = await createInternet();
   server = await TestServer.start({
     uplink: internet.uplink,
-    arguments: ["--pids-max", "300", "--memory-max", "256M"],
   });
   [one, two] = (await Promise.all(
     ["one", "two"].map((name) => server.client().createSprite(name)),
@@ -151,20 +150,4 @@ test("root inside is nobody outside", async () => {
 test("two sprites have different host ids", async () => {
   const maps = await Promise.all([one, two].map((sprite) => shell(sprite, "cat /proc/1/uid_map")));
   assert.notEqual(maps[0], maps[1]);
-});
-
-test("a fork bomb and a memory hog stay inside their limits", async () => {
-  const bomb = `
-import os, time
-try:
-    for n in range(2000):
-        if os.fork() == 0:
-            time.sleep(3); os._exit(0)
-except OSError:
-    print("limited", n < 320)
-`;
-  assert.equal(String((await one.execFile("python3", ["-c", bomb])).stdout), "limited True\n");
-  const hog = one.execFile("python3", ["-c", "x = bytearray(700 * 2**20); print(len(x))"]);
-  await assert.rejects(hog, { exitCode: 137 });
-  assert.equal(await shell(one, "echo alive"), "alive\n");
 });
