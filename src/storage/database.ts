@@ -49,13 +49,13 @@ interface CheckpointRow {
 export class Database {
   readonly path: string;
   readonly #sqlite: SqliteDatabase.Database;
-  readonly #transaction: (work: () => void) => void;
+  /** Made when it is first used: it comes with a dozen statements. */
+  #transaction: ((work: () => void) => void) | null = null;
   #walSize: SqliteDatabase.Statement<[], CheckpointRow> | null = null;
 
   private constructor(path: string, sqlite: SqliteDatabase.Database) {
     this.path = path;
     this.#sqlite = sqlite;
-    this.#transaction = sqlite.transaction((work: () => void) => work()).immediate;
   }
 
   static open(path: string, options: DatabaseOptions = {}): Database {
@@ -94,7 +94,9 @@ export class Database {
   /** Runs the work in one immediate transaction: all of it is committed, or none. */
   transaction<T>(what: string, work: () => T): T {
     const results: T[] = [];
-    translateErrors(what, () => this.#transaction(() => results.push(work())));
+    this.#transaction ??= this.#sqlite.transaction((run: () => void) => run()).immediate;
+    const transaction = this.#transaction;
+    translateErrors(what, () => transaction(() => results.push(work())));
     return results[0] as T;
   }
 

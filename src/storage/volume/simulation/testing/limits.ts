@@ -1,6 +1,7 @@
 /** The sizes of simulated worlds: small, so that many of them fit into a minute. */
 
-export const unitCount = 8;
+/** Of a disk: each time that all of it is read or overwritten this is what it costs. */
+export const unitCounts = [3, 3, 4, 8] as const;
 export const syncIntervalMs = 1_000;
 /** How long the past is kept, instead of a quarter of an hour. */
 export const retentionMs = 15_000;

@@ -39,7 +39,7 @@ const stride = Number(values.stride);
 const focus = mutation?.focus ?? focuses.find((each) => each === values.focus);
 if (values.focus !== undefined && focus === undefined) throw new Error(`no focus ${values.focus}`);
 const deadlineMs = Number(values.seconds) * 1_000;
-const totals = { worlds: 0, failures: 0, events: 0, crashes: 0, requests: 0 };
+const totals = { worlds: 0, failures: 0, events: 0, steps: 0, crashes: 0, requests: 0 };
 for (let index = 0; index < Number(values.count); index++) {
   const isLate = deadlineMs > 0 && realNow() - startedAtMs > deadlineMs;
   if (isLate && index >= Number(values.least)) break;
@@ -50,6 +50,7 @@ for (let index = 0; index < Number(values.count); index++) {
   });
   totals.worlds++;
   totals.events += report.events;
+  totals.steps += report.steps;
   totals.crashes += report.crashes;
   totals.requests += report.requests;
   if (values.hashes) print(JSON.stringify({ seed, traceHash: report.traceHash }));

@@ -13,6 +13,7 @@ export interface SeedsReport {
   hashes: Map<number, number>;
   worlds: number;
   events: number;
+  steps: number;
   crashes: number;
   requests: number;
 }
@@ -34,7 +35,7 @@ interface SeedsOptions {
  * Worlds allocate much that is gone at once: with a small space for what is new it is collected there, cheaply. And what
  * a world seldom does is not to be compiled again for it.
  */
-const memoryFlags = ["--max-semi-space-size=4", "--no-flush-bytecode"];
+const memoryFlags = ["--max-semi-space-size=8", "--no-flush-bytecode"];
 
 const program = fileURLToPath(new URL("run-seeds.ts", import.meta.url));
 
@@ -42,7 +43,7 @@ export async function runSeeds(options: SeedsOptions): Promise<SeedsReport> {
   const { processes = Math.max(1, Math.min(2, availableParallelism())) } = options;
   const report: SeedsReport = {
     ...{ failures: [], hashes: new Map() },
-    ...{ worlds: 0, events: 0, crashes: 0, requests: 0 },
+    ...{ worlds: 0, events: 0, steps: 0, crashes: 0, requests: 0 },
   };
   const indexes = Array.from({ length: processes }, (_, index) => index);
   await Promise.all(indexes.map((index) => runPart(options, { index, processes, report })));
@@ -81,7 +82,7 @@ async function runPart(
       report.hashes.set(Number(found.seed), found["traceHash"]);
     } else {
       isComplete = true;
-      for (const name of ["worlds", "events", "crashes", "requests"] as const) {
+      for (const name of ["worlds", "events", "steps", "crashes", "requests"] as const) {
         report[name] += Number(found[name]);
       }
     }

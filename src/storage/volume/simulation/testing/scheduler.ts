@@ -8,9 +8,6 @@ import { must } from "../../../../base/assert.ts";
 import { seededRandom } from "../../testing/faulty-store.ts";
 import type { SimulatedProcess } from "./simulated-process.ts";
 
-/** Before either the stand-ins or the engine are loaded: what they replace is still what it was. */
-const realSetImmediate = setImmediate;
-
 /** Events of a world in which something goes round in circles. */
 const eventsMax = 60_000;
 
@@ -24,6 +21,8 @@ interface Event {
 export class Scheduler {
   readonly random: () => number;
   readonly context = new AsyncLocalStorage<SimulatedProcess>();
+  /** Calls what belongs to no process. */
+  readonly leave: <T>(work: () => T) => T = AsyncLocalStorage.snapshot();
   nowMs = 0;
   /** Of everything that happened, in order: two runs of one seed have the same. */
   traceHash = 0x811c9dc5;
@@ -78,7 +77,8 @@ export class Scheduler {
     const settled = work.finally(() => (isDone = true));
     settled.catch(() => undefined);
     for (;;) {
-      await new Promise<void>((resolve) => realSetImmediate(resolve));
+      // It comes when no promise has anything left to do, and unlike a turn of the event loop asks no kernel.
+      await new Promise<void>((resolve) => process.nextTick(resolve));
       if (isDone) return await settled;
       const event = this.#queue.shift();
       if (event === undefined) throw new Error("the world stands still: something waits for ever");

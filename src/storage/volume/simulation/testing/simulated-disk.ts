@@ -22,7 +22,7 @@ import {
   writeFileSync,
   writeSync,
 } from "node:fs";
-import { basename, dirname, join, relative } from "node:path";
+import { basename, dirname, join } from "node:path";
 import type { Scheduler } from "./scheduler.ts";
 import { SimulatedFile } from "./simulated-file.ts";
 import type { CrashKind } from "./simulated-process.ts";
@@ -43,13 +43,14 @@ type NameChange = { paths: readonly string[]; undo: () => void };
 
 /** Whether SQLite has it, or will: a database, its log, or a draft of one. */
 export function isDatabase(path: string): boolean {
-  return basename(path).includes(".db");
+  return path.includes(".db", path.lastIndexOf("/"));
 }
 
 export class SimulatedDisk {
   readonly #root: string;
   readonly #scheduler: Scheduler;
-  #generation = 0;
+  #generation = -1;
+  #directory = "";
   #atticCount = 0;
   /** By the file's real inode number. */
   readonly #unsynced = new Map<number, Unsynced>();
@@ -64,16 +65,22 @@ export class SimulatedDisk {
   constructor(root: string, scheduler: Scheduler) {
     this.#root = root;
     this.#scheduler = scheduler;
-    mkdirSync(join(this.directory, atticName), { recursive: true });
+    this.#nextDirectory();
   }
 
   /** Where the files are now; another place after every crash. */
   get directory(): string {
-    return join(this.#root, `g${this.#generation}`);
+    return this.#directory;
+  }
+
+  #nextDirectory(): void {
+    this.#generation++;
+    this.#directory = `${this.#root}/g${this.#generation}`;
+    mkdirSync(`${this.#directory}/${atticName}`, { recursive: true });
   }
 
   #name(path: string): string {
-    return relative(this.directory, path);
+    return path.slice(this.#directory.length + 1);
   }
 
   /** Null for a database, and for what is not there. */
@@ -259,8 +266,7 @@ export class SimulatedDisk {
     if (torn !== null) this.#tear(torn);
     if (kind === "host") this.#forgetNames();
     const loss = kind === "host" ? this.#scheduler.choose([0, 0.3, 0.7, 1]) : null;
-    this.#generation++;
-    mkdirSync(join(this.directory, atticName), { recursive: true });
+    this.#nextDirectory();
     this.#copy(from, this.directory, loss);
     if (loss !== null) for (const file of this.#files.values()) file.forget(this.#scheduler, loss);
     this.#unsynced.clear();
@@ -314,13 +320,12 @@ export class SimulatedDisk {
 
   /** Loses all that is on it. */
   wipe(): void {
-    this.#generation++;
     this.#files.clear();
     this.#directories.clear();
     this.#directories.add("");
     this.#unsynced.clear();
     this.#nameChanges = [];
-    mkdirSync(join(this.directory, atticName), { recursive: true });
+    this.#nextDirectory();
   }
 
   #forgetNames(): void {

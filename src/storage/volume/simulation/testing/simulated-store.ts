@@ -42,11 +42,7 @@ export class SimulatedStore implements ObjectStore {
     const delayMs = hasDied ? scheduler.random() * lateMsMax : scheduler.random() * travelMsMax;
     // On its way it belongs to nobody: not to a process that stands still, nor to a dead one.
     const arrived = new Promise<T>((resolve, reject) => {
-      scheduler.schedule(
-        delayMs,
-        null,
-        () => void scheduler.context.exit(work).then(resolve, reject),
-      );
+      scheduler.schedule(delayMs, null, () => void scheduler.leave(work).then(resolve, reject));
     });
     arrived.catch(() => undefined);
     const answer = await this.#orAborted(arrived, signal);

@@ -1,7 +1,7 @@
 /** A volume in a simulated world: what a guest and its owner do with it, and what they may find afterwards. */
 import { SpriteError } from "../../../../contract/errors.ts";
 import { must } from "../../../../base/assert.ts";
-import { blockSizeBytes, unitSizeBytes } from "../../../block-map/geometry.ts";
+import { blockSizeBytes, blocksPerUnit, unitSizeBytes } from "../../../block-map/geometry.ts";
 import { isFenced } from "../../../lease/fenced-error.ts";
 import { VolumeEngine, type EngineOptions } from "../../engine.ts";
 import { OpeningVolume } from "../../opening-volume.ts";
@@ -9,16 +9,13 @@ import type { Durability } from "../../volume.ts";
 import { Checkpoints } from "./checkpoints.ts";
 import { chooseWrite, filled } from "./guest-writes.ts";
 import { GuestModel, isSame, toState, withWrite, type DiskState } from "./guest-model.ts";
-import { openTriesMax, readTriesMax, retentionMs, syncIntervalMs, unitCount } from "./limits.ts";
+import { openTriesMax, readTriesMax, retentionMs, syncIntervalMs } from "./limits.ts";
 import type { Machine } from "./machine.ts";
 import type { Scheduler } from "./scheduler.ts";
 import { attempt, isExpected, Session, type Outcome } from "./session.ts";
 import type { CrashKind, SimulatedProcess } from "./simulated-process.ts";
 import { SimulatedStore } from "./simulated-store.ts";
 import type { World } from "./world.ts";
-
-const blockCount = unitCount * 16;
-const sizeBytes = unitCount * unitSizeBytes;
 
 export class SimulatedVolume {
   readonly name: string;
@@ -45,8 +42,16 @@ export class SimulatedVolume {
     this.#scheduler = world.scheduler;
     this.name = name;
     this.prefix = `sprites/${name}`;
-    this.model = start?.model ?? GuestModel.empty(blockCount);
+    this.model = start?.model ?? GuestModel.empty(this.#blockCount);
     this.checkpoints = start?.checkpoints ?? new Checkpoints();
+  }
+
+  get #blockCount(): number {
+    return this.#world.unitCount * blocksPerUnit;
+  }
+
+  get #sizeBytes(): number {
+    return this.#world.unitCount * unitSizeBytes;
   }
 
   get open(): Session {
@@ -86,7 +91,7 @@ export class SimulatedVolume {
       prefix: this.prefix,
       cacheDirectory: process.disk.directory,
       cacheSizeBytesMax: this.#world.cacheUnits * unitSizeBytes,
-      sizeBytes,
+      sizeBytes: this.#sizeBytes,
       readOnly: false,
       syncIntervalMs,
       server: machine.name,
@@ -172,7 +177,9 @@ export class SimulatedVolume {
 
   /** Null when the process died meanwhile. */
   async #readAll(session: Session): Promise<DiskState | null> {
-    const outcome = await this.#patiently(session, (engine) => engine.live.read(0, sizeBytes));
+    const outcome = await this.#patiently(session, (engine) =>
+      engine.live.read(0, this.#sizeBytes),
+    );
     if (outcome.kind === "died") return null;
     return toState(outcome.value, session.model.current);
   }
@@ -196,7 +203,10 @@ export class SimulatedVolume {
   async write(session = this.open): Promise<void> {
     const { scheduler } = this.#world;
     const { model } = session;
-    const { offset, bytes } = chooseWrite(scheduler, ++this.#world.writeCount);
+    const { offset, bytes } = chooseWrite(scheduler, {
+      number: ++this.#world.writeCount,
+      blockCount: this.#blockCount,
+    });
     model.begin([withWrite(model.current, offset, bytes)], { isAtomic: false });
     const outcome = await session.attempt((engine) => engine.live.write(offset, bytes));
     this.#conclude(session, outcome, "write");
@@ -204,7 +214,7 @@ export class SimulatedVolume {
 
   /** All of the disk gets other content. */
   async overwrite(): Promise<void> {
-    for (let unit = 0; unit < unitCount && this.session !== null; unit++) {
+    for (let unit = 0; unit < this.#world.unitCount && this.session !== null; unit++) {
       const session = this.open;
       const { model } = session;
       const offset = unit * unitSizeBytes;
@@ -218,8 +228,8 @@ export class SimulatedVolume {
   async punch(session = this.open): Promise<void> {
     const { scheduler } = this.#world;
     const { model } = session;
-    const first = scheduler.pick(blockCount);
-    const length = Math.min(1 + scheduler.pick(40), blockCount - first) * blockSizeBytes;
+    const first = scheduler.pick(this.#blockCount);
+    const length = Math.min(1 + scheduler.pick(40), this.#blockCount - first) * blockSizeBytes;
     const offset = first * blockSizeBytes;
     const state = withWrite(model.current, offset, Buffer.alloc(length));
     model.begin([state], { isAtomic: false });
@@ -229,8 +239,8 @@ export class SimulatedVolume {
 
   async read(session = this.open): Promise<void> {
     const { scheduler } = this.#world;
-    const first = scheduler.pick(blockCount);
-    const count = Math.min(1 + scheduler.pick(32), blockCount - first);
+    const first = scheduler.pick(this.#blockCount);
+    const count = Math.min(1 + scheduler.pick(32), this.#blockCount - first);
     const [offset, length] = [first * blockSizeBytes, count * blockSizeBytes];
     const outcome = await session.attempt((engine) => engine.live.read(offset, length));
     if (!this.#conclude(session, outcome, "read") || outcome.kind !== "done") return;
@@ -349,7 +359,7 @@ export class SimulatedVolume {
     }
     for (const { id, comment } of session.engine.listCheckpoints()) {
       const outcome = await this.#patiently(session, (engine) =>
-        engine.showCheckpoint(id).read(0, sizeBytes),
+        engine.showCheckpoint(id).read(0, this.#sizeBytes),
       );
       if (outcome.kind === "died") return this.noteDeath(outcome.crash);
       const content = this.checkpoints.contentOf(comment);

@@ -13,7 +13,9 @@ import { verifyBriefly, verifyEnd } from "./story-end.ts";
 import type { World } from "./world.ts";
 
 /** Most stories are short: what goes wrong does so within a few steps, and there is time for more of them. */
-const stepCounts = [3, 5, 8, 8, 12, 12, 16, 40];
+const shortStories = [2, 3, 4, 5, 6, 8];
+const longStories = [16, 40];
+const longShare = 0.1;
 
 /** Longer than a request of a dead process is under way. */
 const lateMs = 4_000;
@@ -22,7 +24,8 @@ export async function tellStory(world: World): Promise<void> {
   const { scheduler } = world;
   const story = new Story(world);
   await story.begin();
-  const steps = scheduler.choose(stepCounts);
+  const steps = scheduler.choose(scheduler.chance(longShare) ? longStories : shortStories);
+  world.stepCount = steps;
   for (let step = 0; step < steps; step++) {
     await story.step();
     world.verifyBucket();
@@ -255,7 +258,7 @@ class Story {
     }
     await this.#noticeDeaths();
     await scheduler.sleep(lateMs);
-    const isThorough = scheduler.chance(0.3);
+    const isThorough = scheduler.chance(0.2);
     for (const volume of this.#volumes) {
       const machine = this.#machine();
       if (isThorough) await verifyEnd(this.#world, volume, machine);

@@ -11,7 +11,7 @@ import type { LeaseClock } from "../../../lease/clock.ts";
 import { setTimeout as delay } from "./stand-ins/timers-promises.ts";
 import { focuses, type Focus } from "./actions.ts";
 import { BucketChecker } from "./bucket-checker.ts";
-import { freeBytesMin, retentionMs } from "./limits.ts";
+import { freeBytesMin, retentionMs, unitCounts } from "./limits.ts";
 import { Machine } from "./machine.ts";
 import { Scheduler, useScheduler } from "./scheduler.ts";
 import { isExpected, type Session } from "./session.ts";
@@ -25,6 +25,7 @@ export interface WorldReport {
   problem: string | null;
   traceHash: number;
   events: number;
+  steps: number;
   crashes: number;
   requests: number;
 }
@@ -41,12 +42,14 @@ export class World {
   readonly machines: readonly Machine[];
   /** Sessions that others have gone on from, and that do not know it yet. */
   readonly ghosts: Session[] = [];
+  readonly unitCount: number;
   readonly cacheUnits: number;
   readonly focus: Focus;
   /** Every write and every checkpoint of a world has a number of its own. */
   writeCount = 0;
   faultRules: readonly FaultRule[] = [];
   crashCount = 0;
+  stepCount = 0;
   /** Nothing dies any more. */
   isCalm = false;
 
@@ -72,7 +75,8 @@ export class World {
       this.checker.onChange(key, bytes, before);
     };
     this.machines = ["a", "b"].map((name) => new Machine(name, root, scheduler));
-    this.cacheUnits = scheduler.choose([3, 6, 20]);
+    this.unitCount = scheduler.choose(unitCounts);
+    this.cacheUnits = scheduler.choose([2, 3, 6, 20]);
     this.focus = focus ?? scheduler.choose(focuses);
   }
 
@@ -98,7 +102,8 @@ export class World {
     const { traceHash, eventCount: events } = world.scheduler;
     const counts = Object.values(world.store.statistics().requests);
     const requests = counts.reduce((sum, count) => sum + count, 0);
-    return { seed, problem, traceHash, events, crashes: world.crashCount, requests };
+    const { stepCount: steps, crashCount: crashes } = world;
+    return { seed, problem, traceHash, events, steps, crashes, requests };
   }
 
   /** @throws BrokenPromise when the bucket was ever wrong */
