@@ -97,14 +97,20 @@ class VolumeScrub {
     const { prefix, mapPath, clock, signal } = this.#options;
     this.#map?.close();
     this.#map = null;
-    try {
+    const read = async (): Promise<void> => {
       this.#map = (await readVolume(this.#options, mapPath))?.map ?? null;
       this.#mapReadAtMs = clock.monotonicMs();
-    } catch (error) {
+    };
+    // A second look, as at everything else: one answer that did not come is no damage.
+    await read().catch(async (error: unknown) => {
       signal?.throwIfAborted();
       if (!(error instanceof SpriteError)) throw error;
-      this.#tell({ key: prefix, reason: error.message, files: [], places: [] });
-    }
+      await read().catch((second: unknown) => {
+        signal?.throwIfAborted();
+        if (!(second instanceof SpriteError)) throw second;
+        this.#tell({ key: prefix, reason: second.message, files: [], places: [] });
+      });
+    });
     return this.#map !== null;
   }
 

@@ -113,8 +113,9 @@ export class BucketSide {
   async #sweepIfDue(signal: AbortSignal): Promise<void> {
     const nowMs = this.#options.clock.monotonicMs();
     if (nowMs < this.#sweepAtMs) return;
-    await this.#garbage.sweep(signal);
-    this.#sweepAtMs = nowMs < this.#lastSweepFromMs ? this.#lastSweepFromMs : Infinity;
+    const isDone = await this.#garbage.sweep(signal);
+    const againAtMs = isDone ? Infinity : nowMs + this.#options.retentionMs;
+    this.#sweepAtMs = nowMs < this.#lastSweepFromMs ? this.#lastSweepFromMs : againAtMs;
   }
 
   /** Closes the map. What `isStored` says is all in the bucket is let go there, so that the next opening is quick. */

@@ -76,23 +76,30 @@ export class Garbage {
     return map.takeGarbage({ olderThanMs: graceMs, syncedCut: this.#oldCut, afterId });
   }
 
-  /** Deletes segments that a crash left in the bucket: the map does not know them. */
-  async sweep(signal: AbortSignal): Promise<void> {
+  /**
+   * Deletes segments that a crash left in the bucket: the map does not know them. False when some were spared that
+   * look too young, by the bucket's clock and ours: whose own is behind finds them later.
+   */
+  async sweep(signal: AbortSignal): Promise<boolean> {
     const { store, prefix, map, graceMs, nowMs } = this.#options;
     const oldest = nowMs() - graceMs;
     // Listed before the map is read: a segment that is uploaded meanwhile is in the map by then.
     const listed: string[] = [];
+    const young: string[] = [];
     for await (const object of store.list(`${prefix}/data/`, { signal })) {
-      if (object.modifiedAtMs < oldest) listed.push(object.key.slice(prefix.length + 1));
+      const keys = object.modifiedAtMs < oldest ? listed : young;
+      keys.push(object.key.slice(prefix.length + 1));
     }
     const known = new Set(map.segments().map(({ key }) => key));
+    const isDone = young.every((key) => known.has(key));
     const unknown = listed.filter((key) => !known.has(key));
-    if (unknown.length === 0) return;
+    if (unknown.length === 0) return isDone;
     const pinned = await pinnedByForks({ store, prefix, signal });
     const orphans = unknown.filter((key) => !pinned.has(key));
     await store.deleteMany(
       orphans.map((key) => `${prefix}/${key}`),
       { signal },
     );
+    return isDone;
   }
 }

@@ -15,7 +15,10 @@ export type Action =
   | "close"
   | "kill"
   | "takeOver"
-  | "forkOrDestroy";
+  | "forkOrDestroy"
+  | "scrub"
+  | "collect"
+  | "setClocks";
 
 /**
  * `power`: what a machine has promised, and loses its power then. `durable`: what the bucket
@@ -40,6 +43,7 @@ const weights: Readonly<Record<Focus, Readonly<Partial<Record<Action, number>>>>
     ...{ write: 36, punch: 6, read: 8, flush: 8, sync: 8 },
     ...{ checkpoint: 7, restore: 4, deleteCheckpoint: 2, setDurability: 2 },
     ...{ forget: 3, close: 4, kill: 3, takeOver: 4, forkOrDestroy: 5 },
+    ...{ scrub: 2, collect: 3, setClocks: 2 },
   },
   power: {
     ...{ write: 40, punch: 5, read: 8, flush: 20, sync: 4 },
@@ -51,6 +55,7 @@ const weights: Readonly<Record<Focus, Readonly<Partial<Record<Action, number>>>>
   forks: {
     ...{ write: 25, punch: 5, sync: 10, checkpoint: 8, restore: 5, deleteCheckpoint: 5 },
     ...{ forget: 12, close: 4, kill: 4, takeOver: 4, forkOrDestroy: 18 },
+    ...{ scrub: 2, collect: 6 },
   },
 };
 

@@ -9,7 +9,8 @@ import { MapImage } from "./map-image.ts";
 interface Version {
   /** Keys of the segments that it names. */
   keys: Set<string>;
-  replacedAtMs: number | null;
+  /** By the machines' clocks, which are set now and then, and by one that is right; null: it is the newest. */
+  replacedAtMs: readonly number[] | null;
 }
 
 interface Chain {
@@ -29,7 +30,7 @@ interface SegmentRow {
 
 export class BucketChecker {
   readonly #options: {
-    nowMs: () => number;
+    nowsMs: () => readonly number[];
     retentionMs: number;
   };
   readonly #sizes = new Map<string, number>();
@@ -37,7 +38,7 @@ export class BucketChecker {
   /** The first thing that was wrong. */
   problem: string | null = null;
 
-  constructor(options: { nowMs: () => number; retentionMs: number }) {
+  constructor(options: { nowsMs: () => readonly number[]; retentionMs: number }) {
     this.#options = options;
   }
 
@@ -86,7 +87,7 @@ export class BucketChecker {
     chain.seen.set(minTxid, bytes);
     chain.image.apply(bytes);
     const last = chain.versions.at(-1);
-    if (last !== undefined) last.replacedAtMs = this.#options.nowMs();
+    if (last !== undefined) last.replacedAtMs = this.#options.nowsMs();
     chain.versions.push({ keys: this.#named(prefix, chain.image, maxTxid), replacedAtMs: null });
     this.#chains.set(prefix, chain);
   }
@@ -115,12 +116,16 @@ export class BucketChecker {
   }
 
   #onSegmentGone(key: string): void {
-    const oldestMs = this.#options.nowMs() - this.#options.retentionMs;
+    const { nowsMs, retentionMs } = this.#options;
+    const now = nowsMs();
+    // Of a past that lasted long by either clock nothing was promised.
+    const isPast = (since: readonly number[]): boolean =>
+      since.some((ms, clock) => (now[clock] ?? 0) - ms > retentionMs);
     for (const [prefix, { versions }] of this.#chains) {
       // A volume is there once its head is; what a fork that failed has left is nobody's.
       if (!this.#sizes.has(`${prefix}/head.json`)) continue;
       for (const [index, { keys, replacedAtMs }] of versions.entries()) {
-        if (replacedAtMs !== null && replacedAtMs < oldestMs) continue;
+        if (replacedAtMs !== null && isPast(replacedAtMs)) continue;
         if (!keys.has(key)) continue;
         this.#fail(`${key} was deleted, which version ${index + 1} of ${prefix} names`);
       }

@@ -188,7 +188,7 @@ export const mutations: readonly Mutation[] = [
     changes: [
       {
         file: "volume/bucket-side.ts",
-        original: "nowMs < this.#lastSweepFromMs ? this.#lastSweepFromMs : Infinity",
+        original: "nowMs < this.#lastSweepFromMs ? this.#lastSweepFromMs : againAtMs",
         replaced: "Infinity",
       },
     ],

@@ -24,6 +24,8 @@ export class Scheduler {
   /** Calls what belongs to no process. */
   readonly leave: <T>(work: () => T) => T = AsyncLocalStorage.snapshot();
   nowMs = 0;
+  /** How far the machines' clocks are ahead of the bucket's; they were set. */
+  clockAheadMs = 0;
   /** Of everything that happened, in order: two runs of one seed have the same. */
   traceHash = 0x811c9dc5;
   eventCount = 0;

@@ -20,6 +20,7 @@ const here = new URL(".", import.meta.url).href;
 /** What is tuned for small worlds: less memory to fill, and more often what happens seldom. */
 const tuning: readonly [file: string, name: string, value: string][] = [
   ["block-map/segment.ts", "segmentSizeBytesMax", "128 * 1024"],
+  ["audit/limits.ts", "mapAgeMsMax", "5_000"],
   ["block-map/limits.ts", "slicesPerUnitMax", "4"],
   // A merge of segments makes ones that are above this, or it would never end.
   ["block-map/limits.ts", "smallSegmentBytesMax", "64 * 1024"],

@@ -52,6 +52,7 @@ async function verifyGarbage(world: World, { prefix, name }: SimulatedVolume): P
     [...world.store.contents().keys()].filter(
       (key) => key.startsWith(`${prefix}/data/`) && !world.checker.isNamed(key) && !pinned.has(key),
     );
+  await world.scheduler.sleep(world.setBackMs);
   for (let whiles = 0; whiles < whilesMax; whiles++) {
     await world.scheduler.sleep(forgetMs);
     if (findLeaked().length === 0) return;

@@ -1,6 +1,7 @@
 /** What happens in a world, by its seed: operations of a guest and an owner, crashes, moves, forks, and an end. */
 import { destroyVolume } from "../../destroy.ts";
 import { forkVolume } from "../../fork.ts";
+import { collect, scrub } from "./audits.ts";
 import { chooseAction, type Action } from "./actions.ts";
 import { chooseFaults } from "./faults.ts";
 import { GuestModel } from "./guest-model.ts";
@@ -91,6 +92,9 @@ class Story {
       kill: () => volume.kill(scheduler.chance(0.5) ? "host" : "process"),
       takeOver: () => this.#takeOver(volume),
       forkOrDestroy: () => this.#forkOrDestroy(volume),
+      scrub: () => this.#scrub(volume),
+      collect: () => collect(this.#world, { prefix: volume.prefix, machine: this.#machine() }),
+      setClocks: async () => this.#world.setClocks(),
     };
     await actions[chooseAction(scheduler, this.#world.focus)]();
   }
@@ -122,6 +126,15 @@ class Story {
     await volume.open.settle();
     await this.#noticeDeaths();
     if (volume.session !== null && scheduler.chance(0.5)) await volume.loseMachine();
+  }
+
+  /** What is in the bucket is sound: whatever goes on beside it, a scrub has nothing to tell. */
+  async #scrub({ prefix }: SimulatedVolume): Promise<void> {
+    this.#world.endStaleLists();
+    const damages = await scrub(this.#world, { prefix, machine: this.#machine() });
+    // A map that cannot be fetched is told of, with what the bucket said.
+    const damage = damages?.find(({ reason }) => !reason.includes("injected fault"));
+    if (damage !== undefined) this.#world.fail(`a scrub tells of ${damage.key}: ${damage.reason}`);
   }
 
   #machine(): Machine {
@@ -185,9 +198,7 @@ class Story {
     const { scheduler } = this.#world;
     const name = `f${++this.#forkCount}`;
     // A fork of a chain whose newest transaction is not listed is one of an older state: nothing tells it.
-    this.#world.setFaults(
-      this.#world.faultRules.filter(({ fault }) => fault.kind !== "stale-list"),
-    );
+    this.#world.endStaleLists();
     const checkpoint = source.checkpoints.anySure(scheduler);
     const id = source.open.engine
       .listCheckpoints()

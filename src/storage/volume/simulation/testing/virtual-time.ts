@@ -1,5 +1,5 @@
 /** The globals by which code asks for time and luck: inside a simulated process they are the world's. */
-import { runningProcess } from "./scheduler.ts";
+import { runningProcess, type Scheduler } from "./scheduler.ts";
 
 const epochMs = 1_700_000_000_000;
 
@@ -13,7 +13,7 @@ export function installVirtualTime(): void {
   };
   Date.now = () => {
     const process = runningProcess();
-    return process === null ? real.now() : epochMs + Math.floor(process.scheduler.nowMs);
+    return process === null ? real.now() : wallMs(process.scheduler);
   };
   performance.now = () => runningProcess()?.scheduler.nowMs ?? real.performanceNow();
   Math.random = () => (runningProcess()?.scheduler.random ?? real.random)();
@@ -38,6 +38,16 @@ export function installVirtualTime(): void {
 }
 
 /** The clock of leases and maps, in a process or outside. */
-export function worldClock(scheduler: { nowMs: number }): { nowMs: () => number } {
-  return { nowMs: () => epochMs + Math.floor(scheduler.nowMs) };
+export function worldClock(scheduler: Scheduler): { nowMs: () => number } {
+  return { nowMs: () => wallMs(scheduler) };
+}
+
+/** Of the clock on the wall, which is set now and then; timers do not mind. */
+export function wallMs(scheduler: Scheduler): number {
+  return trueMs(scheduler) + scheduler.clockAheadMs;
+}
+
+/** Of a clock that is right, as a bucket has it. */
+export function trueMs({ nowMs }: { nowMs: number }): number {
+  return epochMs + Math.floor(nowMs);
 }

@@ -17,7 +17,7 @@ import { Scheduler, useScheduler } from "./scheduler.ts";
 import { isExpected, type Session } from "./session.ts";
 import type { SimulatedProcess } from "./simulated-process.ts";
 import { tellStory } from "./story.ts";
-import { worldClock } from "./virtual-time.ts";
+import { trueMs, worldClock } from "./virtual-time.ts";
 
 export interface WorldReport {
   seed: number;
@@ -29,6 +29,8 @@ export interface WorldReport {
   crashes: number;
   requests: number;
 }
+
+const minuteMs = 60_000;
 
 /** A promise that was broken; everything else that is thrown is a fault too, but of less known meaning. */
 export class BrokenPromise extends Error {}
@@ -50,6 +52,8 @@ export class World {
   faultRules: readonly FaultRule[] = [];
   crashCount = 0;
   stepCount = 0;
+  /** By how much clocks were set back: so much longer is kept what was new then. */
+  setBackMs = 0;
   /** Nothing dies any more. */
   isCalm = false;
 
@@ -64,12 +68,12 @@ export class World {
     };
     this.faults = new FaultScript([], { random: scheduler.random, now: () => scheduler.nowMs });
     this.store = new MemoryObjectStore({
-      now: nowMs,
+      now: () => trueMs(scheduler),
       random: scheduler.random,
       delay: (ms) => scheduler.sleep(ms),
       faults: this.faults,
     });
-    this.checker = new BucketChecker({ nowMs: () => scheduler.nowMs, retentionMs });
+    this.checker = new BucketChecker({ nowsMs: () => [nowMs(), scheduler.nowMs], retentionMs });
     this.store.onChange = (key, bytes, before) => {
       scheduler.trace(`bucket ${bytes === null ? "loses" : "has"} ${key} ${bytes?.length ?? 0}`);
       this.checker.onChange(key, bytes, before);
@@ -123,9 +127,26 @@ export class World {
     throw new Error(`${what} failed for no reason: ${String(error)}`, { cause: error });
   }
 
+  endStaleLists(): void {
+    this.setFaults(this.faultRules.filter(({ fault }) => fault.kind !== "stale-list"));
+  }
+
   /** The list of a chain is allowed to be behind at present. */
   get isListStale(): boolean {
     return this.faultRules.some(({ fault }) => fault.kind === "stale-list");
+  }
+
+  get bucketNowMs(): number {
+    return trueMs(this.scheduler);
+  }
+
+  /** Somebody sets the machines' clocks: ahead by hours, or back by minutes. */
+  setClocks(): void {
+    const { scheduler } = this;
+    const minutes = scheduler.chance(0.5) ? 60 * (1 + scheduler.pick(48)) : -1 - scheduler.pick(4);
+    scheduler.trace(`clocks go by ${minutes} minutes`);
+    scheduler.clockAheadMs += minutes * minuteMs;
+    if (minutes < 0) this.setBackMs -= minutes * minuteMs;
   }
 
   setFaults(rules: readonly FaultRule[]): void {
