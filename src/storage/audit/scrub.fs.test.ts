@@ -100,6 +100,17 @@ test("a missing or cut segment is found, by each volume that reads it", async ()
   );
 });
 
+test("an answer that did not come once is no damage", async () => {
+  await volumeWithCheckpoint();
+  let failures = 0;
+  const store = counting(rig.store, (_, key) => {
+    if (key !== "sprites/one/head.json" || ++failures > 1) return;
+    throw new SpriteError("storage_failure", "the bucket is away");
+  });
+  assert.deepEqual(await scrub({ store }), []);
+  assert.ok(failures > 1);
+});
+
 test("damage to the chain of a map, to a head and to the registry is found", async () => {
   await volumeWithCheckpoint();
   const path = join(rig.directory, "acme.db");

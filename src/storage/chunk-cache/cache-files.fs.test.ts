@@ -18,6 +18,8 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { crc32 as zlibCrc32 } from "node:zlib";
 import { blockSizeBytes, unitSizeBytes } from "../block-map/geometry.ts";
+import { setAside } from "./cache-files.ts";
+import { orphansMax } from "./limits.ts";
 import { LocalCache } from "./local-cache.ts";
 import { areaStartUnits } from "./log-area.ts";
 import { loadPunchHole } from "./punch-hole.ts";
@@ -125,4 +127,18 @@ test("a cache file that never got its log holds nothing, and one whose logs are 
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
+});
+
+test("what was set aside last stays, also when the clock was set back before", (t) => {
+  const directory = mkdtempSync(join(tmpdir(), "opensprites-aside-"));
+  t.after(() => rmSync(directory, { recursive: true, force: true }));
+  const noonMs = Date.UTC(2026, 0, 1, 12);
+  const made = [0, 1, 2, -60].map((minutes) => {
+    writeFileSync(join(directory, "blocks"), String(minutes));
+    return setAside(directory, ["blocks"], noonMs + minutes * 60_000);
+  });
+  const kept = readdirSync(directory).map((name) => join(directory, name));
+  assert.deepEqual(new Set(kept), new Set(made.slice(2)));
+  assert.equal(kept.length, orphansMax);
+  assert.equal(readFileSync(join(made[3] as string, "blocks"), "utf8"), "-60");
 });

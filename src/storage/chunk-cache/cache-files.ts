@@ -208,8 +208,11 @@ export function setAside(directory: string, names: readonly string[], nowMs: num
     const path = join(directory, name);
     if (existsSync(path)) renameSync(path, join(orphan, name));
   }
-  const orphans = readdirSync(directory).filter((name) => name.startsWith(orphanPrefix));
-  for (const name of orphans.toSorted().slice(0, -orphansMax)) {
+  // The one that was just made stays, also when a clock that was set back makes it look like the oldest.
+  const isOther = (name: string): boolean =>
+    name.startsWith(orphanPrefix) && join(directory, name) !== orphan;
+  const others = readdirSync(directory).filter((name) => isOther(name));
+  for (const name of others.toSorted().slice(0, Math.max(0, others.length - (orphansMax - 1)))) {
     rmSync(join(directory, name), { recursive: true, force: true });
   }
   return orphan;

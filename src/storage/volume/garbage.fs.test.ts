@@ -54,3 +54,23 @@ test("garbage goes a grace time after the bucket knows of it, whatever forks pin
   nowMs += 90_000;
   assert.equal(await garbage.collect(signal), 1_000);
 });
+
+test("a sweep says that it spared what a clock that is behind took for young", async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), "opensprites-garbage-"));
+  t.after(() => rmSync(directory, { recursive: true, force: true }));
+  const bucketMs = 10_000_000;
+  const store = new MemoryObjectStore({ now: () => bucketMs });
+  let nowMs = bucketMs - 600_000;
+  const map = withGarbage(join(directory, "map.db"), { count: 1, nowMs: () => nowMs });
+  t.after(() => map.close());
+  const garbage = new Garbage({ store, prefix, map, graceMs: 100_000, nowMs: () => nowMs });
+  const { signal } = new AbortController();
+  for (const { key } of map.segments()) await store.put(`${prefix}/${key}`, Buffer.alloc(1));
+  assert.equal(await garbage.sweep(signal), true, "the map knows all that there is");
+  const leaving = `${prefix}/data/09/00000009-0123456789ab`;
+  await store.put(leaving, Buffer.alloc(1));
+  assert.equal(await garbage.sweep(signal), false);
+  nowMs += 800_000;
+  assert.equal(await garbage.sweep(signal), true);
+  assert.ok(!store.contents().has(leaving));
+});

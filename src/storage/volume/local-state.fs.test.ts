@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -55,6 +55,20 @@ test("no changed byte of what a machine knows of its copy is believed", async (t
     }
     writeFileSync(path, bytes);
   }
+});
+
+test("what could not be kept is not known either: the next attempt begins where the disk is", async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), "local-state-"));
+  t.after(() => rmSync(directory, { recursive: true, force: true }));
+  const record = new LocalRecord(directory, state);
+  await record.save({});
+  // As on a full disk.
+  mkdirSync(join(directory, "local.json.new"));
+  await assert.rejects(record.save({ generation: state.generation + 1 }));
+  assert.equal(record.state.generation, state.generation);
+  rmdirSync(join(directory, "local.json.new"));
+  await record.save({ generation: state.generation + 1 });
+  assert.equal(LocalRecord.read(directory, state.prefix)?.state.generation, state.generation + 1);
 });
 
 /** Without the cache's id, which progress.json holds once more. */

@@ -71,11 +71,14 @@ export class LocalRecord {
     return this.#state;
   }
 
-  /** Durable when it returns. */
-  async save(change: Partial<LocalState>): Promise<void> {
-    const state = { ...this.#state, ...change };
-    this.#state = { ...state, writers: state.writers.slice(-writersMax) };
-    await replaceFile(join(this.#directory, stateName), checked(this.#state));
+  /**
+   * Durable when it returns. When it fails the state is what it was: a generation that only this process knew would let
+   * it take the next one, which the state on the disk does not take for its own any more.
+   */
+  async save({ writers = this.#state.writers, ...change }: Partial<LocalState>): Promise<void> {
+    const changed = { ...change, writers: writers.slice(-writersMax) };
+    await replaceFile(join(this.#directory, stateName), checked({ ...this.#state, ...changed }));
+    this.#state = { ...this.#state, ...changed };
   }
 
   /** Not synced: what a power failure takes of it is only shipped again. */

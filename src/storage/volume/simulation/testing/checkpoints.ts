@@ -9,6 +9,8 @@ type Status = "perhaps" | "sure" | "gone";
 interface Known {
   content: DiskState;
   status: Status;
+  /** Of the state before a restore, which is kept for a day. */
+  isPreRestore: boolean;
 }
 
 export class Checkpoints {
@@ -16,8 +18,8 @@ export class Checkpoints {
 
   copy(): Checkpoints {
     const copy = new Checkpoints();
-    for (const [comment, { content }] of this.#known) {
-      copy.#known.set(comment, { content, status: "perhaps" });
+    for (const [comment, { content, isPreRestore }] of this.#known) {
+      copy.#known.set(comment, { content, status: "perhaps", isPreRestore });
     }
     return copy;
   }
@@ -34,8 +36,8 @@ export class Checkpoints {
     return must(this.#known.get(comment), "the checkpoint is known").content;
   }
 
-  begin(comment: string, content: DiskState): void {
-    this.#known.set(comment, { content, status: "perhaps" });
+  begin(comment: string, content: DiskState, { isPreRestore }: { isPreRestore: boolean }): void {
+    this.#known.set(comment, { content, status: "perhaps", isPreRestore });
   }
 
   confirm(comment: string): void {
@@ -61,9 +63,14 @@ export class Checkpoints {
   /** Compares with what is there after the volume was opened. */
   onOpened(
     records: readonly CheckpointRecord[],
-    options: { isCold: boolean; isContested: boolean; fail: (problem: string) => void },
+    options: {
+      isCold: boolean;
+      /** By the machines' clocks a day may have passed. */
+      isLongAfter: boolean;
+      fail: (problem: string) => void;
+    },
   ): void {
-    const { isCold, fail } = options;
+    const { isCold, isLongAfter, fail } = options;
     const listed = new Set(records.map(({ comment }) => comment));
     for (const comment of listed) {
       const known = this.#known.get(comment);
@@ -73,6 +80,7 @@ export class Checkpoints {
     }
     for (const [comment, known] of this.#known) {
       if (listed.has(comment)) continue;
+      if (isLongAfter && known.isPreRestore) known.status = "gone";
       if (known.status === "sure") fail(`checkpoint ${comment} is lost`);
       // What the bucket does not have is no more; here it may still come.
       if (isCold) known.status = "gone";

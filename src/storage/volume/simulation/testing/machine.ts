@@ -50,6 +50,10 @@ export class Machine {
     this.#fail(null);
   }
 
+  relieveDisks(): void {
+    for (const disk of this.#disks.values()) disk.relieve();
+  }
+
   /** The world ends. */
   end(): void {
     for (const process of this.#processes) process.exit();

@@ -194,6 +194,89 @@ export const mutations: readonly Mutation[] = [
     ],
   },
   {
+    bug: "who was taken over while nobody asked the bucket goes on writing there",
+    focus: "late",
+    changes: [
+      {
+        file: "volume/late-claim.ts",
+        original: "if (!isOurs(record.state, head)) throw new FencedError();",
+        replaced: "",
+      },
+      {
+        file: "volume/late-claim.ts",
+        original: "if (isAhead && !(await continues(options, { record, lastCut }, chain))) throw",
+        replaced: "if (isAhead && lastCut < 0) throw",
+      },
+    ],
+  },
+  {
+    bug: "flushes stay relaxed when programs run again",
+    focus: "durable",
+    changes: [
+      {
+        file: "volume/engine.ts",
+        original: "    this.#isRelaxed = isRelaxed;\n",
+        replaced: "    this.#isRelaxed ||= isRelaxed;\n",
+      },
+    ],
+  },
+  {
+    bug: "a cut that a full disk stopped forgets what it was to store",
+    focus: "full",
+    changes: [
+      {
+        file: "volume/cutter.ts",
+        original: "      abortCut(local.cache, begun.units);\n",
+        replaced: "      finishCut(local.cache, begun.cut, begun.units, () => true);\n",
+      },
+    ],
+  },
+  {
+    bug: "what a full disk could not keep is believed to be kept",
+    focus: "full",
+    changes: [
+      {
+        file: "volume/local-state.ts",
+        original: "    const changed = { ...change, writers: writers.slice(-writersMax) };\n",
+        replaced: `    const changed = { ...change, writers: writers.slice(-writersMax) };
+    this.#state = { ...this.#state, ...changed };\n`,
+      },
+    ],
+  },
+  {
+    bug: "nothing is tidied up until a clock that was set back is where it was",
+    focus: "clocks",
+    changes: [
+      {
+        file: "volume/store-loop.ts",
+        original: " || now < this.#tidiedAtMs",
+        replaced: "",
+      },
+    ],
+  },
+  {
+    bug: "a collection deletes what is young",
+    focus: "audits",
+    changes: [
+      {
+        file: "audit/objects.ts",
+        original: 'return isOld(object, facts) ? "leaked" : "pending";\n}',
+        replaced: 'return isOld(object, facts) || facts.nowMs > 0 ? "leaked" : "pending";\n}',
+      },
+    ],
+  },
+  {
+    bug: "a scrub does not look at content",
+    focus: "audits",
+    changes: [
+      {
+        file: "audit/scrub-volume.ts",
+        original: "if (!attempt(() => verifySlice(slice, stored, key))) damaged.push(slice);",
+        replaced: "if (stored.length < 0) damaged.push(slice);",
+      },
+    ],
+  },
+  {
     bug: "a body that ended early is taken for a whole one",
     changes: [
       {

@@ -31,6 +31,8 @@ export class Session {
   model: GuestModel;
   /** The state that another machine has gone on from; null while nobody has. */
   supersededAt: number | null = null;
+  /** Flushes promise no more than this machine's disk, whatever the volume's durability is. */
+  isRelaxed = false;
   /** What was begun beside the guest's own operations. */
   readonly background = new Set<Promise<void>>();
 
@@ -54,6 +56,14 @@ export class Session {
     this.background.add(ended);
     ended.catch(() => undefined);
   }
+}
+
+/** The machine's disk has no room left. */
+export function isDiskFull(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const { code } = error as NodeJS.ErrnoException;
+  if (code === "disk_full" || code === "ENOSPC") return true;
+  return error.cause !== undefined && isDiskFull(error.cause);
 }
 
 /** What goes wrong because the bucket does, or because others are there, is no fault of the volume. */

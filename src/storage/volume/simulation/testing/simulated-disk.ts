@@ -58,6 +58,8 @@ export class SimulatedDisk {
   /** By their paths in the directory. */
   readonly #files = new Map<string, SimulatedFile>();
   readonly #directories = new Set<string>([""]);
+  /** Above which it is full. */
+  #pagesMax = Infinity;
   /** A copied file keeps the number that the process before has seen. */
   readonly #inodes = new Map<number, number>();
   #nextInode = 1;
@@ -130,6 +132,36 @@ export class SimulatedDisk {
 
   #databasesIn(path: string): string[] {
     return existsSync(path) ? readdirSync(path).filter((name) => isDatabase(name)) : [];
+  }
+
+  /** Somebody else fills it up, but for so many pages. */
+  fill(pagesLeft: number): void {
+    this.#scheduler.trace(`${this.#root.slice(-4)} has ${pagesLeft} pages left`);
+    this.#pagesMax = this.#pagesUsed + pagesLeft;
+  }
+
+  /** There is room again. */
+  relieve(): void {
+    this.#pagesMax = Infinity;
+  }
+
+  get pagesLeft(): number {
+    return this.#pagesMax === Infinity ? Infinity : Math.max(0, this.#pagesMax - this.#pagesUsed);
+  }
+
+  get #pagesUsed(): number {
+    let used = 0;
+    for (const { pageCount } of this.#files.values()) used += pageCount;
+    return used;
+  }
+
+  /** How many of so many bytes can be written. @throws ENOSPC: none */
+  roomFor(file: SimulatedFile, at: number, length: number): number {
+    const { pagesLeft } = this;
+    if (pagesLeft === Infinity || length === 0) return length;
+    const fitting = file.fitting(at, length, pagesLeft);
+    if (fitting === 0) throw noSpace();
+    return fitting;
   }
 
   inode(real: number): number {
@@ -320,6 +352,7 @@ export class SimulatedDisk {
 
   /** Loses all that is on it. */
   wipe(): void {
+    this.relieve();
     this.#files.clear();
     this.#directories.clear();
     this.#directories.add("");
@@ -390,6 +423,13 @@ export class SimulatedDisk {
 
 function isWithin(name: string, directory: string): boolean {
   return name === directory || name.startsWith(`${directory}/`);
+}
+
+export function noSpace(): Error {
+  return Object.assign(new Error("ENOSPC: no space left on device"), {
+    code: "ENOSPC",
+    errno: -28,
+  });
 }
 
 export function noSuchFile(path: string): Error {

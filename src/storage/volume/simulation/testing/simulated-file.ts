@@ -34,13 +34,17 @@ export class SimulatedFile {
     return this.#pages.size * sectorsPerPage;
   }
 
-  /** Pages that a write of these bytes would make. */
-  newPages(at: number, length: number): number {
-    let count = 0;
+  get pageCount(): number {
+    return this.#pages.size;
+  }
+
+  /** How many of so many bytes can be written there when so many pages are left. */
+  fitting(at: number, length: number, pagesLeft: number): number {
+    let left = pagesLeft;
     for (let page = Math.floor(at / pageSizeBytes); page * pageSizeBytes < at + length; page++) {
-      if (!this.#pages.has(page)) count++;
+      if (!this.#pages.has(page) && --left < 0) return Math.max(0, page * pageSizeBytes - at);
     }
-    return count;
+    return length;
   }
 
   read(into: Uint8Array, offset: number, length: number, at: number): number {

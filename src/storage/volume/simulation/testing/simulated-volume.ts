@@ -4,6 +4,7 @@ import { must } from "../../../../base/assert.ts";
 import { blockSizeBytes, blocksPerUnit, unitSizeBytes } from "../../../block-map/geometry.ts";
 import { isFenced } from "../../../lease/fenced-error.ts";
 import { VolumeEngine, type EngineOptions } from "../../engine.ts";
+import { openUnclaimed } from "../../late-claim.ts";
 import { OpeningVolume } from "../../opening-volume.ts";
 import type { Durability } from "../../volume.ts";
 import { Checkpoints } from "./checkpoints.ts";
@@ -12,10 +13,13 @@ import { GuestModel, isSame, toState, withWrite, type DiskState } from "./guest-
 import { openTriesMax, readTriesMax, retentionMs, syncIntervalMs } from "./limits.ts";
 import type { Machine } from "./machine.ts";
 import type { Scheduler } from "./scheduler.ts";
-import { attempt, isExpected, Session, type Outcome } from "./session.ts";
+import { attempt, isDiskFull, isExpected, Session, type Outcome } from "./session.ts";
 import type { CrashKind, SimulatedProcess } from "./simulated-process.ts";
 import { SimulatedStore } from "./simulated-store.ts";
 import type { World } from "./world.ts";
+
+/** How often a guest tries to write what did not fit. */
+const fullTriesMax = 2;
 
 export class SimulatedVolume {
   readonly name: string;
@@ -62,7 +66,7 @@ export class SimulatedVolume {
   async openOn(machine: Machine): Promise<void> {
     for (let tries = 0; ; tries++) {
       if (tries > openTriesMax) this.#world.fail(`${this.name} cannot be opened any more`);
-      if (tries > openTriesMax / 2) this.#world.setFaults([]);
+      if (tries > openTriesMax / 2) this.#world.endTroubles();
       // A machine has one process for a volume: the one before is made sure to be dead.
       this.#world.killGhosts(machine);
       const process = machine.start(this.name);
@@ -86,7 +90,25 @@ export class SimulatedVolume {
   }
 
   async #openNow(machine: Machine, process: SimulatedProcess): Promise<VolumeEngine> {
-    const options: EngineOptions = {
+    const options = {
+      ...this.#engineOptions(machine, process),
+      isStillOurs: this.#isSurelyOn(machine),
+    };
+    if (this.#scheduler.chance(0.6)) return await VolumeEngine.open(options);
+    // Its guest looks around before the map is here.
+    const opening = await OpeningVolume.open(options);
+    await opening.live.read(0, unitSizeBytes).catch(() => undefined);
+    return await opening.engine;
+  }
+
+  /** Nobody else can have had it since: its server does not ask the bucket then. */
+  #isSurelyOn(machine: Machine): boolean {
+    const isSure = this.#home === machine && !this.#isContested && this.session === null;
+    return isSure && this.#scheduler.chance(0.4);
+  }
+
+  #engineOptions(machine: Machine, process: SimulatedProcess): EngineOptions & { server: string } {
+    return {
       store: new SimulatedStore(this.#world.store, process),
       prefix: this.prefix,
       cacheDirectory: process.disk.directory,
@@ -102,11 +124,6 @@ export class SimulatedVolume {
       retentionMs,
       inPlaceSizeBytesMin: 0,
     };
-    if (this.#scheduler.chance(0.6)) return await VolumeEngine.open(options);
-    // Its guest looks around before the map is here.
-    const opening = await OpeningVolume.open(options);
-    await opening.live.read(0, unitSizeBytes).catch(() => undefined);
-    return await opening.engine;
   }
 
   /** Looks at what is there. False when it has died meanwhile. */
@@ -128,7 +145,7 @@ export class SimulatedVolume {
     else this.#verifyFound(machine, found);
     this.checkpoints.onOpened(engine.listCheckpoints(), {
       isCold: this.#home !== machine,
-      isContested: this.#isContested,
+      isLongAfter: this.#world.wasSetAhead,
       fail: (problem) => this.#world.fail(`${this.name}: ${problem}`),
     });
     this.session = session;
@@ -195,7 +212,7 @@ export class SimulatedVolume {
       if (tries > readTriesMax) throw outcome.error;
       this.#world.expect(outcome.error, "read");
       // A read of all of the disk needs all of its answers at once, which a bad enough bucket never gives.
-      if (tries > readTriesMax / 2) this.#world.setFaults([]);
+      if (tries > readTriesMax / 2) this.#world.endTroubles();
       await this.#scheduler.sleep(200);
     }
   }
@@ -207,9 +224,8 @@ export class SimulatedVolume {
       number: ++this.#world.writeCount,
       blockCount: this.#blockCount,
     });
-    model.begin([withWrite(model.current, offset, bytes)], { isAtomic: false });
-    const outcome = await session.attempt((engine) => engine.live.write(offset, bytes));
-    this.#conclude(session, outcome, "write");
+    model.begin(this.#writing(model.current, offset, bytes), { isAtomic: false });
+    await this.#change(session, "write", (engine) => engine.live.write(offset, bytes));
   }
 
   /** All of the disk gets other content. */
@@ -219,9 +235,8 @@ export class SimulatedVolume {
       const { model } = session;
       const offset = unit * unitSizeBytes;
       const bytes = filled(unitSizeBytes, ++this.#world.writeCount);
-      model.begin([withWrite(model.current, offset, bytes)], { isAtomic: false });
-      const outcome = await session.attempt((engine) => engine.live.write(offset, bytes));
-      this.#conclude(session, outcome, "overwrite");
+      model.begin(this.#writing(model.current, offset, bytes), { isAtomic: false });
+      await this.#change(session, "overwrite", (engine) => engine.live.write(offset, bytes));
     }
   }
 
@@ -231,10 +246,44 @@ export class SimulatedVolume {
     const first = scheduler.pick(this.#blockCount);
     const length = Math.min(1 + scheduler.pick(40), this.#blockCount - first) * blockSizeBytes;
     const offset = first * blockSizeBytes;
-    const state = withWrite(model.current, offset, Buffer.alloc(length));
-    model.begin([state], { isAtomic: false });
-    const outcome = await session.attempt((engine) => engine.live.punch(offset, length));
-    this.#conclude(session, outcome, "punch");
+    const zeros = Buffer.alloc(length);
+    model.begin(this.#writing(model.current, offset, zeros), { isAtomic: false });
+    await this.#change(session, "punch", (engine) => engine.live.punch(offset, length));
+  }
+
+  /** What becomes of the disk; a cut that makes room for the rest of a write comes in the middle of it. */
+  #writing(state: DiskState, offset: number, bytes: Buffer): DiskState[] {
+    const whole = withWrite(state, offset, bytes);
+    if (!this.#world.wasFull) return [whole];
+    const parts: DiskState[] = [];
+    const first = blockSizeBytes - (offset % blockSizeBytes);
+    for (let end = first; end < bytes.length; end += blockSizeBytes) {
+      parts.push(withWrite(state, offset, bytes.subarray(0, end)));
+    }
+    return [...parts, whole];
+  }
+
+  /** A guest whose disk is full tries again, and in the end looks what is there: of each block the old or the new. */
+  async #change(
+    session: Session,
+    what: string,
+    work: (engine: VolumeEngine) => Promise<void>,
+  ): Promise<void> {
+    for (let tries = 0; ; tries++) {
+      const outcome = await session.attempt(work);
+      const isFull = outcome.kind === "failed" && isDiskFull(outcome.error);
+      if (!isFull || !this.#world.wasFull || session !== this.session) {
+        this.#conclude(session, outcome, what);
+        return;
+      }
+      if (tries >= fullTriesMax) break;
+      await this.#scheduler.sleep(500);
+    }
+    if (this.#scheduler.chance(0.5)) session.process.disk.relieve();
+    const found = await this.#readAll(session);
+    if (found === null) return this.noteDeath(await session.process.died);
+    const problem = session.model.afterCrash(found, "process");
+    if (problem !== null) this.#world.fail(`${this.name} on a full disk: ${problem}`);
   }
 
   async read(session = this.open): Promise<void> {
@@ -251,7 +300,7 @@ export class SimulatedVolume {
   async flush(session = this.open): Promise<void> {
     const { mark } = session.model;
     const { model } = session;
-    const isDurable = session.engine.durability === "durable";
+    const isDurable = session.engine.durability === "durable" && !session.isRelaxed;
     const outcome = await session.attempt((engine) => engine.live.flush());
     if (!this.#conclude(session, outcome, "flush") || outcome.kind !== "done") return;
     model.flushedTo(mark);
@@ -287,8 +336,8 @@ export class SimulatedVolume {
     const session = this.open;
     const comment = `#${++this.#world.writeCount}`;
     const { mark, current } = session.model;
-    this.checkpoints.begin(comment, current);
     const options = { comment, isAuto: false, isPreRestore: this.#scheduler.chance(0.1) };
+    this.checkpoints.begin(comment, current, options);
     const outcome = await session.attempt(async (engine) => {
       const { completed } = await engine.beginCheckpoint(options);
       return { completed };
@@ -346,6 +395,39 @@ export class SimulatedVolume {
     const outcome = await session.attempt((engine) => engine.setDurability(next));
     this.#conclude(session, outcome, "set durability");
     this.durability = session.engine.durability;
+  }
+
+  /** Nobody's programs run for a while: what they are told is written need not be in the bucket. Or they do again. */
+  async relax(): Promise<void> {
+    const session = this.open;
+    session.isRelaxed = !session.isRelaxed;
+    const { isRelaxed } = session;
+    const outcome = await session.attempt(async (engine) => engine.relaxFlushes(isRelaxed));
+    this.#conclude(session, outcome, "relax flushes");
+  }
+
+  /**
+   * A machine that has had it before believes that it still has, and goes on without asking the bucket: as one does whose
+   * agent is replaced under a running guest, after it stood still. Null when what lies there does not say so.
+   */
+  async wakeLate(machine: Machine): Promise<Session | null> {
+    const process = machine.start(this.name);
+    this.#world.planCrash(process, 0.06);
+    const options = this.#engineOptions(machine, process);
+    const outcome = await attempt(process, async () => {
+      const state = await openUnclaimed({ ...options, clock: this.#world.clock });
+      return state === null ? null : await VolumeEngine.open(options, state);
+    });
+    if (outcome.kind === "failed") this.#world.expect(outcome.error, `wake ${this.name} late`);
+    if (outcome.kind !== "done" || outcome.value === null) {
+      process.exit();
+      return null;
+    }
+    // What it finds is of no interest: what it writes must not get into the bucket.
+    const model = GuestModel.ofStored([this.model.current]);
+    const session = new Session({ machine, process, engine: outcome.value, model });
+    session.supersededAt = 0;
+    return session;
   }
 
   /** Reads everything, checkpoints too. */
@@ -447,6 +529,7 @@ export class SimulatedVolume {
     const isClosed = error instanceof SpriteError && error.code === "unavailable";
     if (session.supersededAt !== null && (isFenced(error) || isClosed)) return;
     if (isClosed || isExpected(error)) return;
+    if (this.#world.wasFull && isDiskFull(error)) return;
     // Whoever is taking the volume over may have been here already, and died of something else.
     if (isFenced(error) && this.#isContested) return;
     this.#world.expect(error, what);

@@ -1,4 +1,6 @@
 /** What happens in a world, by its seed: operations of a guest and an owner, crashes, moves, forks, and an end. */
+import { must } from "../../../../base/assert.ts";
+import { blockSizeBytes } from "../../../block-map/geometry.ts";
 import { destroyVolume } from "../../destroy.ts";
 import { forkVolume } from "../../fork.ts";
 import { collect, scrub } from "./audits.ts";
@@ -52,15 +54,25 @@ class Story {
     const volume = new SimulatedVolume(this.#world, "v0");
     this.#volumes.push(volume);
     await volume.openOn(this.#machine());
-    const share = { mixed: 0.2, power: 0, durable: 1, forks: 0, damage: 0, cuts: 0 }[
-      this.#world.focus
-    ];
+    const share = {
+      mixed: 0.2,
+      power: 0,
+      durable: 1,
+      forks: 0,
+      damage: 0,
+      cuts: 0,
+      full: 0.2,
+      clocks: 0,
+      audits: 0,
+      late: 0.2,
+    }[this.#world.focus];
     if (this.#world.scheduler.chance(share)) await volume.setDurability();
   }
 
   async step(): Promise<void> {
     const { scheduler } = this.#world;
     if (scheduler.chance(0.2)) this.#world.setFaults(chooseFaults(scheduler));
+    if (scheduler.chance(0.1)) this.#world.relieveDisks();
     await this.#ghostStep();
     await this.#noticeDeaths();
     const volume = scheduler.choose(this.#volumes);
@@ -93,7 +105,10 @@ class Story {
       takeOver: () => this.#takeOver(volume),
       forkOrDestroy: () => this.#forkOrDestroy(volume),
       scrub: () => this.#scrub(volume),
-      collect: () => collect(this.#world, { prefix: volume.prefix, machine: this.#machine() }),
+      collect: () => this.#collect(volume),
+      relax: () => volume.relax(),
+      wakeLate: () => this.#wakeLate(volume),
+      fill: async () => this.#world.fill(volume.open.process.disk),
       setClocks: async () => this.#world.setClocks(),
     };
     await actions[chooseAction(scheduler, this.#world.focus)]();
@@ -128,6 +143,15 @@ class Story {
     if (volume.session !== null && scheduler.chance(0.5)) await volume.loseMachine();
   }
 
+  /** While something is on its way to the bucket, and not named there yet. */
+  async #collect(volume: SimulatedVolume): Promise<void> {
+    const { scheduler } = this.#world;
+    await volume.write();
+    if (volume.session !== null) volume.syncInBackground();
+    await scheduler.sleep(scheduler.pick(80));
+    await collect(this.#world, { prefix: volume.prefix, machine: this.#machine() });
+  }
+
   /** What is in the bucket is sound: whatever goes on beside it, a scrub has nothing to tell. */
   async #scrub({ prefix }: SimulatedVolume): Promise<void> {
     this.#world.endStaleLists();
@@ -149,6 +173,17 @@ class Story {
     if (other === undefined || this.#world.ghosts.length > 0) return;
     if (scheduler.chance(0.6)) open.process.pause();
     await volume.openOn(other);
+  }
+
+  async #wakeLate(volume: SimulatedVolume): Promise<void> {
+    const { machines, ghosts } = this.#world;
+    const other = machines.find((machine) => machine !== volume.open.machine);
+    if (other === undefined || ghosts.length > 0) return;
+    const ghost = await volume.wakeLate(other);
+    if (ghost === null) return;
+    ghosts.push(ghost);
+    // At once, before it hears that it is too late.
+    await this.#haunt(ghost, volume);
   }
 
   async #ghostStep(): Promise<void> {
@@ -238,6 +273,24 @@ class Story {
     await this.#clear(volume.prefix);
   }
 
+  /** What becomes damaged in the bucket is told of by the next scrub, before anybody reads it. */
+  async #damageBucket(): Promise<void> {
+    const { scheduler, store } = this.#world;
+    const volume = scheduler.choose(this.#volumes);
+    const keys = [...this.#world.checker.namedKeys(volume.prefix)];
+    if (keys.length === 0) return;
+    const key = scheduler.choose(keys);
+    const bytes = must(store.contents().get(key), "what is named is there");
+    // In each block, since not all of them need be named; the first has no content.
+    for (let at = blockSizeBytes + scheduler.pick(blockSizeBytes); at < bytes.length;) {
+      bytes[at] = (bytes[at] as number) ^ 1;
+      at += blockSizeBytes;
+    }
+    const damages = await scrub(this.#world, { prefix: volume.prefix, machine: this.#machine() });
+    if (damages === null || damages.some((damage) => damage.key === key)) return;
+    this.#world.fail(`a scrub does not tell of ${key}`);
+  }
+
   /** As whoever destroys a sprite does: again and again until it is done. */
   async #clear(prefix: string): Promise<void> {
     await this.#world.scheduler.sleep(lateMs);
@@ -259,7 +312,7 @@ class Story {
 
   async end(): Promise<void> {
     const { store, scheduler } = this.#world;
-    this.#world.setFaults([]);
+    this.#world.endTroubles();
     this.#world.isCalm = true;
     for (const { session } of this.#volumes) if (session !== null) session.process.plan = null;
     store.settle();
@@ -269,12 +322,13 @@ class Story {
     }
     await this.#noticeDeaths();
     await scheduler.sleep(lateMs);
-    const isThorough = scheduler.chance(0.2);
+    const isThorough = this.#world.focus === "clocks" || scheduler.chance(0.2);
     for (const volume of this.#volumes) {
       const machine = this.#machine();
       if (isThorough) await verifyEnd(this.#world, volume, machine);
       else await verifyBriefly(volume, machine);
     }
+    if (this.#world.focus === "audits") await this.#damageBucket();
     if (!scheduler.chance(0.25)) return;
     while (this.#volumes.length > 0) {
       const volume = scheduler.choose(this.#volumes);

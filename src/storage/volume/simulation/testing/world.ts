@@ -14,7 +14,8 @@ import { BucketChecker } from "./bucket-checker.ts";
 import { freeBytesMin, retentionMs, unitCounts } from "./limits.ts";
 import { Machine } from "./machine.ts";
 import { Scheduler, useScheduler } from "./scheduler.ts";
-import { isExpected, type Session } from "./session.ts";
+import { isDiskFull, isExpected, type Session } from "./session.ts";
+import type { SimulatedDisk } from "./simulated-disk.ts";
 import type { SimulatedProcess } from "./simulated-process.ts";
 import { tellStory } from "./story.ts";
 import { trueMs, worldClock } from "./virtual-time.ts";
@@ -31,6 +32,8 @@ export interface WorldReport {
 }
 
 const minuteMs = 60_000;
+/** Of a full disk: about a unit and what its log needs. */
+const pagesLeftMax = 24;
 
 /** A promise that was broken; everything else that is thrown is a fault too, but of less known meaning. */
 export class BrokenPromise extends Error {}
@@ -52,8 +55,11 @@ export class World {
   faultRules: readonly FaultRule[] = [];
   crashCount = 0;
   stepCount = 0;
+  /** Some disk was; what began then may fail of it later. */
+  wasFull = false;
   /** By how much clocks were set back: so much longer is kept what was new then. */
   setBackMs = 0;
+  wasSetAhead = false;
   /** Nothing dies any more. */
   isCalm = false;
 
@@ -122,6 +128,7 @@ export class World {
   /** An error that no fault of the bucket explains is a broken promise. */
   expect(error: unknown, what: string): void {
     if (isExpected(error)) return;
+    if (this.wasFull && isDiskFull(error)) return;
     // A list that misses the newest transaction looks like a bucket that has lost it.
     if (/stored before: is it the right bucket/.test(String(error)) && this.isListStale) return;
     throw new Error(`${what} failed for no reason: ${String(error)}`, { cause: error });
@@ -136,6 +143,15 @@ export class World {
     return this.faultRules.some(({ fault }) => fault.kind === "stale-list");
   }
 
+  fill(disk: SimulatedDisk): void {
+    this.wasFull = true;
+    disk.fill(this.scheduler.pick(pagesLeftMax));
+  }
+
+  relieveDisks(): void {
+    for (const machine of this.machines) machine.relieveDisks();
+  }
+
   get bucketNowMs(): number {
     return trueMs(this.scheduler);
   }
@@ -146,12 +162,18 @@ export class World {
     const minutes = scheduler.chance(0.5) ? 60 * (1 + scheduler.pick(48)) : -1 - scheduler.pick(4);
     scheduler.trace(`clocks go by ${minutes} minutes`);
     scheduler.clockAheadMs += minutes * minuteMs;
+    if (minutes > 0) this.wasSetAhead = true;
     if (minutes < 0) this.setBackMs -= minutes * minuteMs;
   }
 
   setFaults(rules: readonly FaultRule[]): void {
     this.faultRules = rules;
     this.faults.setRules(rules);
+  }
+
+  endTroubles(): void {
+    this.setFaults([]);
+    this.relieveDisks();
   }
 
   killGhosts(machine: Machine): void {

@@ -5,6 +5,9 @@ import { runningProcess } from "../scheduler.ts";
 import type { SimulatedProcess } from "../simulated-process.ts";
 import { nameOf, noteDatabaseChange } from "./file-access.ts";
 
+/** What SQLite's log needs at least. */
+const pagesOfCommitMin = 2;
+
 type Work = (...values: never[]) => unknown;
 
 class SimulatedSqlite extends SqliteDatabase {
@@ -33,6 +36,10 @@ class SimulatedSqlite extends SqliteDatabase {
   #commit(commit: () => unknown): unknown {
     const process = this.#process;
     if (process === null) return commit();
+    const { disk, scheduler } = process;
+    if (disk.pagesLeft < pagesOfCommitMin && scheduler.chance(0.7)) {
+      throw new SqliteDatabase.SqliteError("database or disk is full", "SQLITE_FULL");
+    }
     const log = `${this.#path}-wal`;
     const tear = (): void => {
       const before = existsSync(log) ? readFileSync(log) : Buffer.alloc(0);

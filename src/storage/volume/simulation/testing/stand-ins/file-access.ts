@@ -5,7 +5,7 @@
 import * as fs from "node:fs";
 import { basename } from "node:path";
 import { crc32 } from "node:zlib";
-import { isDatabase, noSuchFile, type SimulatedDisk } from "../simulated-disk.ts";
+import { isDatabase, noSpace, noSuchFile, type SimulatedDisk } from "../simulated-disk.ts";
 import type { SimulatedFile } from "../simulated-file.ts";
 import { runningProcess, scheduler } from "../scheduler.ts";
 import type { SimulatedProcess } from "../simulated-process.ts";
@@ -112,7 +112,11 @@ export function writeNow(
   const { file } = open;
   const where = at ?? file?.sizeBytes ?? fs.fstatSync(descriptor).size;
   const write = (size: number): number => {
-    if (file !== null) return file.write(bytes.subarray(offset, offset + size), where);
+    if (file !== null) {
+      const fitting = open.disk.roomFor(file, where, size);
+      return file.write(bytes.subarray(offset, offset + fitting), where);
+    }
+    if (open.disk.pagesLeft === 0 && scheduler().chance(0.3)) throw noSpace();
     noteDatabaseChange();
     open.disk.willWrite(descriptor, where, size);
     return fs.writeSync(descriptor, bytes, offset, size, where);

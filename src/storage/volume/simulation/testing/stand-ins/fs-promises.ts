@@ -51,7 +51,9 @@ class SimulatedFile {
   writeFile(content: Uint8Array | string): Promise<void> {
     return later(() => {
       const bytes = Buffer.from(content as string);
-      if (bytes.length > 0) writeNow(this.fd, bytes, 0, bytes.length, 0);
+      for (let done = 0; done < bytes.length;) {
+        done += writeNow(this.fd, bytes, done, bytes.length - done, done);
+      }
     });
   }
 
@@ -135,8 +137,11 @@ export function readFile(path: string, encoding?: BufferEncoding): Promise<strin
 
 export async function writeFile(path: string, content: Uint8Array | string): Promise<void> {
   const file = await open(path, "w");
-  await file.writeFile(content);
-  await file.close();
+  try {
+    await file.writeFile(content);
+  } finally {
+    await file.close();
+  }
 }
 
 export function readdir(path: string): Promise<string[]> {

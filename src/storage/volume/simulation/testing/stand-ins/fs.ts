@@ -65,8 +65,13 @@ export function truncateSync(path: string, sizeBytes: number): void {
 export function writeFileSync(path: string, bytes: Uint8Array | string): void {
   const descriptor = openNow(path, "w");
   const content = Buffer.from(bytes as string);
-  if (content.length > 0) writeNow(descriptor, content, 0, content.length, 0);
-  closeNow(descriptor);
+  try {
+    for (let done = 0; done < content.length;) {
+      done += writeNow(descriptor, content, done, content.length - done, done);
+    }
+  } finally {
+    closeNow(descriptor);
+  }
 }
 
 export function fstatSync(
@@ -78,9 +83,9 @@ export function fstatSync(
   return options?.bigint === true ? fingerprintOf(descriptor, stat) : stat;
 }
 
-/** There is always the same space. */
 export function statfsSync(): { bavail: number; bsize: number; blocks: number } {
-  return { bavail: 1 << 20, bsize: 4_096, blocks: 1 << 21 };
+  const pagesLeft = runningProcess()?.disk.pagesLeft ?? Infinity;
+  return { bavail: Math.min(1 << 20, pagesLeft), bsize: 4_096, blocks: 1 << 21 };
 }
 
 export function readFileSync(path: string, encoding?: BufferEncoding): unknown {

@@ -26,6 +26,7 @@ export async function setTimeout<T>(
   });
 }
 
+/** Takes a little time: who asks again and again whether something is over would keep it from ever being. */
 export async function setImmediate<T>(value?: T): Promise<T> {
-  return await setTimeout(0, value);
+  return await setTimeout(0.01, value);
 }
