@@ -3,7 +3,6 @@ import { createHash } from "node:crypto";
 import { must } from "../../base/assert.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import { BlockMap } from "../block-map/block-map.ts";
-import { Database } from "../database.ts";
 import type { LeaseClock } from "../lease/clock.ts";
 import type { Head, HeadFile } from "../lease/head.ts";
 import type { LegacyMap } from "../lease/legacy-head.ts";
@@ -121,15 +120,14 @@ export function openCapture(map: BlockMap, position: WalPosition | null): WalCap
   return WalCapture.open({ path: map.path, connection: map.connection, position });
 }
 
-/** Of a map that was just restored, so all of it is in the bucket. */
+/** Of a map that was just restored, so all of it is in the bucket; nobody has opened it, and it has no log. */
 export function restoredPosition(path: string, txid: number): WalPosition {
-  const connection = Database.open(path);
+  const connection = { walSizeFrames: () => 0, truncateWal: () => true };
   const capture = WalCapture.open({ path, connection, position: null });
   try {
     capture.advance(must(capture.capture(), "a restored map has pages"), txid);
     return must(capture.position(), "a map that was captured has a position");
   } finally {
-    connection.close();
     capture.close();
   }
 }

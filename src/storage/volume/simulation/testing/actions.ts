@@ -76,7 +76,7 @@ const weights: Readonly<Record<Focus, Readonly<Partial<Record<Action, number>>>>
   },
   clocks: {
     ...{ write: 35, punch: 5, sync: 15, checkpoint: 6, deleteCheckpoint: 3, restore: 3 },
-    ...{ forget: 10, close: 5, kill: 5, takeOver: 4, setClocks: 10 },
+    ...{ forget: 4, close: 3, kill: 14, takeOver: 4, setClocks: 12 },
   },
   audits: {
     ...{ write: 35, punch: 5, sync: 15, checkpoint: 8, deleteCheckpoint: 4, restore: 3 },

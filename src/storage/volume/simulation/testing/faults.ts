@@ -32,3 +32,9 @@ export function chooseFaults(scheduler: Scheduler): FaultRule[] {
   }
   return chosen;
 }
+
+/** Segments arrive, and what names them does not for a while. */
+export function transactionsLate(scheduler: Scheduler): FaultRule {
+  const untilMs = scheduler.nowMs + scheduler.pick(4_000);
+  return { fault: { kind: "unavailable" }, requests: ["put"], key: metadata, untilMs };
+}

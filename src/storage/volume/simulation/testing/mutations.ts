@@ -244,13 +244,13 @@ export const mutations: readonly Mutation[] = [
     ],
   },
   {
-    bug: "nothing is tidied up until a clock that was set back is where it was",
+    bug: "what looks young to a clock that was set back is never looked at again",
     focus: "clocks",
     changes: [
       {
-        file: "volume/store-loop.ts",
-        original: " || now < this.#tidiedAtMs",
-        replaced: "",
+        file: "volume/bucket-side.ts",
+        original: "isDone ? Infinity : nowMs +",
+        replaced: "isDone || nowMs >= 0 ? Infinity : nowMs +",
       },
     ],
   },

@@ -35,6 +35,8 @@ const realNow = performance.now.bind(performance);
 installVirtualTime();
 const { World } = await import("./world.ts");
 
+// Thousands of errors are part of the stories, and where each comes from is of interest to whoever reads one of them.
+if (!values.trace) Error.stackTraceLimit = 4;
 const stride = Number(values.stride);
 const focus = mutation?.focus ?? focuses.find((each) => each === values.focus);
 if (values.focus !== undefined && focus === undefined) throw new Error(`no focus ${values.focus}`);

@@ -5,7 +5,7 @@ import { destroyVolume } from "../../destroy.ts";
 import { forkVolume } from "../../fork.ts";
 import { collect, scrub } from "./audits.ts";
 import { chooseAction, type Action } from "./actions.ts";
-import { chooseFaults } from "./faults.ts";
+import { chooseFaults, transactionsLate } from "./faults.ts";
 import { GuestModel } from "./guest-model.ts";
 import { forgetMs } from "./limits.ts";
 import type { Machine } from "./machine.ts";
@@ -146,9 +146,10 @@ class Story {
   /** While something is on its way to the bucket, and not named there yet. */
   async #collect(volume: SimulatedVolume): Promise<void> {
     const { scheduler } = this.#world;
+    if (scheduler.chance(0.5)) this.#world.setFaults([transactionsLate(scheduler)]);
     await volume.write();
     if (volume.session !== null) volume.syncInBackground();
-    await scheduler.sleep(scheduler.pick(80));
+    await scheduler.sleep(scheduler.pick(300));
     await collect(this.#world, { prefix: volume.prefix, machine: this.#machine() });
   }
 

@@ -159,7 +159,7 @@ export class World {
   /** Somebody sets the machines' clocks: ahead by hours, or back by minutes. */
   setClocks(): void {
     const { scheduler } = this;
-    const minutes = scheduler.chance(0.5) ? 60 * (1 + scheduler.pick(48)) : -1 - scheduler.pick(4);
+    const minutes = scheduler.chance(0.5) ? 60 * (1 + scheduler.pick(48)) : -1 - scheduler.pick(2);
     scheduler.trace(`clocks go by ${minutes} minutes`);
     scheduler.clockAheadMs += minutes * minuteMs;
     if (minutes > 0) this.wasSetAhead = true;
