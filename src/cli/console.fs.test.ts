@@ -122,6 +122,14 @@ describe("sprite at a terminal", () => {
     assert.match(terminal.screen, /\u001b\[\?1049l\u001b\[\?25h/);
   });
 
+  test("list --watch draws a table over itself", async () => {
+    for (const name of ["aa", "bb"]) bench.server.addSprite(name);
+    const terminal = open("list", "--watch");
+    await terminal.waitFor(/NAME +STATUS +SINCE\r\n.*\u001b\[\d+A\r\u001b\[J.*aa .*bb .*box /s);
+    assert.equal(await terminal.exited, 1, "the fake server ends the watch");
+    for (const name of ["aa", "bb"]) bench.server.sprites.delete(name);
+  });
+
   test("create opens a console, destroy asks for the name", async () => {
     const creating = open("create", "fresh");
     await creating.waitFor(/Created fresh\r/);

@@ -14,7 +14,9 @@ export async function login(cli: Cli, args: readonly string[]): Promise<number> 
       : checkedApiUrl(given, "the argument");
   const { token } = cli.options;
   if (token !== undefined) {
-    return await adoptToken(cli, { url, token: checkedToken(await secretOption(token)) });
+    await adoptToken(cli, { url, token: checkedToken(await secretOption(token)) });
+    tellIfOverruled(cli, url);
+    return 0;
   }
   const granted = await deviceLogin(cli, url);
   const stored = storeToken(cli, { ...granted, token: checkedToken(granted.token), url });
@@ -29,5 +31,14 @@ export async function login(cli: Cli, args: readonly string[]): Promise<number> 
   } else {
     cli.print(`Logged in to ${granted.org} at ${url}. The token is in ${placeText(stored)}.\n`);
   }
+  tellIfOverruled(cli, url);
   return 0;
+}
+
+/** A variable outranks what was just chosen, and would send the next command elsewhere. */
+function tellIfOverruled(cli: Cli, url: string): void {
+  const used = resolveApiUrl(cli.surroundings.env, UserConfig.load(cli.home));
+  if (used === url) return;
+  const variable = cli.surroundings.env["SPRITE_URL"] ? "SPRITE_URL" : "SPRITES_API_URL";
+  cli.note(`${variable} still says ${used}. To use ${url} from now on:  unset ${variable}\n`);
 }

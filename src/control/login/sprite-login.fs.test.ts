@@ -122,6 +122,11 @@ describe("sprite login", () => {
     const stored = await run(["login", harness.baseUrl, "--token", "-"], { input: harness.token });
     assert.equal(stored.code, 0, stored.stderr);
     assert.equal((await run(["list"])).code, 0);
+    const elsewhere = { SPRITES_API_URL: "http://127.0.0.1:9" };
+    const overruled = await run(["login", harness.baseUrl, "--token", harness.token], {
+      env: elsewhere,
+    });
+    assert.match(overruled.stderr, /unset SPRITES_API_URL/);
     const before_ = configText();
     assert.equal((await run(["login", "--token", `${harness.token}x`])).code, 1);
     assert.equal(configText(), before_);

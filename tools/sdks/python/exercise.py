@@ -193,14 +193,16 @@ def the_async_client_does_the_same(_: SpritesClient, sprite: Sprite) -> None:
     if AsyncSpritesClient is None:
         return
 
-    async def work() -> None:
-        async with AsyncSpritesClient(TOKEN, base_url=BASE_URL) as client:
+    async def work(control_mode: bool) -> None:
+        options = {"base_url": BASE_URL, "control_mode": control_mode}
+        async with AsyncSpritesClient(TOKEN, **options) as client:
             handle = client.sprite(sprite.name)
             commands = [handle.run("echo", str(index), capture_output=True) for index in range(5)]
             done = await asyncio.gather(*commands)
             assert [item.stdout for item in done] == [f"{index}\n".encode() for index in range(5)]
 
-    asyncio.run(work())
+    for control_mode in (False, True):
+        asyncio.run(work(control_mode))
 
 
 # Sessions
