@@ -1,10 +1,14 @@
 /** Files of a sprite through its API, as the official client and others use it (contract.md section 7). */
 import assert from "node:assert/strict";
-import { request } from "node:http";
+import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { readdir, readFile, writeFile } from "node:fs/promises";
+import { request, type IncomingMessage } from "node:http";
 import { after, before, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Sprite } from "@fly/sprites";
 import { WebSocket } from "ws";
+import { childrenOf } from "./support/processes.ts";
 import { TestServer } from "./support/server.ts";
 
 let server: TestServer;
@@ -335,6 +339,58 @@ test("a refused upload is told why, however large it is", async () => {
     }
   }
 });
+
+/** The most memory that these processes had since `forget`, in MB. */
+async function peaks(pids: readonly number[]): Promise<number[]> {
+  const texts = pids.map(async (pid) => await readFile(`/proc/${pid}/status`, "utf8"));
+  return (await Promise.all(texts)).map((text) => Number(/VmHWM:\s+(\d+)/.exec(text)?.[1]) / 1024);
+}
+
+test("a large file costs no memory, either way", async () => {
+  await call("PUT", "write", { path: "/dev/shm/small" }, { body: "x" });
+  const pids = await filePids();
+  assert.equal(pids.length, 2, "an agent and its helper");
+  // The peak is counted anew from now on (proc_pid_clear_refs(5)).
+  await Promise.all(pids.map(async (pid) => await writeFile(`/proc/${pid}/clear_refs`, "5")));
+  const before = await peaks(pids);
+  const size = 160 * 1024 * 1024;
+  const chunk = Buffer.alloc(1024 * 1024, "sprite");
+  const upload = request(`${server.url}/v1/sprites/files/fs/write?path=/dev/shm/large`, {
+    method: "PUT",
+    headers: { authorization: `Bearer ${server.token}`, "content-length": size },
+  });
+  for (let sent = 0; sent < size; sent += chunk.length) {
+    if (!upload.write(chunk)) await once(upload, "drain");
+  }
+  upload.end();
+  const [answer] = (await once(upload, "response")) as [IncomingMessage];
+  assert.equal(answer.statusCode, 200);
+  answer.resume();
+  const download = await server.request("/v1/sprites/files/fs/read?path=/dev/shm/large");
+  const hash = createHash("sha256");
+  assert.ok(download.body);
+  for await (const bytes of download.body) hash.update(bytes);
+  const expected = createHash("sha256");
+  for (let count = 0; count < size; count += chunk.length) expected.update(chunk);
+  assert.equal(hash.digest("hex"), expected.digest("hex"));
+  const grown = (await peaks(pids)).map((peak, index) => peak - (before[index] ?? 0));
+  assert.ok(Math.max(...grown) < 64, `grew by ${grown.map(Math.round).join(" and ")} MB`);
+  await call("DELETE", "delete", { path: "/dev/shm/large" });
+});
+
+/** The agent of the only sprite here, and its file helper. */
+async function filePids(): Promise<number[]> {
+  const agents = (await childrenOf(server.places, "sprite")).map(({ pid }) => pid);
+  const helpers: number[] = [];
+  for (const pid of await readdir("/proc")) {
+    const command = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
+    const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
+    const parent = Number(/PPid:\s+(\d+)/.exec(status)?.[1]);
+    if (command.includes("file-helper-process") && agents.includes(parent))
+      helpers.push(Number(pid));
+  }
+  return [...agents, ...helpers];
+}
 
 test("a restore ends what is under way with an error, and waits with what comes", async () => {
   await shell("head -c 300000000 /dev/zero > ~/large");

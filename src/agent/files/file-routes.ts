@@ -34,8 +34,10 @@ export function fileRoutes(files: FileOperations): Route[] {
       try {
         await handle(context, signal);
       } catch (error) {
-        // Then nobody is there to be told, and what broke off for it is nobody's fault.
-        if (!signal.aborted) throw error;
+        // Then nobody is there to be told, and what broke off for it is nobody's fault. A body that
+        // breaks off may say so before the connection does.
+        const { request } = context;
+        if (!signal.aborted && (!request.destroyed || request.complete)) throw error;
       }
     },
   });

@@ -167,6 +167,7 @@ export class Watch {
     // A file that took a passing name first has replaced the other's content.
     const replacing = new Set<number>();
     for (const change of changes) {
+      if (this.#pace.isOver) await this.#pace.rest();
       if ((change.bits & bits.overflow) !== 0) messages.push({ lost: lostSome });
       const watched = this.#watched.get(change.watch);
       if (watched === undefined) continue;
