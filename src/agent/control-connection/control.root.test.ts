@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { Socket } from "node:net";
-import { after, before, test } from "node:test";
+import { after, before, mock, test } from "node:test";
 import { SpritesClient } from "@fly/sprites";
 
 import { waitUntil } from "../../base/wait.ts";
@@ -230,6 +230,25 @@ test("a connection that is closed in the middle leaves its command its time", as
   const isGone = (): boolean => agent.sessions.list().length === 0;
   assert.ok(await waitUntil(isGone, { timeoutMs: 10_000 }));
   assert.ok(await waitUntil(() => agent.connections.controls.count === 0, { timeoutMs: 5_000 }));
+});
+
+test("a silent operation gets an empty frame at least every 20 s, and a connection without one nothing", async () => {
+  mock.timers.enable({ apis: ["setInterval"] });
+  try {
+    const client = await connect();
+    client.start({ cmd: ["cat"], stdin: "true" });
+    await client.until((line) => line.includes("session_info"));
+    mock.timers.tick(20_000);
+    await client.until((line) => line === "B[]");
+    client.socket.send(Buffer.of(4));
+    await client.untilEnd();
+    mock.timers.tick(100_000);
+    const later = waitUntil(() => client.lines.length > 0, { timeoutMs: 100 });
+    assert.equal(await later, false, client.lines.join("\n"));
+    client.socket.close();
+  } finally {
+    mock.timers.reset();
+  }
 });
 
 test("Go's tunnel over a control connection", async () => {
