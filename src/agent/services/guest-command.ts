@@ -6,7 +6,9 @@
 import type { Readable } from "node:stream";
 
 import { SpriteError } from "../../contract/errors.ts";
-import type { Command, ExitStatus, Launcher } from "../../sandbox/process.ts";
+import { withDeadline } from "../../base/wait.ts";
+import type { Command, ExitStatus, Launcher, PipeProcess } from "../../sandbox/process.ts";
+import { drainOutput } from "../sessions/output-drain.ts";
 import { guestCommandMsMax, guestErrorBytesMax } from "./limits.ts";
 
 const busyboxPath = "/.sprite/bin/busybox";
@@ -36,30 +38,37 @@ export async function runInGuest(
   options: { input?: string; outputBytesMax: number },
 ): Promise<GuestResult> {
   const process = await launcher.launch(command, { stdin: options.input !== undefined });
-  let isLate = false;
-  const timer = setTimeout(() => {
-    isLate = true;
-    process.kill("SIGKILL");
-  }, guestCommandMsMax);
-  try {
-    process.stdin?.end(options.input ?? "");
-    const [stdout, stderr, status] = await Promise.all([
-      collect(process.stdout, options.outputBytesMax, () => process.kill("SIGKILL")),
-      collect(process.stderr, guestErrorBytesMax, () => undefined),
-      process.exited.then((exit) => {
-        // A pipe that somebody else holds would never end.
-        setTimeout(() => [process.stdout, process.stderr].map((pipe) => pipe.destroy()), 200);
-        return exit;
-      }),
-    ]);
-    if (isLate) throw new SpriteError("deadline_exceeded", "the sprite's disk does not answer");
-    if (stdout === null) {
-      throw new SpriteError("payload_too_large", "a file of the sprite's services is too large");
-    }
-    return { status, stdout, stderr: (stderr ?? Buffer.alloc(0)).toString("utf8").trim() };
-  } finally {
-    clearTimeout(timer);
+  process.stdin?.end(options.input ?? "");
+  let lastOutputMs = 0;
+  process.stdout.on("data", () => (lastOutputMs = performance.now()));
+  const result = Promise.all([
+    collect(process.stdout, options.outputBytesMax, () => process.kill("SIGKILL")),
+    collect(process.stderr, guestErrorBytesMax, () => undefined),
+    process.exited.then(async (exit) => {
+      // A pipe that somebody else holds would never end.
+      const sources = [process.stdout, process.stderr];
+      await drainOutput({ sources, isHeldBack: () => false, lastOutputMs: () => lastOutputMs });
+      return exit;
+    }),
+  ]);
+  const [stdout, stderr, status] = await withDeadline(result, {
+    timeoutMs: guestCommandMsMax,
+    onTimeout: () => {
+      // It may hang in the kernel, where no signal reaches it.
+      process.kill("SIGKILL");
+      closeOutput(process);
+      return new SpriteError("deadline_exceeded", "the sprite's disk does not answer");
+    },
+  });
+  if (stdout === null) {
+    throw new SpriteError("payload_too_large", "a file of the sprite's services is too large");
   }
+  return { status, stdout, stderr: (stderr ?? Buffer.alloc(0)).toString("utf8").trim() };
+}
+
+function closeOutput({ stdout, stderr }: PipeProcess): void {
+  stdout.destroy();
+  stderr.destroy();
 }
 
 /** Null when there was more than may be. What follows is read and dropped, so that its writer can end. */

@@ -5,6 +5,9 @@ export const servicesMax = 256;
 /** All definitions together: read and written whole. */
 export const servicesFileBytesMax = 1024 * 1024;
 
+/** What is told of a damaged file in a header; the agent's log has all. */
+export const problemLengthMax = 1_000;
+
 /** How long a stream follows when its caller does not say (contract.md section 6). */
 export const watchMsDefault = 5_000;
 /** Followers of logs stay as long as they like; a timer of Node takes 24 days. */
@@ -23,6 +26,8 @@ export const strayPollMs = 100;
  * (worker/limits.ts), most of which belongs to the disk.
  */
 export const stopAllMsMax = 2_500;
+/** How much longer a service that is busy with something else may keep its container from ending, and so a log. */
+export const endSlackMs = 500;
 
 /** When a container ends while its services are still being read. */
 export const loadedMsMax = 1_000;

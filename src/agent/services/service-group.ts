@@ -1,4 +1,5 @@
 import type { Log } from "../../base/log.ts";
+import { settlesWithin } from "../../base/wait.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import {
   httpPortConflict,
@@ -7,7 +8,7 @@ import {
 } from "../../contract/service.ts";
 import type { Command } from "../../sandbox/process.ts";
 import { circleThrough, dependentsOf, startOrder } from "./dependencies.ts";
-import { stopMsDefault } from "./limits.ts";
+import { endSlackMs, stopMsDefault } from "./limits.ts";
 import { LogWriter } from "./log-writer.ts";
 import { Service, type Follower, type ServiceContainer } from "./service.ts";
 import { ServiceLog } from "./service-log.ts";
@@ -68,7 +69,11 @@ export class ServiceGroup {
       if (record !== undefined) adopted.push(service.adopt(record));
       else if (!service.isStopped) others.push(service);
     }
+    const kept = new Map(this.list().map((service) => [service, service.isStopped]));
     await Promise.all(adopted);
+    // The agent before had heard a start or a stop that it had no time to write down here.
+    const isChanged = this.list().some((service) => service.isStopped !== kept.get(service));
+    if (isChanged) await this.#changing(() => this.#save());
     await this.#startInOrder(others);
   }
 
@@ -141,6 +146,7 @@ export class ServiceGroup {
   async markStopped(service: Service, isStopped: boolean): Promise<void> {
     if (service.isStopped === isStopped) return;
     service.isStopped = isStopped;
+    service.record();
     await this.#changing(() => this.#save());
   }
 
@@ -180,9 +186,13 @@ export class ServiceGroup {
       });
       ends.set(name, end);
     }
-    await Promise.allSettled(ends.values());
-    await Promise.allSettled(this.list().map(({ log }) => log.flushed()));
-    await this.#writer.end();
+    // One may be in the middle of a stop that somebody gave an hour: its container ends it.
+    await settlesWithin(Promise.allSettled(ends.values()), timeoutMs + endSlackMs);
+    const flushed = Promise.allSettled(this.list().map(({ log }) => log.flushed()));
+    await settlesWithin(
+      flushed.then(() => this.#writer.end()),
+      endSlackMs,
+    );
   }
 
   /**

@@ -14,6 +14,7 @@ export interface ServiceRecord {
   exitCode: number | null;
   /** Null while there is none. */
   process: ProcessRecord | null;
+  isStopped: boolean;
   /** What the process was started by. */
   definition: ServiceDefinition;
 }

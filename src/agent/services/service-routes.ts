@@ -11,6 +11,7 @@ import type { RequestContext, Route } from "../api/route.ts";
 import {
   logLinesDefault,
   logLinesMax,
+  problemLengthMax,
   stopMsDefault,
   stopMsMax,
   streamsMax,
@@ -59,7 +60,7 @@ export function serviceRoutes(services: Services): Route[] {
 
 async function list(services: Services, { response }: RequestContext): Promise<void> {
   const group = await services.group();
-  if (group.problem !== null) response.setHeader(problemHeader, encodeURI(group.problem));
+  if (group.problem !== null) response.setHeader(problemHeader, headerText(group.problem));
   sendJson(response, 200, group.list().map(objectOf));
 }
 
@@ -174,6 +175,11 @@ async function narrate(
     unfollow();
   }
   stream.complete(service.definition.name);
+}
+
+/** The guest may have put any text into it. */
+function headerText(text: string): string {
+  return encodeURI(text.slice(0, problemLengthMax).toWellFormed());
 }
 
 interface Watching {

@@ -27,6 +27,8 @@ export class ServiceRun {
   readonly ended: Promise<RunEnd>;
   /** Somebody has sent it a signal, by which it is to be judged if it ends. */
   wasSignalled = false;
+  /** Null when nobody saw it; undefined while it runs. */
+  exitCode: number | null | undefined = undefined;
   readonly #log: ServiceLog;
   readonly #onRecord: (record: LogRecord) => void;
   readonly #cutters: LineCutter[] = [];
@@ -46,6 +48,8 @@ export class ServiceRun {
   async #follow(afterExit: RunParts["afterExit"]): Promise<RunEnd> {
     const status = await this.process.exited;
     const livedMs = Date.now() - this.startedAtMs;
+    const exitCode = status.kind === "exited" ? status.code : null;
+    this.exitCode = exitCode;
     await afterExit(this.process);
     await drainOutput({
       sources: [this.process.stdout, this.process.stderr],
@@ -53,7 +57,7 @@ export class ServiceRun {
       lastOutputMs: () => this.#lastOutputMs,
     });
     for (const cutter of this.#cutters) cutter.end();
-    return { exitCode: status.kind === "exited" ? status.code : null, livedMs };
+    return { exitCode, livedMs };
   }
 
   #read(stream: ServiceOutputStream): void {

@@ -164,10 +164,16 @@ export class Service {
       this.#startedAtMs = startedAtMs;
       this.#exitCode = exitCode;
       this.#error = error;
+      this.isStopped = record.isStopped;
       const found =
         record.process === null ? null : this.#parts.container.adoptProcess(record.process);
       if (found?.kind === "pipes") {
         this.#follow(found.process, startedAtMs ?? Date.now(), record.definition);
+        // What it was told last, it may not have done.
+        const isSame = sameDefinition(record.definition, this.definition);
+        if (isSame && !this.isStopped) return;
+        await this.#end(stopMsDefault);
+        if (!this.isStopped) await this.#launch();
       } else if (!this.isStopped && (record.process !== null || status !== "stopped")) {
         await this.#launch();
       }
@@ -226,7 +232,7 @@ export class Service {
     this.#status = "running";
     this.#error = "";
     this.#startedAtMs = startedAtMs;
-    this.#record();
+    this.record();
     void run.ended.then((end) => this.#onEnd(run, end));
   }
 
@@ -268,11 +274,11 @@ export class Service {
     if (!(await settlesWithin(run.process.exited, timeoutMs))) run.process.killAll("SIGKILL");
     const gone = await settlesWithin(run.ended, killedMsMax);
     await this.#endStrays(run);
-    const end = gone ? await run.ended : null;
+    if (gone) await run.ended;
     this.#run = null;
-    this.#exitCode = end?.exitCode ?? null;
+    this.#exitCode = run.exitCode ?? null;
     this.#setStopped();
-    if (!gone) this.#error = "its process does not end";
+    if (run.exitCode === undefined) this.#error = "its process does not end";
     this.#tell(serviceEvent.stopped(this.#exitCode ?? -1, Date.now()));
   }
 
@@ -312,7 +318,7 @@ export class Service {
     this.#status = "failed";
     this.#error = text;
     this.#arrangeRestart(livedMs);
-    this.#record();
+    this.record();
   }
 
   #fail(text: string, livedMs: number): void {
@@ -323,7 +329,7 @@ export class Service {
   #setStopped(): void {
     this.#status = "stopped";
     this.#error = "";
-    this.#record();
+    this.record();
   }
 
   #arrangeRestart(livedMs: number): void {
@@ -351,7 +357,8 @@ export class Service {
     this.#nextRestartAtMs = null;
   }
 
-  #record(): void {
+  /** Writes down how it is, for an agent that takes over. */
+  record(): void {
     this.#parts.record({
       name: this.definition.name,
       status: this.#status,
@@ -360,6 +367,7 @@ export class Service {
       restartCount: this.#restartCount,
       exitCode: this.#exitCode,
       process: this.#run?.process.record ?? null,
+      isStopped: this.isStopped,
       definition: this.#runDefinition ?? this.definition,
     });
   }

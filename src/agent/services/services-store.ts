@@ -13,6 +13,7 @@ const exitCode = { none: 3, notAFile: 4 } as const;
 const readProgram = `
 [ -e "$1" ] || [ -L "$1" ] || exit ${exitCode.none}
 [ -f "$1" ] || exit ${exitCode.notAFile}
+wc -c < "$1" >&2
 exec head -c "$2" "$1"
 `;
 
@@ -58,6 +59,10 @@ export class ServicesStore {
       throw new SpriteError("storage_failure", `the sprite's services cannot be read: ${stderr}`);
     }
     if (stdout.length > servicesFileBytesMax) return await this.#setAside([], ["it is too large"]);
+    if (stdout.length !== Number(stderr)) {
+      // Somebody writes to it: nothing is wrong with the file by what was seen of it.
+      throw new SpriteError("storage_failure", `${path} was not read whole`);
+    }
     const { services, problems } = decodeServices(stdout.toString("utf8"));
     if (problems.length === 0) return { services, problem: null };
     return await this.#setAside(services, problems);
