@@ -278,7 +278,8 @@ export class FrontDoor {
       added: exchange.added,
       start: (signal: AbortSignal) => sprites.start(sprite, signal),
     };
-    const isLate = isControl(route) && sprites.isCold(sprite);
+    // An operation in the address is a first message.
+    const isLate = isControl(route) && !exchange.target.query.has("op") && sprites.isCold(sprite);
     const splice = isLate ? new LateSplice(options) : new UpgradeSplice(options);
     return { spriteId: sprite.id, splice };
   }

@@ -284,6 +284,14 @@ test("a control connection to a sleeping sprite ends as the sprite does, and as 
   harness.worker.startError = null;
   assert.equal((await harness.call("DELETE", "/v1/sprites/box")).status, 204);
   assert.equal((await idle.closed).code, 1001);
+  await harness.call("POST", "/v1/sprites", { name: "other" });
+  const { body } = await harness.call("GET", "/v1/sprites/other");
+  await harness.worker.stop(String(body.id));
+  const starts = harness.worker.startCount;
+  // What is asked for in the address is asked for at once.
+  const eager = dial(harness, "/v1/sprites/other/control?op=exec&cmd=true");
+  assert.equal(await eager.opened, 101);
+  assert.equal(harness.worker.startCount, starts + 1);
   const nobody = dial(harness, "/v1/sprites/none/control");
   assert.equal(await nobody.opened, 404);
 });

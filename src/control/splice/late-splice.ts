@@ -55,7 +55,6 @@ export class LateSplice implements Splice {
         socket.off("data", onData);
         socket.off("close", onLeft);
         socket.off("end", onLeft);
-        // Until somebody else listens, within this turn, nothing more is read.
         resolve(first);
       };
       const onLeft = (): void => {
@@ -70,6 +69,7 @@ export class LateSplice implements Splice {
           settle(null);
           endGently(socket, closeFrame(1000, ""));
         } else {
+          // Nothing more is read until the agent can take it.
           socket.pause();
           settle(bytes);
         }
