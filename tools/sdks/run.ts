@@ -26,10 +26,13 @@ const exercise = join(import.meta.dirname, "python/exercise.py");
 const groups = values.groups.split(",").filter((group) => group !== "");
 const directory = await mkdtemp(join(tmpdir(), "opensprites-sdks-"));
 const failed: string[] = [];
+const stopped = new AbortController();
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stopped.abort());
 try {
   const server = await TestServer.start();
   try {
     for (const version of values.python.split(",")) {
+      stopped.signal.throwIfAborted();
       process.stdout.write(`=== sprites-py ${version}\n`);
       const python = await installPython(join(directory, version), version);
       const env = { SPRITES_API_URL: server.url, SPRITE_TOKEN: server.token };
@@ -65,7 +68,12 @@ async function run(
   words: string[],
   env: Record<string, string> = {},
 ): Promise<number | null> {
-  const child = spawn(program, words, { stdio: "inherit", env: { ...process.env, ...env } });
+  const child = spawn(program, words, {
+    stdio: "inherit",
+    env: { ...process.env, ...env },
+    signal: stopped.signal,
+    killSignal: "SIGTERM",
+  });
   const [code] = (await once(child, "exit")) as [number | null];
   return code;
 }

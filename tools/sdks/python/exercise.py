@@ -8,6 +8,7 @@ SPRITES_API_URL and SPRITE_TOKEN say where. Prints one line a check; the exit co
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import io
 import os
 import sys
@@ -44,6 +45,8 @@ BASE_URL = os.environ["SPRITES_API_URL"]
 TOKEN = os.environ["SPRITE_TOKEN"]
 # Two checks at once, or a run after one that was killed, must not meet.
 PREFIX = f"py-{uuid.uuid4().hex[:8]}"
+
+CHECK_SECONDS_MAX = 120
 
 Check = Callable[[SpritesClient, Sprite], None]
 GROUPS: dict[str, list[Check]] = {}
@@ -377,12 +380,17 @@ def run_group(group: str) -> int:
             for function in GROUPS[group]:
                 title = f"python {group}: {function.__name__.replace('_', ' ')}"
                 start = time.monotonic()
+                # A check that hangs says where, and ends the exercise.
+                print(f"begun  {title}", flush=True)
+                faulthandler.dump_traceback_later(CHECK_SECONDS_MAX, exit=True)
                 try:
                     function(client, sprite)
                     print(f"ok     {title} ({time.monotonic() - start:.2f} s)", flush=True)
                 except BaseException:
                     failed += 1
                     print(f"FAILED {title}\n{traceback.format_exc()}", flush=True)
+                finally:
+                    faulthandler.cancel_dump_traceback_later()
         finally:
             sprite.destroy()
     return failed
