@@ -87,18 +87,21 @@ export function makeParts(
     ...{ helper, shown, liveDirectory: disk.directory, log },
     ...{ enter: () => sprite.enter(), socketPath: join(privateDirectory, "files.sock") },
   });
-  const policy = new Policy({ startup, dotSpriteDirectory, sandbox: () => sprite.sandbox });
+  const policy = new Policy({ startup, dotSpriteDirectory, sandbox: () => sprite.sandbox, log });
   const sandboxOptions = { ...startup, diskDirectory: disk.directory, dotSpriteDirectory };
   const sprite: Sprite = new Sprite({
     ...{ disk, volume, views, endFiles, log },
-    makeSandbox: () => {
-      const { limits, privileges } = policy;
-      return createSandbox({ ...sandboxOptions, limits, privileges }, log, { helper, keeper });
-    },
+    makeSandbox: () =>
+      policy.make((given) =>
+        createSandbox({ ...sandboxOptions, ...given }, log, { helper, keeper }),
+      ),
     endSessions: async (reason) => {
       await Promise.all([services.end(), connections.endAll(reason)]);
     },
-    onContainer: (sandbox, options) => services.onContainer(sandbox, options),
+    onContainer: (sandbox, options) => {
+      policy.onContainer(sandbox, options);
+      services.onContainer(sandbox, options);
+    },
     wake: (because) => rest.wake(because),
   });
   const environment = () => startup.environment;

@@ -2,6 +2,7 @@
 import { mkdir, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
+import type { Log } from "../base/log.ts";
 import type { AgentStartup, SpriteLimits } from "../contract/agent-startup.ts";
 import { SpriteError } from "../contract/errors.ts";
 import type { PrivilegesPolicy, SpritePolicy } from "../contract/policy.ts";
@@ -13,25 +14,46 @@ export interface PolicyParts {
   dotSpriteDirectory: string;
   /** The container there is now. */
   sandbox: () => Sandbox | null;
+  log: Log;
 }
 
 export class Policy {
   readonly #parts: PolicyParts;
   #policy: SpritePolicy;
   #changes: Promise<unknown> = Promise.resolve();
+  /** What each container was made with; one that was taken over is not among them. */
+  readonly #limitsOf = new WeakMap<Sandbox, SpriteLimits>();
 
   constructor(parts: PolicyParts) {
     this.#parts = parts;
     this.#policy = parts.startup.policy;
   }
 
-  /** What a container that starts now may use. */
+  /** What a container may use now. */
   get limits(): SpriteLimits {
     return limitsUnderPolicy(this.#parts.startup.limits, this.#policy.resources);
   }
 
   get privileges(): PrivilegesPolicy {
     return this.#policy.privileges;
+  }
+
+  /** A container with what the policy says now. */
+  make(make: (from: { limits: SpriteLimits; privileges: PrivilegesPolicy }) => Sandbox): Sandbox {
+    const { limits, privileges } = this;
+    const sandbox = make({ limits, privileges });
+    this.#limitsOf.set(sandbox, limits);
+    return sandbox;
+  }
+
+  /** It runs: what has changed since it was made, or since another agent made it, holds for it too. */
+  onContainer(sandbox: Sandbox, { isAdopted }: { isAdopted: boolean }): void {
+    void this.#inTurn(async () => {
+      const given = isAdopted ? undefined : this.#limitsOf.get(sandbox);
+      if (given === undefined || !isSame(given, this.limits)) await sandbox.setLimits(this.limits);
+    }).catch((error: unknown) => {
+      this.#parts.log.error({ err: error }, "a container keeps the limits of before");
+    });
   }
 
   /** The kinds that count only from the next start of the container. */
@@ -46,8 +68,12 @@ export class Policy {
    * @throws SpriteError conflict: it uses more memory than it is to have; nothing has changed
    */
   async change(policy: SpritePolicy): Promise<void> {
+    await this.#inTurn(() => this.#change(policy));
+  }
+
+  async #inTurn(work: () => Promise<void>): Promise<void> {
     const turn = this.#changes.catch(() => undefined);
-    const change = turn.then(() => this.#change(policy));
+    const change = turn.then(work);
     this.#changes = change;
     await change;
   }

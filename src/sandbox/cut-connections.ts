@@ -6,6 +6,7 @@ import { open } from "node:fs/promises";
 
 import type { Log } from "../base/log.ts";
 import type { AgentNetwork } from "../contract/agent-startup.ts";
+import { HostError } from "../host/command.ts";
 import { gatewayTable } from "./gateway-rules.ts";
 import { connectionTableBytesMax, cutsPerCallMax } from "./limits.ts";
 import { runInNamespace } from "./network-namespace.ts";
@@ -41,12 +42,15 @@ export async function cutConnections(
 
 /** Null: the sprite has no policy. */
 async function knownAddresses(gateway: string, slotIndex: number): Promise<Set<string> | null> {
-  const listing = ["nft", "list", "table", "inet", gatewayTable];
-  const text = await runInNamespace(gateway, listing);
-  const start = text.indexOf(`set known_${slotIndex} {`);
-  if (start < 0) return null;
-  const body = text.slice(start, text.indexOf("\n\t}", start));
-  return new Set(body.match(/\d+\.\d+\.\d+\.\d+/g) ?? []);
+  const listing = ["nft", "list", "set", "inet", gatewayTable, `known_${slotIndex}`];
+  try {
+    const text = await runInNamespace(gateway, listing);
+    return new Set(text.match(/\d+\.\d+\.\d+\.\d+/g) ?? []);
+  } catch (error) {
+    // There is no such set.
+    if (error instanceof HostError && error.code === "exit_status") return null;
+    throw error;
+  }
 }
 
 /** A guest can have as many connections as it likes: the rest finds out by itself. */

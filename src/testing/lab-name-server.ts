@@ -2,6 +2,7 @@
  * A name server for namespaces that play the internet, run as a process of its own there. Its arguments are its
  * address and a zone as JSON; it prints `ready`, and then every name that it is asked for.
  */
+import { randomInt } from "node:crypto";
 import { createSocket } from "node:dgram";
 import { createServer } from "node:net";
 
@@ -14,7 +15,7 @@ import {
 } from "../sandbox/egress/dns-message.ts";
 import { firstMessage, frameMessage } from "../sandbox/egress/upstream.ts";
 
-/** By name; `*.domain` answers for every name below it. */
+/** By name; `*.domain` answers for every name below it, the address `random` with another one each time. */
 export type Zone = Readonly<Record<string, { addresses?: readonly string[]; alias?: string }>>;
 
 const ttlSeconds = 5;
@@ -29,7 +30,10 @@ function entryOf(name: string): Zone[string] | undefined {
 
 function recordsOf(name: string): AddressRecord[] {
   const { addresses = [], alias } = entryOf(name) ?? {};
-  const own = addresses.map((one) => ({ name, ttl: ttlSeconds, address: one }));
+  const own = addresses.map((one) => {
+    const address = one === "random" ? `203.0.${randomInt(255)}.${randomInt(255)}` : one;
+    return { name, ttl: ttlSeconds, address };
+  });
   if (alias === undefined) return own;
   return [{ name, ttl: ttlSeconds, target: alias }, ...recordsOf(alias)];
 }

@@ -43,6 +43,13 @@ export class AddressBook {
     return { renew, evicted: this.#evict() };
   }
 
+  /** True when none of them has to be opened for longer. */
+  isOpen(addresses: readonly string[], enoughUntilMs: number): boolean {
+    return addresses.every(
+      (address) => (this.#entries.get(address)?.openUntilMs ?? 0) >= enoughUntilMs,
+    );
+  }
+
   /** Opening them failed: the next answer tries again. */
   forgetOpening(addresses: readonly string[]): void {
     for (const address of addresses) {

@@ -30,6 +30,15 @@ test("the address that was told longest ago makes room", () => {
   assert.deepEqual(book.tell(["a"], { addresses: ["192.0.2.1"], ...times }).evicted, [address(1)]);
 });
 
+test("an answer whose addresses are open changes nothing", () => {
+  const book = new AddressBook();
+  assert.ok(!book.isOpen(["192.0.2.1"], 1000));
+  book.tell(["a.example"], { addresses: ["192.0.2.1"], ...times });
+  assert.ok(book.isOpen(["192.0.2.1"], 2000));
+  assert.ok(!book.isOpen(["192.0.2.1"], 2001));
+  assert.ok(!book.isOpen(["192.0.2.1", "192.0.2.2"], 1000));
+});
+
 test("an address stays as long as one of its names is allowed", () => {
   const book = new AddressBook();
   book.tell(["a.example", "edge.example"], { addresses: ["192.0.2.1", "192.0.2.2"], ...times });

@@ -12,7 +12,7 @@ import { createHostHelper } from "../../host/host-helper.ts";
 import { NetworkLab, type LabServer } from "../../testing/network-lab.ts";
 import { createGateway, type Gateway } from "../gateway.ts";
 import { connectNetwork } from "../network.ts";
-import { nameBudgetBytesMax } from "./limits.ts";
+import { changesPerSpriteMax, changesPerSpritePerSecond, nameBudgetBytesMax } from "./limits.ts";
 
 const log = createLog({ level: "error", room: "test" });
 const helper = createHostHelper(log);
@@ -31,6 +31,7 @@ const zone = {
   "half.test": { addresses: ["192.168.1.1", allowedAddress] },
   "many.test": { addresses: Array.from({ length: 60 }, (_, index) => `203.0.113.${100 + index}`) },
   "*.wild.test": { addresses: [otherAddress] },
+  "*.moving.test": { addresses: ["random"] },
 };
 
 const allow = (domain: string): NetworkRule => ({ domain, action: "allow" });
@@ -196,6 +197,26 @@ resolver.setServers([${JSON.stringify(gateway.networkOf(slot).nameserver)}]);
       .reduce((sum, name) => sum + name.length - ".wild.test".length, 0);
     assert.ok(carried > 0 && carried < nameBudgetBytesMax + 8192, `${carried} bytes`);
     assert.equal(await resolve(`${"y".repeat(60)}.${"z".repeat(62)}.wild.test`), "EREFUSED");
+  });
+
+  test("a name that leads somewhere else each time cannot keep the machine busy", async () => {
+    await fresh(allow("*.moving.test"));
+    const script = `
+const { Resolver } = require("node:dns").promises;
+const resolver = new Resolver({ timeout: 3000, tries: 1 });
+resolver.setServers([${JSON.stringify(gateway.networkOf(slot).nameserver)}]);
+(async () => {
+  const codes = { opened: 0, EREFUSED: 0 };
+  for (let n = 0; n < 200; n += 1) await resolver.resolve4("x.moving.test").then(
+    () => (codes.opened += 1), (error) => (codes[error.code] += 1));
+  process.stdout.write(JSON.stringify(codes));
+})();`;
+    const startMs = performance.now();
+    const out = await lab.run(guest.namespacePath, [process.execPath, "-e", script]);
+    const { opened } = JSON.parse(out) as { opened: number };
+    const seconds = (performance.now() - startMs) / 1000;
+    const openedMax = changesPerSpriteMax + changesPerSpritePerSecond * seconds;
+    assert.ok(opened > 0 && opened <= openedMax + 1, `${opened} in ${seconds} s`);
   });
 
   test("a change holds within a second and cuts what it forbids, and nothing else", async () => {

@@ -41,6 +41,13 @@ export const questionsPerSecondMax = 500;
 /** Connections of one sprite that the gateway keeps track of; one more is refused. */
 export const connectionsPerSpriteMax = 8_192;
 
+/**
+ * Answers of one sprite that change the kernel's sets: each costs the machine some milliseconds that no
+ * limit of the sprite's counts. Whoever owns an allowed name could answer with another address each time.
+ */
+export const changesPerSpriteMax = 64;
+export const changesPerSpritePerSecond = 8;
+
 /** Changes of the kernel's sets that are made in one go. */
 export const changesPerBatchMax = 512;
 

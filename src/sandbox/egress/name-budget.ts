@@ -9,25 +9,22 @@ import {
   openNameLengthMax,
   rememberedNamesMax,
 } from "./limits.ts";
+import { RateBudget } from "./rate-budget.ts";
 
 export class NameBudget {
   readonly #asked = new Set<string>();
-  #bytes = nameBudgetBytesMax;
-  #filledAtMs: number;
+  readonly #bytes: RateBudget;
 
   constructor(nowMs: number) {
-    this.#filledAtMs = nowMs;
+    const perSecond = nameBudgetBytesPerSecond;
+    this.#bytes = new RateBudget({ max: nameBudgetBytesMax, perSecond, nowMs });
   }
 
   /** True when the name may be asked for. */
   spend(name: string, openLength: number, nowMs: number): boolean {
     if (openLength === 0 || this.#asked.has(name)) return true;
     if (openLength > openNameLengthMax) return false;
-    const filled = this.#bytes + ((nowMs - this.#filledAtMs) / 1000) * nameBudgetBytesPerSecond;
-    this.#bytes = Math.min(nameBudgetBytesMax, filled);
-    this.#filledAtMs = nowMs;
-    if (this.#bytes < openLength) return false;
-    this.#bytes -= openLength;
+    if (!this.#bytes.spend(openLength, nowMs)) return false;
     this.#asked.add(name);
     if (this.#asked.size > rememberedNamesMax) {
       const [oldest] = this.#asked;

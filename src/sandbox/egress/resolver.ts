@@ -28,12 +28,15 @@ import { DomainRules } from "./domain-rules.ts";
 import { KernelChanges } from "./kernel-changes.ts";
 import {
   addressesPerAnswerMax,
+  changesPerSpriteMax,
+  changesPerSpritePerSecond,
   openSecondsMin,
   toldTtlSecondsMax,
   waitingMax,
   waitingPerSpriteMax,
 } from "./limits.ts";
 import { NameBudget } from "./name-budget.ts";
+import { RateBudget } from "./rate-budget.ts";
 import {
   closeAddress,
   openAddress,
@@ -60,6 +63,7 @@ interface PortState {
   rules: DomainRules | null;
   book: AddressBook;
   budget: NameBudget;
+  changeBudget: RateBudget;
   waiting: number;
   /** The last change of its rules or sets that was asked for. */
   changed: Promise<void>;
@@ -154,12 +158,18 @@ export class Resolver {
   #stateOf(port: GatewayPort, spriteId: string): PortState {
     const found = this.#ports.get(port.address);
     if (found !== undefined && found.spriteId === spriteId) return found;
+    const nowMs = this.#options.nowMs();
     const state: PortState = {
       spriteId,
       port,
       rules: null,
       book: new AddressBook(),
-      budget: new NameBudget(this.#options.nowMs()),
+      budget: new NameBudget(nowMs),
+      changeBudget: new RateBudget({
+        max: changesPerSpriteMax,
+        perSecond: changesPerSpritePerSecond,
+        nowMs,
+      }),
       waiting: 0,
       changed: Promise.resolve(),
     };
@@ -310,6 +320,11 @@ export class Resolver {
       told.isBlocked || !isStillThere || (rules !== null && !isAllowed(rules, told.names));
     if (isRefused) return buildAnswer(question, { code: responseCode.refused });
     if (rules !== null) {
+      const nowMs = this.#options.nowMs();
+      const isOpen = state.book.isOpen(told.addresses, nowMs + told.seconds * 1000);
+      if (!isOpen && !state.changeBudget.spend(1, nowMs)) {
+        return buildAnswer(question, { code: responseCode.refused });
+      }
       const { renew, evicted } = this.#note(state, told);
       try {
         const lines = [
