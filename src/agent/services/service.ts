@@ -302,9 +302,14 @@ export class Service {
       const strays = await this.#strays();
       if (strays.length === 0) return;
       const isTimeUp = !isStopping || performance.now() >= this.#graceEndsMs;
-      if (isTimeUp) run.process.killAll("SIGKILL", strays);
-      if (isTimeUp) return;
-      await delay(strayPollMs);
+      if (!isTimeUp) {
+        await delay(strayPollMs);
+        continue;
+      }
+      // Gone only when their ports are: a killed process holds them for a moment.
+      const options = { timeoutMs: killedMsMax, intervalMs: familyPollMs };
+      await waitUntil(() => run.process.killAll("SIGKILL", strays) === 0, options);
+      return;
     }
   }
 

@@ -124,16 +124,19 @@ export class Services {
     if (service === null || ownPort === null) return null;
     const { name } = service.definition;
     if (service.state.status !== "running") await group.start(name);
-    const hasFailed = (): boolean => service.state.status === "failed";
-    await waitUntil(() => hasFailed() || group.isListening(ownPort), {
-      timeoutMs: options.timeoutMs ?? listenMsMax,
-      intervalMs: listenPollMs,
-    });
-    if (hasFailed()) {
-      const message = `service ${name} does not run: ${service.state.error}`;
+    let error: string | null = null;
+    const isDecided = (): boolean => {
+      const { state } = service;
+      if (state.status === "failed") error = state.error;
+      return error !== null || group.isListening(ownPort);
+    };
+    const timeoutMs = options.timeoutMs ?? listenMsMax;
+    const decided = await waitUntil(isDecided, { timeoutMs, intervalMs: listenPollMs });
+    if (error !== null) {
+      const message = `service ${name} does not run: ${String(error)}`;
       throw new SpriteError("start_failed", message, { details: { service: name } });
     }
-    if (group.isListening(ownPort)) return { name, port: ownPort };
+    if (decided) return { name, port: ownPort };
     const message = `service ${name} does not listen at port ${ownPort}`;
     throw new SpriteError("deadline_exceeded", message, { details: { service: name } });
   }
