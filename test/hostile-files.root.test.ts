@@ -393,8 +393,14 @@ test("a sprite's user table can be anything: a name is then no user", async () =
   refusedWith(await call("POST", "chown", { ...chown, uid: 65_536 }), "EINVAL");
 });
 
+async function residentMb(pid: number): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, "utf8");
+  return Math.round(Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1024);
+}
+
 test("clients that read nothing and send nothing cost nobody else anything", async () => {
   await shell("head -c 32M /dev/zero > ~/t/slow");
+  const before = await residentMb(server.pid);
   const stalled = await Promise.all(
     Array.from({ length: 20 }, async (_, index) => {
       const target = `${server.url}/v1/sprites/tricks/fs/`;
@@ -425,6 +431,9 @@ test("clients that read nothing and send nothing cost nobody else anything", asy
     assert.equal((await write("/home/sprite/t/quick")).status, 200);
     assert.equal((await read("/home/sprite/t/quick")).text, "x");
   }
+  // Ten times 32 MB wait in the file, not in the server.
+  const grownMb = (await residentMb(server.pid)) - before;
+  assert.ok(grownMb < 120, `the server grew by ${grownMb} MB`);
   for (const open of stalled) open.destroy();
 });
 

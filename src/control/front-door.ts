@@ -224,6 +224,7 @@ export class FrontDoor {
       added: exchange.added,
       start: (signal) => sprites.start(sprite, signal),
       keepsChunksApart: exchange.method === "POST" && isExec(route),
+      isBulk: route.rest.join("/") === "fs/read",
     });
     const remove = splices.add(sprite.id, splice);
     try {

@@ -3,6 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 
 import { errorCode } from "../../base/error-code.ts";
 import { SpriteError } from "../../contract/errors.ts";
+import type { PooledReads } from "./pooled-reads.ts";
 import { abortReason } from "./abort-reason.ts";
 import {
   backlogRetryDelayMsMax,
@@ -21,12 +22,16 @@ const goneCodes: ReadonlySet<string> = new Set(["ENOENT", "ECONNREFUSED", "ECONN
  * Connects to the sprite's agent, starting it when needed. Nothing was sent yet, so trying again is safe.
  * @throws SpriteError unavailable, and what `start` throws
  */
-export async function connectAgent(start: StartAgent, signal: AbortSignal): Promise<Socket> {
+export async function connectAgent(
+  start: StartAgent,
+  signal: AbortSignal,
+  reads: PooledReads | null = null,
+): Promise<Socket> {
   let lastError: unknown;
   for (let attempt = 1; attempt <= connectAttemptsMax; attempt += 1) {
     const { socketPath } = await unlessAborted(start(signal), signal);
     try {
-      return await connectWithBacklog(socketPath, signal);
+      return await connectWithBacklog(socketPath, signal, reads);
     } catch (error) {
       signal.throwIfAborted();
       if (!goneCodes.has(errorCode(error) ?? "")) throw unavailable(error);
@@ -51,11 +56,15 @@ function unavailable(cause: unknown): SpriteError {
   return new SpriteError("unavailable", "the sprite's agent does not answer; try again", { cause });
 }
 
-async function connectWithBacklog(path: string, signal: AbortSignal): Promise<Socket> {
+async function connectWithBacklog(
+  path: string,
+  signal: AbortSignal,
+  reads: PooledReads | null,
+): Promise<Socket> {
   const deadlineMs = performance.now() + backlogTimeoutMs;
   for (;;) {
     try {
-      return await connectOnce(path, signal);
+      return await connectOnce(path, signal, reads);
     } catch (error) {
       if (errorCode(error) !== "EAGAIN" || performance.now() > deadlineMs) throw error;
     }
@@ -63,10 +72,15 @@ async function connectWithBacklog(path: string, signal: AbortSignal): Promise<So
   }
 }
 
-function connectOnce(path: string, signal: AbortSignal): Promise<Socket> {
+function connectOnce(
+  path: string,
+  signal: AbortSignal,
+  reads: PooledReads | null,
+): Promise<Socket> {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
-    const socket = connect({ path, allowHalfOpen: true });
+    const onread = reads === null ? {} : { onread: reads.options };
+    const socket = connect({ path, allowHalfOpen: true, ...onread });
     const onAbort = (): void => {
       socket.destroy();
       reject(abortReason(signal));

@@ -72,6 +72,11 @@ export class ResponseReader {
     }
   }
 
+  /** Some of what was pushed waits here for what follows it. */
+  get holdsBytes(): boolean {
+    return this.#pending.length > 0 || this.#pieces.length > 0;
+  }
+
   /** The connection has ended. False when the response was cut off. */
   end(): boolean {
     if (this.#state === "rest") this.#finish();

@@ -15,6 +15,7 @@ import {
 import { ResponseReader, type ResponseHead } from "./http-response.ts";
 import { closeTimeoutMs, execChunkGapMs } from "./limits.ts";
 import { PacedWriter } from "./paced-writer.ts";
+import { PooledReads } from "./pooled-reads.ts";
 import type { Splice, SpliceEnd } from "./open-splices.ts";
 
 export interface PlainOptions {
@@ -26,6 +27,8 @@ export interface PlainOptions {
   start: StartAgent;
   /** HTTP exec: chunks must arrive one by one. */
   keepsChunksApart: boolean;
+  /** The answer may be a large file: it is read into memory that is used again. */
+  isBulk: boolean;
   /** The client waits for `100 Continue` before it sends the body. */
   expectsContinue: boolean;
 }
@@ -35,6 +38,7 @@ export class PlainSplice implements Splice {
   readonly #options: PlainOptions;
   readonly #abort = new AbortController();
   #upstream: Socket | null = null;
+  #receive: (bytes: Buffer, free: () => void) => void = (_, free) => free();
 
   constructor(options: PlainOptions) {
     this.#options = options;
@@ -53,7 +57,10 @@ export class PlainSplice implements Splice {
     };
     response.once("close", onClose);
     try {
-      const upstream = await connectAgent(this.#options.start, this.#abort.signal);
+      const reads = this.#options.isBulk
+        ? new PooledReads((bytes, free) => this.#receive(bytes, free))
+        : null;
+      const upstream = await connectAgent(this.#options.start, this.#abort.signal, reads);
       this.#upstream = upstream;
       upstream.on("error", () => upstream.destroy());
       upstream.write(plainRequestHead(request, this.#options), "latin1");
@@ -82,7 +89,15 @@ export class PlainSplice implements Splice {
     return new Promise((resolve, reject) => {
       let headReceived = false;
       const paced = new PacedWriter(response, { gapMs, onIdle: () => upstream.resume() });
-      const body = keepsChunksApart ? paced : response;
+      /** What of the read that is being passed on is not written yet. */
+      let lent: Lent | null = null;
+      const write = (bytes: Buffer): boolean => {
+        if (keepsChunksApart) return paced.write(bytes);
+        const current = lent;
+        if (current === null) return response.write(bytes);
+        current.uses += 1;
+        return response.write(bytes, () => giveBack(current));
+      };
       const fail = (cause?: unknown): void => {
         this.#abort.signal.removeEventListener("abort", onAbort);
         upstream.destroy();
@@ -102,24 +117,33 @@ export class PlainSplice implements Splice {
         },
         // One write is one chunk on the wire, as it was one chunk on the agent's side.
         onBody: (bytes) => {
-          if (!body.write(bytes)) upstream.pause();
+          if (!write(bytes)) upstream.pause();
         },
         onEnd: () => {
           this.#abort.signal.removeEventListener("abort", onAbort);
-          body.end();
+          (keepsChunksApart ? paced : response).end();
           resolve();
         },
         onUpgrade: () => fail(new Error("the agent switched protocols without being asked")),
       });
       response.on("drain", () => upstream.resume());
-      upstream.on("data", (bytes: Buffer) => {
+      const receive = (bytes: Buffer): void => {
         try {
           reader.push(bytes);
           if (headReceived && !response.writableEnded) response.flushHeaders();
         } catch (error) {
           fail(error);
         }
-      });
+      };
+      upstream.on("data", receive);
+      this.#receive = (bytes, free) => {
+        const current = { uses: 1, free };
+        lent = current;
+        receive(bytes);
+        lent = null;
+        // What waits for more would be overwritten: this buffer does not come back.
+        if (!reader.holdsBytes) giveBack(current);
+      };
       const onEnd = (): void => {
         if (!reader.end()) fail();
       };
@@ -134,6 +158,16 @@ export class PlainSplice implements Splice {
     const headers = responseHeaders(head, this.#options.added);
     this.#options.response.writeHead(head.status, head.statusText, headers);
   }
+}
+
+interface Lent {
+  uses: number;
+  free: () => void;
+}
+
+function giveBack(lent: Lent): void {
+  lent.uses -= 1;
+  if (lent.uses === 0) lent.free();
 }
 
 function unanswered(cause: unknown): SpriteError {
