@@ -110,10 +110,12 @@ test("a checkpoint holds the services, and a fork has them", async () => {
 });
 
 test("a server that is stopped ends them in order, and has them run again", async () => {
-  const script = `trap 'sleep 0.2; echo ended >> ~/ended; exit 0' TERM; while :; do sleep 0.05; done`;
-  await eventsOf(
-    await sprite.createService("careful", { cmd: "sh", args: ["-c", script] }, "200ms"),
-  );
+  const script = `trap 'sleep 0.2; echo ended >> ~/ended; exit 0' TERM; echo up; while :; do sleep 0.05; done`;
+  await eventsOf(await sprite.createService("careful", { cmd: "sh", args: ["-c", script] }, "0s"));
+  const isUp = async (): Promise<boolean> => {
+    return (await shell("cat /.sprite/logs/services/careful.log || true")).endsWith("up");
+  };
+  assert.ok(await waitUntil(isUp, { timeoutMs: waitMs }));
   await server.stop();
   await server.startProcess();
   sprite = server.client().sprite("served");
