@@ -85,6 +85,10 @@ test("a container of an agent that died gets what may have changed meanwhile", a
   policy.onContainer(sandbox as unknown as Sandbox, { isAdopted: true });
   assert.ok(await waitUntil(() => sandbox.set.length > 0, { timeoutMs: 5000 }));
   assert.deepEqual(sandbox.set, [512]);
+  const unbound = new FakeSandbox();
+  policyOf(unbound).onContainer(unbound as unknown as Sandbox, { isAdopted: true });
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual(unbound.set, []);
 });
 
 test("privileges that a container was not started with are pending", async () => {

@@ -46,8 +46,12 @@ export class Policy {
     return sandbox;
   }
 
-  /** It runs: what has changed since it was made, or since another agent made it, holds for it too. */
+  /**
+   * It runs: what has changed since it was made, or since another agent made it, holds for it too. One of another
+   * agent that has no limits of its own is left alone: at worst it goes on with less than it may have by now.
+   */
   onContainer(sandbox: Sandbox, { isAdopted }: { isAdopted: boolean }): void {
+    if (isAdopted && isSame(this.#policy.resources, {})) return;
     void this.#inTurn(async () => {
       const given = isAdopted ? undefined : this.#limitsOf.get(sandbox);
       if (given === undefined || !isSame(given, this.limits)) await sandbox.setLimits(this.limits);

@@ -12,8 +12,21 @@ export async function childrenOf(
   const directory = join(places.runDirectory, "processes");
   const all = await readdir(directory).catch(() => []);
   const names = all.filter((name) => kind === "any" || name.startsWith(`${kind}-`));
-  const texts = await Promise.all(names.map((name) => readFile(join(directory, name), "utf8")));
-  return texts.map((text) => JSON.parse(text) as ProcessIdentity);
+  const found = await Promise.all(names.map((name) => readIdentity(join(directory, name))));
+  return found.filter((identity) => identity !== null);
+}
+
+/** Null for one that has gone meanwhile. One that is just being written is read again. */
+async function readIdentity(file: string): Promise<ProcessIdentity | null> {
+  let identity: ProcessIdentity | null = null;
+  const isRead = async (): Promise<boolean> => {
+    const text = await readFile(file, "utf8").catch(() => null);
+    if (text === "") return false;
+    identity = text === null ? null : (JSON.parse(text) as ProcessIdentity);
+    return true;
+  };
+  await waitUntil(isRead, { timeoutMs: 1000 });
+  return identity;
 }
 
 export function signalAll(identities: readonly ProcessIdentity[], signal: NodeJS.Signals): void {
