@@ -29,7 +29,7 @@ after(async () => {
 
 test(
   `${kills} kills at random moments lose nothing that was promised`,
-  { timeout: Math.max(6, kills / 4) * minuteMs },
+  { timeout: Math.max(10, kills) * minuteMs },
   async () => {
     say(`seed ${seed}`);
     const { store, bucket } = await startStore();
