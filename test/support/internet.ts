@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { spawn, type ChildProcess } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import { join } from "node:path";
@@ -41,7 +42,8 @@ export interface Internet {
 }
 
 export async function createInternet(): Promise<Internet> {
-  const name = `osinternet-${process.pid}`;
+  // Not by process id alone: test runs in process namespaces of their own have the same.
+  const name = `osinternet-${process.pid}-${randomBytes(3).toString("hex")}`;
   const ip = (...args: string[]): Promise<unknown> =>
     runCommand("ip", args, { deadlineMs: commandDeadlineMs });
   const settingsDirectory = `/etc/netns/${name}`;
