@@ -35,8 +35,8 @@ soak-real: deps ## kills, random operations and bad stores on the real stack for
 	-@tools/deps.sh --tests
 	@exec $(node) tools/soak-real.ts $(if $(KILLS),--kills $(KILLS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
 
-sdks: deps ## official SDKs of other languages against a server of this repository (PYTHON=version,... GROUPS=group,...)
-	@exec $(node) tools/sdks/run.ts $(if $(PYTHON),--python $(PYTHON)) $(if $(GROUPS),--groups $(GROUPS))
+sdks: deps ## official SDKs of other languages against a server of this repository (PYTHON=version,... JAVASCRIPT=version,...)
+	@exec $(node) tools/sdks/run.ts $(if $(PYTHON),--python $(PYTHON)) $(if $(JAVASCRIPT),--javascript $(JAVASCRIPT))
 
 doctor: deps ## says whether this machine can run sprites, how isolated, and what to do about what is missing
 	@exec $(node) tools/doctor.ts
