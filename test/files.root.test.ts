@@ -107,6 +107,21 @@ test("the official client's other calls do as those of node:fs", async () => {
   await assert.rejects(files.readFile("copy/x"), { code: "ENOTDIR", message: /not a directory/ });
 });
 
+test("a tree is copied over its own copy, links and all", async () => {
+  await shell(
+    "mkdir -p ~/again/from/d; cd ~/again/from; echo 1 > d/f; ln -s f d/link; ln -s d dir",
+  );
+  const copied = {
+    source: "/home/sprite/again/from",
+    dest: "/home/sprite/again/to",
+    recursive: true,
+  };
+  assert.equal((await call("POST", "copy", copied)).status, 200);
+  await shell("cd ~/again/from; echo 2 > d/f; ln -sfn nowhere d/link; echo 3 > d/link2");
+  assert.equal((await call("POST", "copy", copied)).status, 200);
+  assert.equal(await shell("cd ~/again/to; cat dir/f; readlink d/link"), "2\nnowhere\n");
+});
+
 test("contract 16.1: fs/delete answers 200", async () => {
   await call("PUT", "write", { path: "/tmp/gone" }, { body: "x" });
   const { status, json } = await call("DELETE", "delete", { path: "/tmp/gone" });
@@ -274,6 +289,10 @@ test("a watch tells what happens below a directory, and what becomes of director
   await files.writeFile("b", "replaced");
   await until(`write ${at("b")}`);
   assert.equal(seen.join().includes("opensprites"), false, "no passing names");
+  assert.equal(seen.join().includes("#"), false, "nor those of files that have no name yet");
+  // Somebody's own file may be called so.
+  await shell(`echo 1 > ${at("'#12'")}`);
+  await until(`write ${at("#12")}`);
   await shell(`rm ${at("deep/er/c")}`);
   await until(`remove ${at("deep/er/c")}`);
   await shell(`mv ${at("deep")} /tmp/moved && echo 1 > /tmp/moved/er/d && echo 1 > ${at("last")}`);

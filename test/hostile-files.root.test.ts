@@ -476,3 +476,22 @@ test("whoever the helper is, it can do no more than the sprite's root can with f
   const inside = await shell("ps | grep -c file-helper-process || true");
   assert.ok(Number(inside) <= 1, "not to be seen inside");
 });
+
+test("a directory is not copied into itself by way of a link, and what fails can be removed", async () => {
+  await shell("cd ~/t; mkdir -p self/d; echo 1 > self/d/f; ln -s self/d same");
+  const source = "/home/sprite/t/self";
+  for (const dest of ["/home/sprite/t/same/b", "/home/sprite/t/self/d/b"]) {
+    refusedWith(await call("POST", "copy", { source, dest, recursive: true }), "EINVAL");
+  }
+  assert.equal(await shell("cd ~/t; find self | sort"), "self\nself/d\nself/d/f\n");
+  // A directory is there where the copy has a file.
+  await shell("cd ~/t; mkdir -p half/d/f half/e; rmdir half/e");
+  const half = { source, dest: "/home/sprite/t/half", recursive: true };
+  refusedWith(await call("POST", "copy", half), "EEXIST");
+  await shell(
+    "cd ~/t; mkdir -p from/a/b; echo 1 > from/a/b/f; mkdir -p into; cd from/a; for i in $(seq 300); do mkdir d && cd d || exit 0; done",
+  );
+  const deep = { source: "/home/sprite/t/from", dest: "/home/sprite/t/into/new", recursive: true };
+  refusedWith(await call("POST", "copy", deep), "ENAMETOOLONG");
+  await shell("cd ~/t; rm -r into");
+});

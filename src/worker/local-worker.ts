@@ -125,7 +125,8 @@ export class LocalWorker implements Worker {
   async #retire(spriteId: string, because: string): Promise<boolean> {
     const running = this.#sprites.get(spriteId);
     if (running === undefined) return true;
-    const decision = this.#isRetiring(running);
+    // One whose agent ends meanwhile ends by itself, which is nothing for those to hear who wait for the decision.
+    const decision = this.#isRetiring(running).catch(() => false);
     running.retiring = decision;
     const isRetiring = await decision;
     running.retiring = null;

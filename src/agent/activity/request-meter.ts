@@ -47,13 +47,14 @@ export class RequestMeter implements ActivitySource, RequestGate {
   }
 
   onOpen(socket: Duplex, name: string): void {
+    this.#touch();
+    if (socket.closed) return;
     const connection = {
       name: name.slice(0, nameCharactersMax),
       bytes: countOf(socket),
       isBusy: true,
     };
     this.#open.set(socket, connection);
-    this.#touch();
     socket.once("close", () => this.#open.delete(socket));
   }
 

@@ -118,6 +118,11 @@ class UnixSocketServer implements RouterServer {
       if (route.isQuiet !== true) {
         const method = request.method ?? "";
         const leave = await this.#gate.enter({ method, name: segments.join("/") });
+        // Who has left meanwhile does so once: nothing would tell us, or what it asked for, again.
+        if (response.closed) {
+          leave();
+          return;
+        }
         response.once("close", leave);
       }
       await route.handle({ request, response, params, query, log });

@@ -10,6 +10,7 @@ import {
   read as readFile,
   readlinkSync,
   symlinkSync,
+  unlinkSync,
   write as writeFile,
   type Stats,
 } from "node:fs";
@@ -27,6 +28,7 @@ import type { Owner } from "./owners.ts";
 import type { Pace } from "./pace.ts";
 import {
   attempt,
+  descriptorPath,
   entryPath,
   fileError,
   openChildDirectory,
@@ -106,13 +108,14 @@ class Copying {
   async #copyTopDirectory(): Promise<void> {
     const { source, dest } = this.#request;
     if (dest === source || dest.startsWith(source === "/" ? "/" : `${source}/`)) {
-      const reason = "a directory cannot be copied into itself";
-      throw new FileError("EINVAL", { verb: "copy", path: source, reason });
+      throw intoItself(source);
     }
     const from = this.#root.openDirectory(source);
     try {
       const into = this.#root.openParent(dest);
       try {
+        // By whatever links: what is written would be found again, and copied again.
+        if (isWithin(from, into.directory)) throw intoItself(source);
         await this.#copyDirectory(from, into, { source, dest, depth: 0 });
       } finally {
         closeSync(into.directory);
@@ -130,8 +133,8 @@ class Copying {
     if (depth > depthMax) throw new FileError("ENAMETOOLONG", { verb: "copy", path: source });
     const isNew = attempt("mkdir", dest, () => makeDirectory(entryPath(into.directory, into.name)));
     const target = openChildDirectory(into.directory, into.name, { verb: "copy", path: dest });
+    const stats = fstatSync(from);
     try {
-      const stats = fstatSync(from);
       this.#note({ source, dest });
       for await (const found of readEntries(from, { path: source, pace: this.#pace })) {
         await this.#copyEntry({
@@ -143,10 +146,12 @@ class Copying {
           depth: depth + 1,
         });
       }
-      // Last, since it may take the right to write into it away, and its times change until now.
-      if (isNew) applyAttributes(target, this.#attributes(stats, dest, null));
     } finally {
-      closeSync(target);
+      // Last, since it may take the right to write into it away, and its times change until now. Also when
+      // the copy has failed: whoever asked for it must be able to remove what there is of it.
+      using(target, () => {
+        if (isNew) applyAttributes(target, this.#attributes(stats, dest, null));
+      });
     }
   }
 
@@ -173,6 +178,9 @@ class Copying {
     const target = entryPath(into.directory, into.name);
     attempt("copy", dest, () => {
       const link = readlinkSync(entryPath(place.directory, place.name), { encoding: "buffer" });
+      // As cp does: whatever is there but a directory gives way.
+      const there = statEntry(into.directory, into.name);
+      if (there !== null && !there.isDirectory()) unlinkSync(target);
       symlinkSync(link, target);
       const { hostOwner, times } = this.#attributes(stats, dest, null);
       lchownSync(target, ...hostOwner);
@@ -260,6 +268,17 @@ class Copying {
 interface Existing {
   mode: number | null;
   owner: Owner;
+}
+
+function intoItself(path: string): FileError {
+  const reason = "a directory cannot be copied into itself";
+  return new FileError("EINVAL", { verb: "copy", path, reason });
+}
+
+/** Whether the second directory is the first, or below it. */
+function isWithin(directory: number, inner: number): boolean {
+  const [above, path] = [directory, inner].map((one) => readlinkSync(descriptorPath(one)));
+  return above === "/" || path === above || path?.startsWith(`${above}/`) === true;
 }
 
 /** Between the look and the opening, a file may have become a FIFO, a device or a link. */

@@ -26,6 +26,11 @@ export function isPassingName(name: string): boolean {
   return /^\.opensprites-[0-9a-f]{16}\.tmp$/.test(name);
 }
 
+/** What the kernel calls a file that was made without a name (d_tmpfile). Others may be called so, too. */
+export function isNameOfNameless(name: string): boolean {
+  return /^#\d+$/.test(name);
+}
+
 function passingName(): string {
   return `.opensprites-${randomBytes(8).toString("hex")}.tmp`;
 }

@@ -18,7 +18,7 @@ import type { WatchMessage } from "../helper-protocol.ts";
 import { depthMax, watchedDirectoriesMax } from "../limits.ts";
 import { readChanges, type Change } from "./changes.ts";
 import { childPath, readEntries, statEntry } from "./entries.ts";
-import { isPassingName } from "./new-file.ts";
+import { isNameOfNameless, isPassingName } from "./new-file.ts";
 import type { Pace } from "./pace.ts";
 import { descriptorPath, fileError, type Root } from "./root.ts";
 
@@ -192,6 +192,7 @@ export class Watch {
     const path = name === "" ? watched.path : childPath(watched.path, name);
     const isDirectory = (change.bits & bits.isDirectory) !== 0 || name === "";
     const stats = kind === "remove" || kind === "rename" ? null : this.#stat(path);
+    if (stats === null && (kind === "write" || kind === "chmod") && isNameOfNameless(name)) return;
     push(messages, { ...eventOf(kind, path, stats), isDir: stats?.isDirectory() ?? isDirectory });
     if (!isDirectory || !this.#recursive) return;
     if (kind === "rename") this.#forgetBelow(path);
