@@ -129,7 +129,7 @@ describe("the sprite command", () => {
   test("services: create, list, logs, signal, stop, start, delete", async () => {
     const on = async (...args: string[]) => await server.cli(["services", ...args, "-s", "net"]);
     const loop = "trap 'echo hup' HUP; echo up; echo oops >&2; while :; do sleep 0.1; done";
-    const create = ["--env", "A=b", "--duration", "300ms", "loop", "--", "sh", "-c", loop];
+    const create = ["--env", "A=b", "--duration", "2s", "loop", "--", "sh", "-c", loop];
     const made = await server.cli(["services", "-s", "net", "create", ...create]);
     assert.equal(made.code, 0, made.stderr);
     assert.match(made.stdout, /^up\n$/);

@@ -47,7 +47,7 @@ function open(path: string, port = Number(new URL(server.url).port)): Open {
 }
 
 async function until(condition: () => boolean, what: () => unknown = () => ""): Promise<void> {
-  assert.ok(await waitUntil(condition, { timeoutMs: 15_000 }), String(what()));
+  assert.ok(await waitUntil(condition, { timeoutMs: 30_000 }), String(what()));
 }
 
 /** Listens inside and sends back what it gets. */

@@ -68,7 +68,7 @@ test("contract 15.2: the end of a command with a terminal is text, and a close c
 
 test("contract 15.3, contract 16.8: a session is attached by path, id and session_id; session_info is first", async () => {
   const owner = await run(["cat"], { stdin: "true" });
-  await waitUntil(() => owner.messages().length > 0, { timeoutMs: 10_000 });
+  await waitUntil(() => owner.messages().length > 0, { timeoutMs: 30_000 });
   const [info] = owner.messages();
   const id = info?.["session_id"];
   assert.ok(info?.["type"] === "session_info" && typeof id === "string", JSON.stringify(info));
@@ -82,7 +82,7 @@ test("contract 15.3, contract 16.8: a session is attached by path, id and sessio
     ]),
   ];
   for (const { messages } of attached) {
-    assert.ok(await waitUntil(() => messages().length > 0, { timeoutMs: 10_000 }));
+    assert.ok(await waitUntil(() => messages().length > 0, { timeoutMs: 30_000 }));
   }
   owner.socket.send(Buffer.from([0, 104, 105]));
   owner.socket.send(Buffer.from([4]));
@@ -95,7 +95,7 @@ test("contract 15.3, contract 16.8: a session is attached by path, id and sessio
 
 test("contract 15.4, contract 16.6: the socket is closed with a close frame right after the exit", async () => {
   const socket = await run(["true"]);
-  await waitUntil(() => socket.messages().length > 1, { timeoutMs: 10_000 });
+  await waitUntil(() => socket.messages().length > 1, { timeoutMs: 30_000 });
   const exitMs = performance.now();
   const { code } = await ended(socket);
   assert.equal(code, 1000);

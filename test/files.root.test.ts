@@ -2,13 +2,13 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { request, type IncomingMessage } from "node:http";
 import { after, before, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Sprite } from "@fly/sprites";
 import { WebSocket } from "ws";
-import { childrenOf } from "./support/processes.ts";
+import { childrenOf, fileHelpersOf } from "./support/processes.ts";
 import { TestServer } from "./support/server.ts";
 
 let server: TestServer;
@@ -367,7 +367,8 @@ async function peaks(pids: readonly number[]): Promise<number[]> {
 
 test("a large file costs no memory, either way", async () => {
   await call("PUT", "write", { path: "/dev/shm/small" }, { body: "x" });
-  const pids = await filePids();
+  const agents = await childrenOf(server.places, "sprite");
+  const pids = [...agents.map(({ pid }) => pid), ...(await fileHelpersOf(server.places))];
   assert.equal(pids.length, 2, "an agent and its helper");
   // The peak is counted anew from now on (proc_pid_clear_refs(5)).
   await Promise.all(pids.map(async (pid) => await writeFile(`/proc/${pid}/clear_refs`, "5")));
@@ -396,20 +397,6 @@ test("a large file costs no memory, either way", async () => {
   assert.ok(Math.max(...grown) < 64, `grew by ${grown.map(Math.round).join(" and ")} MB`);
   await call("DELETE", "delete", { path: "/dev/shm/large" });
 });
-
-/** The agent of the only sprite here, and its file helper. */
-async function filePids(): Promise<number[]> {
-  const agents = (await childrenOf(server.places, "sprite")).map(({ pid }) => pid);
-  const helpers: number[] = [];
-  for (const pid of await readdir("/proc")) {
-    const command = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
-    const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
-    const parent = Number(/PPid:\s+(\d+)/.exec(status)?.[1]);
-    if (command.includes("file-helper-process") && agents.includes(parent))
-      helpers.push(Number(pid));
-  }
-  return [...agents, ...helpers];
-}
 
 test("a restore ends what is under way with an error, and waits with what comes", async () => {
   await shell("head -c 300000000 /dev/zero > ~/large");

@@ -1,13 +1,14 @@
 /** The file API against a hostile guest and hostile callers: nothing leads out, hangs, lies or grows. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { request } from "node:http";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import type { Sprite } from "@fly/sprites";
 import { waitUntil } from "../src/base/wait.ts";
-import { childrenOf } from "./support/processes.ts";
+import { childrenOf, fileHelpersOf } from "./support/processes.ts";
 import { TestServer } from "./support/server.ts";
 
 let server: TestServer;
@@ -437,22 +438,13 @@ test("clients that read nothing and send nothing cost nobody else anything", asy
   for (const open of stalled) open.destroy();
 });
 
-/** Process numbers of file helpers, of all sprites of this machine's run. */
-async function helperPids(): Promise<string[]> {
-  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
-  const commands = await Promise.all(
-    pids.map(async (pid) => await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")),
-  );
-  return pids.filter((_, index) => commands[index]?.includes("file-helper-process"));
-}
-
 test("an agent that is killed takes its helper along, and the next one has its own", async () => {
   await write("/home/sprite/t/before");
-  const old = await helperPids();
+  const old = await fileHelpersOf(server.places);
+  assert.equal(old.length, 1);
   const [agent] = await childrenOf(server.places, "sprite");
   process.kill(agent?.pid ?? 0, "SIGKILL");
-  const isGone = async (): Promise<boolean> =>
-    (await helperPids()).every((pid) => !old.includes(pid));
+  const isGone = (): boolean => !old.some((pid) => existsSync(`/proc/${pid}`));
   assert.ok(await waitUntil(isGone, { timeoutMs: 30_000 }));
   const isBack = async (): Promise<boolean> => (await write("/home/sprite/t/after")).status === 200;
   assert.ok(await waitUntil(isBack, { timeoutMs: 30_000 }));
@@ -461,7 +453,7 @@ test("an agent that is killed takes its helper along, and the next one has its o
 
 test("whoever the helper is, it can do no more than the sprite's root can with files", async () => {
   await write("/home/sprite/t/awake");
-  const pids = await helperPids();
+  const pids = await fileHelpersOf(server.places);
   const helpers = await Promise.all(
     pids.map(async (pid) => await readFile(`/proc/${pid}/status`, "utf8")),
   );

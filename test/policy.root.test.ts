@@ -72,7 +72,7 @@ open("/tmp/connected", "w").close()
 try: s.recv(1); print("end")
 except OSError as error: print(type(error).__name__)`,
   ]);
-  await shell("for n in $(seq 100); do test -e /tmp/connected && exit; sleep 0.1; done; exit 1");
+  await shell("for n in $(seq 300); do test -e /tmp/connected && exit; sleep 0.1; done; exit 1");
   await sprite.updateNetworkPolicy(onlyPublic);
   assert.match(String((await waiting).stdout), /^Connection(Aborted|Reset)Error$/m);
 });
@@ -97,7 +97,7 @@ test("a policy outlives a restart, a restore, the agent's death and the server",
     const [next] = await childrenOf(server.places, "sprite");
     return next !== undefined && next.pid !== agent.pid && (await call("GET", "bound/check")).ok;
   };
-  assert.ok(await waitUntil(isReplaced, { timeoutMs: 20_000 }));
+  assert.ok(await waitUntil(isReplaced, { timeoutMs: 40_000 }));
   await holds("after the agent's death");
   await server.stop();
   await server.startProcess();

@@ -8,6 +8,9 @@ import type { ActivityObject } from "../src/contract/activity.ts";
 import { TestServer } from "./support/server.ts";
 
 const withinMs = 30_000;
+/** Of the program whose time stands still, and how long it is watched not to go on. */
+const tickMs = 200;
+const asleepMs = 2_000;
 let server: TestServer;
 
 before(async () => {
@@ -43,20 +46,33 @@ async function run(name: string, script: string): Promise<string> {
 describe("sleep", () => {
   test("memory and processes outlive a suspension, and time inside stands still", async () => {
     const sprite = await server.client().createSprite("sleeper");
-    const ticker =
-      "import time\nn = 0\nwhile True:\n n += 1\n open('/tmp/ticks', 'w').write(str(n))\n time.sleep(0.2)";
-    await run(sprite.name, `setsid python3 -c "${ticker}" > /dev/null 2>&1 < /dev/null &`);
+    const ticker = [
+      "import os, time",
+      "n = 0",
+      "while True:",
+      " n += 1",
+      // Whole or not at all, for who reads it.
+      " with open('/tmp/tick', 'w') as file: file.write(str(n))",
+      " os.rename('/tmp/tick', '/tmp/ticks')",
+      ` time.sleep(${tickMs / 1000})`,
+    ].join("\n");
+    const startTicker = `(setsid python3 -c "${ticker}" > /dev/null 2>&1 < /dev/null &)`;
+    await run(sprite.name, `${startTicker}; until test -e /tmp/ticks; do sleep 0.05; done`);
     await untilWarm(sprite.name);
     const asleep = await activityOf(sprite.name);
     assert.equal(asleep.status, "warm");
     assert.deepEqual(asleep.awake_because, []);
     assert.ok(asleep.slept_because);
+    const startMs = performance.now();
     const before = Number(await run(sprite.name, "cat /tmp/ticks"));
     await untilWarm(sprite.name);
-    await delay(2_000);
+    await delay(asleepMs);
     const after = Number(await run(sprite.name, "cat /tmp/ticks"));
     assert.ok(after > before, "the ticker runs on");
-    assert.ok(after - before < 12, `${after - before} ticks: more than while it was awake`);
+    const awakeMs = performance.now() - startMs - asleepMs;
+    // One more when it begins to count, and one when it wakes up.
+    const ticksMax = awakeMs / tickMs + 3;
+    assert.ok(after - before <= ticksMax, `${after - before} ticks in ${awakeMs} ms awake`);
     assert.match((await activityOf(sprite.name)).woke_because ?? "", /exec/);
   });
 
@@ -71,10 +87,15 @@ describe("sleep", () => {
   });
 
   test("a silent command holds a sprite awake until it ends", async () => {
-    const command = run("sleeper", "sleep 2; echo done");
+    await run("sleeper", "mkfifo /tmp/go");
+    const command = run("sleeper", "read line < /tmp/go; echo $line");
+    const isHeld = async (): Promise<boolean> =>
+      (await activityOf("sleeper")).awake_because.some(({ kind }) => kind === "command");
+    assert.ok(await waitUntil(isHeld, { timeoutMs: withinMs }));
     await delay(1_500);
     assert.equal(await statusOf("sleeper"), "running", await why("sleeper"));
-    assert.ok((await activityOf("sleeper")).awake_because.some(({ kind }) => kind === "command"));
+    assert.ok(await isHeld());
+    await run("sleeper", "echo done > /tmp/go");
     assert.equal(await command, "done");
     await untilWarm("sleeper");
   });

@@ -27,9 +27,13 @@ describe("a program inside asks for a browser", () => {
     ...more,
   });
   const ask = (url: string): string => `printf '\\033]7770;open;${url}\\033\\\\'`;
+  /** Not before it has been written whole. */
   const openedUrl = async (): Promise<string> =>
     await waitUntil(
-      () => (existsSync(opened) ? readFileSync(opened, "utf8") : undefined),
+      () => {
+        const text = existsSync(opened) ? readFileSync(opened, "utf8") : "";
+        return text.endsWith("\n") ? text : undefined;
+      },
       () => "the browser",
     );
 

@@ -29,6 +29,20 @@ async function readIdentity(file: string): Promise<ProcessIdentity | null> {
   return identity;
 }
 
+/** The processes that serve files for a server's agents (agent/files/helper). */
+export async function fileHelpersOf(places: Places): Promise<number[]> {
+  const agents = (await childrenOf(places, "sprite")).map(({ pid }) => pid);
+  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name)).map(Number);
+  const areHelpers = pids.map(async (pid) => {
+    const command = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
+    const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
+    const parent = Number(/PPid:\s+(\d+)/.exec(status)?.[1]);
+    return command.includes("file-helper-process") && agents.includes(parent);
+  });
+  const found = await Promise.all(areHelpers);
+  return pids.filter((_, index) => found[index]);
+}
+
 export function signalAll(identities: readonly ProcessIdentity[], signal: NodeJS.Signals): void {
   for (const identity of identities) signalProcess(identity, signal);
 }

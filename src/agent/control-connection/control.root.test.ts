@@ -109,7 +109,7 @@ test("ten operations that supersede each other in one read: only the last one sp
   const lines = await client.untilEnd();
   assert.deepEqual(lines.slice(1), ["B[01]9\n", "B[03]\0", exit(0), complete(0)]);
   const none = (): boolean => agent.sessions.list().length === 0;
-  assert.ok(await waitUntil(none, { timeoutMs: 10_000 }));
+  assert.ok(await waitUntil(none, { timeoutMs: 30_000 }));
   assert.deepEqual(client.lines, []);
   client.socket.close();
 });
@@ -170,13 +170,13 @@ test("a signal and the next operation in one go, as after a time-out, leave noth
   client.start({ cmd: ["echo", "next"] });
   assert.ok((await client.untilEnd()).includes("B[01]next\n"));
   const isGone = (): boolean => agent.sessions.list().length === 0;
-  assert.ok(await waitUntil(isGone, { timeoutMs: 5_000 }));
+  assert.ok(await waitUntil(isGone, { timeoutMs: 30_000 }));
   client.socket.close();
 });
 
 test("a session is attached to over a control connection, and left again", async () => {
   const owner = openExec(agent, { cmd: ["sh", "-c", "echo before; cat"], stdin: "true" });
-  assert.ok(await waitUntil(() => owner.stream(1).length > 0, { timeoutMs: 5_000 }));
+  assert.ok(await waitUntil(() => owner.stream(1).length > 0, { timeoutMs: 30_000 }));
   const client = await connect();
   client.start({ id: owner.sessionId, cmd: [""], path: "", stdin: "true" });
   const seen = await client.until((line) => line.startsWith("B[01]before"));
@@ -228,8 +228,8 @@ test("a connection that is closed in the middle leaves its command its time", as
   await client.until((line) => line.includes("session_info"));
   client.socket.terminate();
   const isGone = (): boolean => agent.sessions.list().length === 0;
-  assert.ok(await waitUntil(isGone, { timeoutMs: 10_000 }));
-  assert.ok(await waitUntil(() => agent.connections.controls.count === 0, { timeoutMs: 5_000 }));
+  assert.ok(await waitUntil(isGone, { timeoutMs: 30_000 }));
+  assert.ok(await waitUntil(() => agent.connections.controls.count === 0, { timeoutMs: 30_000 }));
 });
 
 test("a silent operation gets an empty frame at least every 20 s, and a connection without one nothing", async () => {
@@ -255,7 +255,7 @@ test("Go's tunnel over a control connection", async () => {
   const server = openExec(agent, {
     cmd: ["python3", "-u", "-c", echoOnce],
   });
-  assert.ok(await waitUntil(() => server.stream(1).length > 0, { timeoutMs: 10_000 }));
+  assert.ok(await waitUntil(() => server.stream(1).length > 0, { timeoutMs: 30_000 }));
   const port = Number(server.stream(1).toString());
   const client = await connect({ userAgent: "sprites-go-sdk/1.0" });
   const params = { host: "localhost", port, keep_alive: true };

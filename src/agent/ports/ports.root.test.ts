@@ -38,7 +38,7 @@ function notices(client: ExecClient): string[] {
 }
 
 async function until(condition: () => boolean, what: () => unknown): Promise<void> {
-  assert.ok(await waitUntil(condition, { timeoutMs: 10_000 }), JSON.stringify(what()));
+  assert.ok(await waitUntil(condition, { timeoutMs: 30_000 }), JSON.stringify(what()));
 }
 
 test("a command's client hears of the ports that the command opens and closes", async () => {

@@ -93,7 +93,7 @@ class Tunnel {
   }
 
   async connected(): Promise<this> {
-    assert.ok(await waitUntil(() => this.texts.length > 0, { timeoutMs: 10_000 }));
+    assert.ok(await waitUntil(() => this.texts.length > 0, { timeoutMs: 30_000 }));
     assert.equal(this.answer["status"], "connected", this.texts[0]);
     return this;
   }
@@ -106,11 +106,11 @@ test("a tunnel answers with its target, and carries bytes both ways", async () =
   tunnel.socket.send(sent.subarray(0, 10));
   tunnel.socket.send("text after the handshake is nothing");
   tunnel.socket.send(sent.subarray(10));
-  assert.ok(await waitUntil(() => tunnel.bytes.length >= sent.length, { timeoutMs: 10_000 }));
+  assert.ok(await waitUntil(() => tunnel.bytes.length >= sent.length, { timeoutMs: 30_000 }));
   assert.ok(tunnel.bytes.equals(sent));
   tunnel.socket.close();
   await tunnel.closed;
-  assert.ok(await waitUntil(() => agent.connections.tunnels.count === 0, { timeoutMs: 5_000 }));
+  assert.ok(await waitUntil(() => agent.connections.tunnels.count === 0, { timeoutMs: 30_000 }));
 });
 
 test("a message may be of any size: it goes on piece by piece", async () => {
@@ -136,7 +136,7 @@ test("a client that goes on sending after a refusal, or breaks the protocol, cos
   raw.write(Buffer.of(0x82, 0x01, 0x00));
   assert.equal((await broken.closed).code, 1002);
   assert.ok(
-    await waitUntil(() => agent.connections.tunnels.queuedBytes === 0, { timeoutMs: 5_000 }),
+    await waitUntil(() => agent.connections.tunnels.queuedBytes === 0, { timeoutMs: 30_000 }),
   );
 });
 
@@ -145,7 +145,9 @@ test("bytes that follow the first message at once arrive behind it", async () =>
   await once(tunnel.socket, "open");
   // In one read with it, or in the next one.
   tunnel.socket.send(Buffer.from("early"));
-  assert.ok(await waitUntil(() => tunnel.bytes.equals(Buffer.from("early")), { timeoutMs: 5_000 }));
+  assert.ok(
+    await waitUntil(() => tunnel.bytes.equals(Buffer.from("early")), { timeoutMs: 30_000 }),
+  );
   tunnel.socket.close();
 });
 
@@ -159,7 +161,7 @@ test("half-close: the client's end of input reaches the target, and the answer c
   const tunnel = await new Tunnel({ port: ports.reverse, half_close: true }).connected();
   tunnel.socket.send(Buffer.from("abc"));
   tunnel.socket.send(endOfInputMessage);
-  assert.ok(await waitUntil(() => tunnel.texts.includes(endOfInputMessage), { timeoutMs: 5_000 }));
+  assert.ok(await waitUntil(() => tunnel.texts.includes(endOfInputMessage), { timeoutMs: 30_000 }));
   assert.equal(tunnel.bytes.toString(), "cba");
   assert.equal((await tunnel.closed).code, 1000);
 });
@@ -205,7 +207,7 @@ test("contract 9.1: the official client's ports lead into the sprite", async () 
       hash.update(bytes);
     });
     local.write(sent);
-    assert.ok(await waitUntil(() => received >= sent.length, { timeoutMs: 10_000 }));
+    assert.ok(await waitUntil(() => received >= sent.length, { timeoutMs: 30_000 }));
     assert.equal(hash.digest("hex"), createHash("sha256").update(sent).digest("hex"));
     local.destroy();
   } finally {
@@ -237,7 +239,7 @@ test("a side that does not read costs less than a megabyte, whichever it is", as
   deaf.socket.terminate();
   flooded.socket.terminate();
   const ended = (): boolean => servers.stream(1).includes("flood ended");
-  assert.ok(await waitUntil(ended, { timeoutMs: 10_000 }));
+  assert.ok(await waitUntil(ended, { timeoutMs: 30_000 }));
 });
 
 test("300 tunnels at once, each with its own bytes", async () => {
@@ -252,7 +254,7 @@ test("300 tunnels at once, each with its own bytes", async () => {
   for (const { closed } of tunnels) {
     assert.deepEqual(await closed, { code: 1001, reason: "the sprite is stopping" });
   }
-  assert.ok(await waitUntil(() => agent.connections.tunnels.count === 0, { timeoutMs: 5_000 }));
+  assert.ok(await waitUntil(() => agent.connections.tunnels.count === 0, { timeoutMs: 30_000 }));
 });
 
 /** Waits until a figure has stopped changing. */

@@ -23,7 +23,7 @@ test("a service is created, told line by line, listed, and stopped as stopped", 
     env: { A: "b c" },
     dir: "/tmp",
   };
-  const events = await eventsOf(box.sprite.createService("web", config, "1500ms"));
+  const events = await eventsOf(box.sprite.createService("web", config, "3s"));
   assert.deepEqual(events.map(({ type }) => type).toSorted(), [
     "complete",
     "started",
@@ -80,7 +80,7 @@ test("a stop is sticky until a start, whatever is restarted", async () => {
   await box.restart();
   assert.ok(
     await waitUntil(async () => (await box.sprite.getService("web")).state?.status === "running", {
-      timeoutMs: 10_000,
+      timeoutMs: 30_000,
     }),
   );
   await box.sprite.deleteService("web");
@@ -102,7 +102,7 @@ test("one that crashes is restarted ever more slowly, and says so", async () => 
         ({ state } = await box.sprite.getService("loop"));
         return state?.status === "failed" && (state.restartCount ?? 0) >= 2;
       },
-      { timeoutMs: 20_000 },
+      { timeoutMs: 30_000 },
     ),
   );
   assert.equal(state?.error, "exited with code 3");
