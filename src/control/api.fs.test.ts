@@ -51,6 +51,7 @@ test("create, get, update, delete", async () => {
     imageHash: "image-1",
     isFork: false,
     durability: "local",
+    policy: { network: { rules: [] }, privileges: {}, resources: {} },
   };
   assert.deepEqual(worker.created, [spec]);
   assert.deepEqual(await call("GET", "/v1/sprites/my-box"), { status: 200, body: created.body });

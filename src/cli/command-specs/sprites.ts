@@ -59,7 +59,7 @@ export const spriteCommands: readonly CommandSpec[] = [
   },
   {
     usage: "sleep [name]",
-    description: "put a sprite to sleep now: its processes end, its disk is stored",
+    description: "put a sprite to sleep: processes end, the disk is stored",
     details: "Whatever is asked of it next wakes it.",
     examples: [["sprite sleep box", "nothing of it runs any more"]],
     load: async () => (await import("../commands/rest.ts")).sleep,
