@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
-import { createSocket } from "node:dgram";
+import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { connect, createServer, type AddressInfo } from "node:net";
+import { connect, createServer, type AddressInfo, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 
 import { createLog } from "../base/log.ts";
-import { startDnsForwarder, type DnsForwarder } from "./dns-forwarder.ts";
+import { listenOnOnePort, startDnsForwarder, type DnsForwarder } from "./dns-forwarder.ts";
 
 const log = createLog({ level: "silent", room: "test" });
 let directory: string;
@@ -34,11 +34,7 @@ const resolvers = (...addresses: string[]): void =>
 
 before(async () => {
   directory = mkdtempSync(join(tmpdir(), "dns-"));
-  upstreamUdp.bind(0, "127.0.0.1");
-  await once(upstreamUdp, "listening");
-  upstreamPort = upstreamUdp.address().port;
-  upstreamTcp.listen(upstreamPort, "127.0.0.1");
-  await once(upstreamTcp, "listening");
+  upstreamPort = await listenOnOnePort(upstreamTcp, upstreamUdp, "127.0.0.1");
   upstreamUdp.on("message", (bytes, from) => {
     const answer = Buffer.concat([bytes, Buffer.from("!")]);
     answer.writeUInt8(answer.readUInt8(2) | 0x80, 2);
@@ -54,6 +50,32 @@ before(async () => {
     log,
   );
 });
+
+test("a port that UDP or TCP has taken already is not the one", async () => {
+  const takers: Socket[] = [];
+  const server = createServer();
+  // Somebody is faster twice.
+  server.once("listening", () => takers.push(take(server)));
+  server.on("close", () => {
+    if (takers.length < 2) server.once("listening", () => takers.push(take(server)));
+  });
+  const socket = createSocket("udp4");
+  const port = await listenOnOnePort(server, socket, "127.0.0.1");
+  assert.equal(socket.address().port, port);
+  assert.equal(takers.length, 2);
+  for (const taker of [socket, ...takers]) taker.close();
+  server.close();
+});
+
+function take(server: Server): Socket {
+  const socket = createSocket("udp4");
+  socket.bind({
+    port: (server.address() as AddressInfo).port,
+    address: "127.0.0.1",
+    exclusive: true,
+  });
+  return socket;
+}
 
 after(async () => {
   await forwarder.close();

@@ -16,7 +16,7 @@ import {
 } from "node:net";
 
 import type { Log } from "../base/log.ts";
-import { dnsAnswerMsMax, dnsQuestionsMax, dnsStreamsMax } from "./limits.ts";
+import { dnsAnswerMsMax, dnsQuestionsMax, dnsStreamsMax, portTriesMax } from "./limits.ts";
 
 export interface DnsForwarderOptions {
   address: string;
@@ -65,14 +65,8 @@ class Forwarder implements DnsForwarder {
   }
 
   async listen(): Promise<void> {
-    const { address } = this.#options;
+    await listenOnOnePort(this.#server, this.#socket, this.#options.address);
     this.#socket.on("message", (question, sender) => this.#forward(question, sender));
-    this.#server.listen({ host: address, port: 0 });
-    await once(this.#server, "listening");
-    const { port } = this.#server.address() as AddressInfo;
-    // The port is free for TCP; for UDP almost always, and otherwise the error says so.
-    this.#socket.bind({ address, port, exclusive: true });
-    await once(this.#socket, "listening");
     this.#socket.on("error", (error) => this.#log.error({ err: error }, "DNS socket failed"));
     this.#server.on("error", (error) => this.#log.error({ err: error }, "DNS server failed"));
   }
@@ -171,4 +165,27 @@ function failed(question: Buffer): Buffer {
   answer.writeUInt8(answer.readUInt8(2) | isAnswer, 2);
   answer.writeUInt8((answer.readUInt8(3) & 0xf0) | serverFailure, 3);
   return answer;
+}
+
+/** Binds both to one free port. A port that is free for TCP may be taken for UDP: then it is another. */
+export async function listenOnOnePort(
+  server: Server,
+  socket: Socket,
+  address: string,
+): Promise<number> {
+  for (let triesLeft = portTriesMax; ; triesLeft--) {
+    server.listen({ host: address, port: 0 });
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    try {
+      socket.bind({ address, port, exclusive: true });
+      await once(socket, "listening");
+      return port;
+    } catch (error) {
+      const isTaken = (error as NodeJS.ErrnoException).code === "EADDRINUSE";
+      if (!isTaken || triesLeft <= 1) throw error;
+      server.close();
+      await once(server, "close");
+    }
+  }
 }

@@ -66,3 +66,5 @@ export const socketOwnerLooksMax = 8_192;
 
 /** Ancestors of a process that are followed to the command that it belongs to. */
 export const ancestorsMax = 64;
+/** Ports that are tried until one is free for UDP and TCP alike. */
+export const portTriesMax = 20;
