@@ -4,11 +4,8 @@ import { ApiClient } from "./api-client.ts";
 import type { Cli } from "./cli.ts";
 import { CliError } from "./errors.ts";
 import { loginClientLengthMax } from "../contract/limits.ts";
+import { loginPollMsMin, slowDownMs } from "./limits.ts";
 import { hasBrowser, openBrowser } from "./open-browser.ts";
-
-/** Slower polling after each `slow_down`, as RFC 8628 section 3.5 asks. */
-const slowDownMs = 1_000;
-const pollIntervalMsMin = 200;
 
 export interface GrantedToken {
   token: string;
@@ -74,7 +71,7 @@ async function showAddress(cli: Cli, url: string, login: DeviceLoginObject): Pro
 
 async function waitForToken(client: ApiClient, login: DeviceLoginObject): Promise<GrantedToken> {
   const endMs = performance.now() + login.expires_in * 1000;
-  let intervalMs = Math.max(pollIntervalMsMin, login.interval * 1000);
+  let intervalMs = Math.max(loginPollMsMin, login.interval * 1000);
   const body = { device_code: login.device_code };
   while (performance.now() < endMs) {
     await new Promise((resolve) => setTimeout(resolve, intervalMs));

@@ -65,3 +65,10 @@ export const copyEntriesMax = 2_000_000;
 export const listingBytesMax = 64 * 1024 * 1024;
 export const linksPerCommand = 200;
 export const remoteOutputBytesMax = 4 * 1024 * 1024;
+
+/** A chooser of shells that is not there says so at once; a shell takes longer to be left by hand. */
+export const missingChooserMsMax = 2_000;
+
+/** Slower polling for a login after each `slow_down`, as RFC 8628 section 3.5 asks. */
+export const slowDownMs = 1_000;
+export const loginPollMsMin = 200;

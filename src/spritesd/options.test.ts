@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
 import { Command } from "commander";
 import { addServeOptions, parseListen, parseSize, parseUplink, serveOptionsOf } from "./options.ts";
@@ -49,4 +51,14 @@ test("the scrubber has a rate, or is off", () => {
   assert.equal(parse("512K"), 512 * 2 ** 10);
   assert.equal(parse("off"), null);
   for (const wrong of ["0", "fast", ""]) assert.throws(() => parse(wrong), /bytes a second/);
+});
+
+test("README lists every setting, with its variable", () => {
+  const readme = readFileSync(join(import.meta.dirname, "../../README.md"), "utf8");
+  const listed = [...readme.matchAll(/^\| `(--[a-z-]+)` \| `(SPRITES_[A-Z_]+)` \|/gm)];
+  const settings = addServeOptions(new Command()).options;
+  assert.deepEqual(
+    listed.map(([, flag, variable]) => `${flag} ${variable}`).toSorted(),
+    settings.map(({ long, envVar }) => `${long} ${envVar}`).toSorted(),
+  );
 });

@@ -51,5 +51,7 @@ export const subscriptionsMax = 16;
 export const watchedDirectoriesMax = 4_096;
 /** Of a watch's client, before the changes wait, in the end in the kernel, which then forgets some. */
 export const watchQueueBytesMax = 1024 * 1024;
+/** How often is looked whether a slow client has read. */
+export const slowClientPollMs = 20;
 /** A watch's messages from its client. */
 export const watchMessageBytesMax = 2 * 1024 * 1024;

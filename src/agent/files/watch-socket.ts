@@ -11,7 +11,12 @@ import type { UpgradeRoute } from "../api/route.ts";
 import { closeSocket, type Upgrader } from "../api/web-socket.ts";
 import type { FileOperations } from "./file-operations.ts";
 import type { WatchMessage } from "./helper-protocol.ts";
-import { subscriptionsMax, watchMessageBytesMax, watchQueueBytesMax } from "./limits.ts";
+import {
+  slowClientPollMs,
+  subscriptionsMax,
+  watchMessageBytesMax,
+  watchQueueBytesMax,
+} from "./limits.ts";
 
 interface WatchParts {
   files: FileOperations;
@@ -129,8 +134,6 @@ class WatchSocket implements OpenSocket {
     this.#send({ type: "error", message });
   }
 }
-
-const slowClientPollMs = 20;
 
 function encode(event: WatchMessage): Readonly<Record<string, unknown>> {
   if ("lost" in event) return { type: "error", message: event.lost };

@@ -21,6 +21,8 @@ export const killedMsMax = 5_000;
 /** How often to look whether the children of an ended service have ended, by the kernel's tables, and its strays. */
 export const familyPollMs = 10;
 export const strayPollMs = 100;
+/** What the program inside that looks for strays may say: some 3,000 of them. */
+export const strayPidsBytesMax = 64 * 1024;
 /**
  * For all services together when their container ends: a worker waits 7.5 s for its agent
  * (worker/limits.ts), most of which belongs to the disk.

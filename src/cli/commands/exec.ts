@@ -1,6 +1,7 @@
 import type { Cli } from "../cli.ts";
 import { parseEnvironmentOption, withTerminalVariables } from "../environment-option.ts";
 import { CliError } from "../errors.ts";
+import { missingChooserMsMax } from "../limits.ts";
 import { runSession, type SessionEnd } from "../session.ts";
 import { terminalSize } from "../terminal.ts";
 import { shellQuote } from "../text.ts";
@@ -38,8 +39,6 @@ async function uploadFirst(cli: Cli, given: readonly string[]): Promise<void> {
 /** Chooses the user's shell, or whatever shell of a wrecked sprite still works. */
 const chooser = "/.sprite/bin/sprite-console";
 const exitCodeNotFound = 127;
-/** A chooser that is not there says so at once; a shell takes longer to be left by hand. */
-const missingChooserMsMax = 2_000;
 
 /** `sprite console`: a login shell at our terminal. */
 export async function console(cli: Cli): Promise<number> {

@@ -3,6 +3,8 @@
  * comes in is a guest's or a stranger's: every step is bounded and whatever is odd reads as null.
  */
 
+import { pointersMax, recordsMax } from "./limits.ts";
+
 export const recordType = {
   a: 1,
   ns: 2,
@@ -31,10 +33,6 @@ const headerBytes = 12;
 const internetClass = 1;
 const nameBytesMax = 255;
 const labelBytesMax = 63;
-/** Compression pointers in one name: each leads to an earlier place, so this is only a bound on work. */
-const pointersMax = 16;
-/** Answer records that are looked at. */
-const recordsMax = 256;
 const flag = { answer: 0x8000, truncated: 0x0200, recursionDesired: 0x0100, available: 0x0080 };
 
 export interface DnsQuestion {

@@ -15,6 +15,11 @@ export const toldTtlSecondsMax = 3600;
  */
 export const openSecondsMin = 150;
 
+/** Compression pointers in one name: each leads to an earlier place, so this is only a bound on work. */
+export const pointersMax = 16;
+/** Records of one answer that are looked at. */
+export const recordsMax = 256;
+
 /** The part of a name that a wildcard stands for: a host name in the wild has rarely more than 60. */
 export const openNameLengthMax = 120;
 /** A web page with a hundred new hosts passes at once; after that a few new names a second. */
