@@ -18,6 +18,20 @@ test("what needs the machine for itself runs alone, after the rest", () => {
   );
 });
 
+test("what only computes does so beside the rest, from the beginning", () => {
+  const worlds = "src/storage/volume/simulation/worlds.fs.test.ts";
+  assert.deepEqual(
+    planPhases([...files, worlds], "").map(({ name, files: chosen, isBeside }) => {
+      return [name, chosen.includes(worlds), isBeside ?? false];
+    }),
+    [
+      ["simulation", true, true],
+      ["unit", false, false],
+      ["root", false, false],
+    ],
+  );
+});
+
 test("what mostly waits does so more at a time than there are cores", () => {
   const phases = planPhases([...files, "test/takeover.root.test.ts"], "");
   assert.deepEqual(phases.map(({ name, concurrency }) => [name, concurrency]).slice(1), [

@@ -4,7 +4,7 @@
  * counts the tests.
  */
 import { spawn } from "node:child_process";
-import { globSync } from "node:fs";
+import { closeSync, globSync, openSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
@@ -27,6 +27,8 @@ interface Phase {
   files: string[];
   concurrency: number;
   fileTimeoutMs: number;
+  /** Runs beside the phases that follow, with what processor time they leave, until one that runs alone. */
+  isBeside?: boolean;
 }
 
 const settleTimeoutMs = 8_000;
@@ -48,6 +50,13 @@ const waitingFiles: ReadonlySet<string> = new Set([
   "test/s3-bucket.root.test.ts",
   "test/takeover.root.test.ts",
 ]);
+
+/** They only compute, for minutes. */
+const computingFiles: ReadonlySet<string> = new Set([
+  "src/storage/volume/simulation/mutations.fs.test.ts",
+  "src/storage/volume/simulation/worlds.fs.test.ts",
+]);
+const computingTimeoutMs = 1_200_000;
 
 /** They hold the machine to a time, or look at something that it has once. */
 const aloneFiles: ReadonlySet<string> = new Set([
@@ -71,8 +80,15 @@ export function planPhases(
     isRoot(file) && !waitingFiles.has(file) && !aloneFiles.has(file);
   const phases: Phase[] = [
     {
+      name: "simulation",
+      files: chosen.filter((file) => computingFiles.has(file)),
+      concurrency: 1,
+      fileTimeoutMs: computingTimeoutMs,
+      isBeside: true,
+    },
+    {
       name: "unit",
-      files: chosen.filter((file) => !isRoot(file)),
+      files: chosen.filter((file) => !isRoot(file) && !computingFiles.has(file)),
       concurrency: Math.max(2, Math.floor(availableParallelism() / 2)),
       fileTimeoutMs: 180_000,
     },
@@ -100,11 +116,17 @@ export function planPhases(
 }
 
 async function runPhase(phase: Phase, temporaryDirectory: string): Promise<RunnerReport> {
-  process.stdout.write(`\n=== ${phase.name} tests: ${phase.files.length} files\n`);
+  const title = `\n=== ${phase.name} tests: ${phase.files.length} files\n`;
+  if (phase.isBeside !== true) process.stdout.write(title);
+  const outputPath = join(temporaryDirectory, `output-${phase.name}.txt`);
+  const output = phase.isBeside === true ? openSync(outputPath, "w") : "inherit";
   const reportPath = join(temporaryDirectory, `counts-${phase.name}.jsonl`);
+  const [file, ...words] =
+    phase.isBeside === true ? ["nice", "-n", "10", process.execPath] : [process.execPath];
   const child = spawn(
-    process.execPath,
+    file ?? process.execPath,
     [
+      ...words,
       "--disable-warning=ExperimentalWarning",
       `--import=${join(repositoryDirectory, "tools/property-seed.ts")}`,
       "--test",
@@ -116,12 +138,16 @@ async function runPhase(phase: Phase, temporaryDirectory: string): Promise<Runne
       `--test-reporter-destination=${reportPath}`,
       ...phase.files,
     ],
-    { cwd: repositoryDirectory, stdio: ["ignore", "inherit", "inherit"] },
+    { cwd: repositoryDirectory, stdio: ["ignore", output, output] },
   );
   const code = await new Promise<number>((resolve, reject) => {
     child.once("error", reject);
     child.once("close", (status) => resolve(status ?? 1));
   });
+  if (typeof output === "number") {
+    closeSync(output);
+    process.stdout.write(title + (await readFile(outputPath, "utf8")));
+  }
   const { counts, times } = readRunnerReport(await readFile(reportPath, "utf8").catch(() => ""));
   // A runner that died counted nothing, which must not pass for success.
   const failed = code !== 0 && counts.failed === 0 ? 1 : counts.failed;
@@ -187,11 +213,18 @@ async function main(): Promise<void> {
   const radosgw = (await isRadosgwWanted(phases)) ? await startSharedRadosgw() : null;
   if (radosgw !== null) process.env[radosgwVariable] = radosgw.endpoint;
   const times: FileTime[] = [];
-  for (const phase of phases) {
+  const beside: Promise<void>[] = [];
+  const run = async (phase: Phase): Promise<void> => {
     const result = await runPhase(phase, values.temporary);
     counts = addCounts(counts, result.counts);
     times.push(...result.times);
+  };
+  for (const phase of phases) {
+    if (phase.concurrency === 1) await Promise.all(beside);
+    if (phase.isBeside === true) beside.push(run(phase));
+    else await run(phase);
   }
+  await Promise.all(beside);
   await radosgw?.stop();
   if (times.length > 1) process.stdout.write(`\n${slowestFiles(times, slowestCount)}\n`);
   const leaks = await findLeftovers(before);
