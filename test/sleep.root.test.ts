@@ -1,5 +1,6 @@
 /** A sprite in which nothing goes on is suspended, then ended; whatever is asked of it finds it as it was. */
 import assert from "node:assert/strict";
+import { connect } from "node:net";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { childrenOf, killAll } from "./support/processes.ts";
@@ -110,6 +111,28 @@ describe("sleep", () => {
     shell.stdin.write("echo $x-$x; exit\n");
     await shell.wait();
     assert.match(said, /kept-kept/);
+  });
+
+  test("what is sent through a tunnel wakes it, and is answered", async (context) => {
+    const echo =
+      "import socketserver as s\nclass H(s.StreamRequestHandler):\n def handle(self):\n  for l in self.rfile: self.wfile.write(l)\ns.ThreadingTCPServer(('127.0.0.1', 8007), H).serve_forever()";
+    await run("sleeper", `setsid python3 -c "${echo}" > /dev/null 2>&1 < /dev/null &`);
+    const listening = "python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", 8007))'";
+    await run("sleeper", `until ${listening} 2>&-; do sleep 0.1; done`);
+    const tunnel = await server.client().sprite("sleeper").proxyPort(0, 8007);
+    context.after(() => tunnel.close());
+    const port = Number(tunnel.localAddr()?.split(":").at(-1));
+    const client = connect(port, "localhost");
+    context.after(() => client.destroy());
+    let heard = "";
+    client.on("data", (bytes) => (heard += bytes.toString()));
+    for (const word of ["first", "second"]) {
+      client.write(`${word}\n`);
+      const isHeard = (): boolean => heard.endsWith(`${word}\n`);
+      assert.ok(await waitUntil(isHeard, { timeoutMs: withinMs, intervalMs: 20 }), word);
+      await untilWarm("sleeper");
+    }
+    assert.match((await activityOf("sleeper")).woke_because ?? "", /proxy/);
   });
 
   test("a task holds it", async () => {

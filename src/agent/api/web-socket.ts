@@ -1,3 +1,4 @@
+import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { type WebSocket, WebSocketServer } from "ws";
 
@@ -16,8 +17,11 @@ export interface Upgrader {
     /** The largest message of a client; without it as large as exec takes. */
     options?: { messageBytesMax: number },
   ): void;
-  /** Only answers: the frames are the caller's. @throws SpriteError invalid_request */
-  accept(context: UpgradeContext): void;
+  /**
+   * Only answers: the frames are the caller's, who says by the function that is returned that the client has sent something.
+   * @throws SpriteError invalid_request
+   */
+  accept(context: UpgradeContext): () => void;
 }
 
 /** Makes WebSockets of upgrade requests, with the headers that clients look for on the 101. */
@@ -37,18 +41,26 @@ export function createUpgrader(options: {
     const server = servers.get(messageBytesMax) ?? createServer({ ...options, messageBytesMax });
     servers.set(messageBytesMax, server);
     server.handleUpgrade(request, socket, head, (opened) => {
-      const [path = ""] = (request.url ?? "").split("?");
-      const name = pathSegments(path, "public")?.join("/") ?? path;
+      const name = nameOf(request);
       gate.onOpen(socket, name);
       opened.on("message", () => gate.onMessage(name));
       onOpen(opened);
     });
   };
-  const accept = ({ request, socket }: UpgradeContext): void => {
+  const accept = ({ request, socket }: UpgradeContext): (() => void) => {
     const headers = [...acceptHeaders(request.headers), [versionHeader, options.version]];
     socket.write(`HTTP/1.1 101 Switching Protocols\r\n${headerLines(headers.flat())}\r\n`);
+    const name = nameOf(request);
+    gate.onOpen(socket, name);
+    return () => gate.onMessage(name);
   };
   return Object.assign(upgrade, { accept });
+}
+
+/** What the connection is called where it is told what goes on. */
+function nameOf(request: IncomingMessage): string {
+  const [path = ""] = (request.url ?? "").split("?");
+  return pathSegments(path, "public")?.join("/") ?? path;
 }
 
 function createServer(options: {

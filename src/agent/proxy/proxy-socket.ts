@@ -1,6 +1,5 @@
 /** TCP tunnels into the sprite, one WebSocket each (contract.md section 9.1). */
 import type { Socket } from "node:net";
-import type { Duplex } from "node:stream";
 
 import { SpriteError } from "../../contract/errors.ts";
 import { execCloseCode } from "../../contract/exec-frames.ts";
@@ -12,7 +11,7 @@ import {
   type TunnelTarget,
 } from "../../contract/proxy.ts";
 import type { OpenSocket, OpenSockets } from "../api/open-sockets.ts";
-import type { UpgradeRoute } from "../api/route.ts";
+import type { UpgradeContext, UpgradeRoute } from "../api/route.ts";
 import type { Upgrader } from "../api/web-socket.ts";
 import { ByteSocket } from "./byte-socket.ts";
 import { connectInside, TunnelError, type TunnelInside } from "./connect.ts";
@@ -30,8 +29,8 @@ export function proxyUpgradeRoutes(parts: ProxyParts): UpgradeRoute[] {
       pattern: ["proxy"],
       handle: (context) => {
         parts.connections.tunnels.checkRoom();
-        parts.upgrade.accept(context);
-        new ProxySocket(parts, context.socket, context.head).open();
+        const onHeard = parts.upgrade.accept(context);
+        new ProxySocket(parts, context, onHeard).open();
       },
     },
   ];
@@ -41,6 +40,7 @@ export function proxyUpgradeRoutes(parts: ProxyParts): UpgradeRoute[] {
 class ProxySocket implements OpenSocket {
   readonly #parts: ProxyParts;
   readonly #socket: ByteSocket;
+  readonly #onHeard: () => void;
   readonly #abort = new AbortController();
   readonly #firstMessage: NodeJS.Timeout;
   #remove = (): void => {};
@@ -50,9 +50,11 @@ class ProxySocket implements OpenSocket {
   /** What came in one read with the first message: a pause holds back only what follows. */
   readonly #early: Array<Buffer | string | null> = [];
 
-  constructor(parts: ProxyParts, connection: Duplex, head: Buffer) {
+  /** @param onHeard called when the client has sent something: whom it is for may be suspended */
+  constructor(parts: ProxyParts, { socket, head }: UpgradeContext, onHeard: () => void) {
     this.#parts = parts;
-    this.#socket = new ByteSocket(connection, head, {
+    this.#onHeard = onHeard;
+    this.#socket = new ByteSocket(socket, head, {
       onText: (text) => this.#onMessage(text),
       onBytes: (bytes) => this.#onMessage(bytes),
       onDrain: () => this.#relay?.drained(),
@@ -87,6 +89,7 @@ class ProxySocket implements OpenSocket {
   }
 
   #onMessage(message: Buffer | string | null): void {
+    this.#onHeard();
     if (!this.#isNamed) {
       this.#isNamed = true;
       clearTimeout(this.#firstMessage);
