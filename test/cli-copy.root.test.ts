@@ -156,6 +156,30 @@ describe("sprite cp", () => {
     );
   });
 
+  test("links that a copy brought lead no later copy out of its directory", async () => {
+    const outside = join(directory, "outside");
+    mkdirSync(outside);
+    writeFileSync(join(outside, "keys"), "mine\n");
+    const inside = async (script: string): Promise<string> =>
+      String(await done(["exec", "--", "sh", "-ec", script])).trim();
+    // The name under which a beginning of this file would be kept, as its tag makes it.
+    await inside(`mkdir trap; echo evil > trap/f; touch -d @1 trap/f; ln -s ${outside} trap/d`);
+    const [number = "", size = ""] = (await inside("stat -c '%i %s' trap/f")).split(" ");
+    const tag = [BigInt(number), BigInt(size), 1_000_000_000n].map((value) => value.toString(36));
+    const mark = createHash("sha256")
+      .update(`"${tag.join("-")}"`)
+      .digest("hex")
+      .slice(0, 12);
+    await inside(`ln -s ${outside}/keys trap/.f.${mark}.sprite-part`);
+    await done(["cp", ":trap", "."]);
+    assert.equal(readlinkSync(join(directory, `trap/.f.${mark}.sprite-part`)), `${outside}/keys`);
+    await inside("cd trap; rm d .f.*; mkdir d; echo evil > d/keys");
+    await done(["cp", ":trap", "."]);
+    assert.equal(readFileSync(join(outside, "keys"), "utf8"), "mine\n");
+    assert.equal(readFileSync(join(directory, "trap/d/keys"), "utf8"), "evil\n");
+    assert.equal(readFileSync(join(directory, "trap/f"), "utf8"), "evil\n");
+  });
+
   test("what cannot be copied is told, and leaves nothing half done", async () => {
     for (const args of [
       ["one", "two"],

@@ -114,8 +114,13 @@ describe("sleep", () => {
   });
 
   test("what is sent through a tunnel wakes it, and is answered", async (context) => {
-    const echo =
-      "import socketserver as s\nclass H(s.StreamRequestHandler):\n def handle(self):\n  for l in self.rfile: self.wfile.write(l)\ns.ThreadingTCPServer(('127.0.0.1', 8007), H).serve_forever()";
+    const echo = [
+      "import socketserver as s",
+      "class H(s.StreamRequestHandler):",
+      " def handle(self):",
+      "  for line in self.rfile: self.wfile.write(line)",
+      "s.ThreadingTCPServer(('127.0.0.1', 8007), H).serve_forever()",
+    ].join("\n");
     await run("sleeper", `setsid python3 -c "${echo}" > /dev/null 2>&1 < /dev/null &`);
     const listening = "python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", 8007))'";
     await run("sleeper", `until ${listening} 2>&-; do sleep 0.1; done`);

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
-import { chmod, mkdir, open, readdir, rename, rm, stat, symlink } from "node:fs/promises";
+import { constants } from "node:fs";
+import { chmod, lstat, mkdir, open, readdir, rename, rm, stat, symlink } from "node:fs/promises";
 import type { IncomingMessage } from "node:http";
 import { basename, dirname, join } from "node:path";
 import type { Writable } from "node:stream";
@@ -66,6 +67,7 @@ async function fetchDraft(files: RemoteFiles, job: Job, progress: Progress): Pro
   const { etag: tag } = whole.headers;
   const draft = partPath(job.dest, tag ?? "");
   const sizeBytes = Number(whole.headers["content-length"] ?? Number.NaN);
+  await removeUnlessFile(draft);
   const offset = tag === undefined ? 0 : await sizeOf(draft);
   if (tag === undefined || offset === 0 || !(offset <= sizeBytes)) {
     await receive(whole, draft, { start: 0, progress });
@@ -81,6 +83,22 @@ async function fetchDraft(files: RemoteFiles, job: Job, progress: Progress): Pro
   }
   await receive(rest, draft, { start: offset, progress });
   return draft;
+}
+
+/**
+ * A directory below a copy's own. A link there was made by the sprite, as a rule, in a copy before: what the
+ * sprite has put in its place since must not be written to where that leads.
+ */
+async function makeOwnDirectory(path: string): Promise<void> {
+  const found = await lstat(path).catch(() => null);
+  if (found?.isSymbolicLink() === true) await rm(path, { force: true });
+  await mkdir(path, { recursive: true });
+}
+
+/** The name of a beginning can be foreseen, and a copy before may have made a link of that name. */
+async function removeUnlessFile(path: string): Promise<void> {
+  const found = await lstat(path).catch(() => null);
+  if (found !== null && !found.isFile()) await rm(path, { force: true });
 }
 
 /** A file's content on stdout. A lost connection cannot be mended once bytes are out: it is an error. */
@@ -110,7 +128,7 @@ export async function downloadTree(
   const plan: Plan = { directories: [], files: [], links: [] };
   await planTree(files, root, { plan, progress, depth: 0 });
   await mkdir(root.dest, { recursive: true });
-  for (const { dest } of plan.directories) await mkdir(dest, { recursive: true });
+  for (const { dest } of plan.directories) await makeOwnDirectory(dest);
   await forEachOf(plan.files, copyConcurrency, async (job) => {
     await fetchFile(files, job, progress).catch((error: unknown) => {
       // A file that went away since it was listed is not there to be copied.
@@ -180,7 +198,9 @@ async function receive(
     }
   };
   // Not "a": the start may be before the end of what is there.
-  const handle = await open(draft, start > 0 ? "r+" : "w", 0o600);
+  const { O_CREAT, O_NOFOLLOW, O_TRUNC, O_WRONLY } = constants;
+  const flags = O_WRONLY | O_NOFOLLOW | (start > 0 ? 0 : O_CREAT | O_TRUNC);
+  const handle = await open(draft, flags, 0o600);
   try {
     const sink: Writable = handle.createWriteStream({ start });
     await pipeline(response, counted, sink);
