@@ -50,7 +50,7 @@ test("the minimal image is a machine: user, sudo, python, global pip place, no l
   );
   const again = performance.now();
   await ensureImage("minimal", { log: { info: () => assert.fail("it is built already") } });
-  assert.ok(performance.now() - again < 500);
+  assert.ok(performance.now() - again < 5_000);
 });
 
 test("a killed build leaves no process and no mount, and the next build clears its files", async () => {

