@@ -24,6 +24,7 @@ import { Listener } from "./listener.ts";
 import type { Organization } from "./organization.ts";
 import type { Organizations } from "./organizations.ts";
 import { isLoginPath, LoginDoor } from "./login/login-door.ts";
+import type { McpDoor } from "./mcp/mcp-door.ts";
 import { isPublicPage, publicPage } from "./public-pages.ts";
 import { parseRoute, type Route } from "./request-target.ts";
 import type { Sprites } from "./sprites.ts";
@@ -54,6 +55,7 @@ export class FrontDoor {
   readonly #options: FrontDoorOptions;
   readonly #listener: Listener;
   readonly #login: LoginDoor;
+  #mcp: Promise<McpDoor> | null = null;
   #state: "starting" | "ready" | "stopping" = "starting";
 
   constructor(options: FrontDoorOptions) {
@@ -123,6 +125,10 @@ export class FrontDoor {
       return sendJson(response, await this.#mint(plain), exchange.added);
     }
     const caller = this.#authenticate(exchange, request);
+    if (exchange.target.rawPath === "/mcp") {
+      const mcp = await this.#mcpDoor();
+      return mcp.answer(plain, caller.organization);
+    }
     const route = parseRoute(exchange.target.rawPath);
     if (route.kind === "tokens" || route.kind === "token") {
       return sendJson(response, answerTokens(exchange.method, caller, route), exchange.added);
@@ -136,6 +142,12 @@ export class FrontDoor {
     const page = await publicPage(exchange.target.rawPath, this.#options.version);
     const headers = { "content-type": page.contentType, "content-length": page.bytes.length };
     response.writeHead(200, { ...exchange.added, ...headers }).end(page.bytes);
+  }
+
+  /** Loaded when first asked for: most servers never are. */
+  #mcpDoor(): Promise<McpDoor> {
+    this.#mcp ??= import("./mcp/mcp-door.ts").then(({ McpDoor }) => new McpDoor(this.#options));
+    return this.#mcp;
   }
 
   #health(exchange: Exchange): ApiResult | null {

@@ -35,6 +35,9 @@ const definition = {
   http_port: z.int().min(1).max(65_535).nullable().describe("at most one service has one"),
 };
 
+/** For whoever describes the same fields elsewhere. */
+export const serviceFields = { name: nameSchema, ...definition };
+
 const requestSchema = named(
   "ServiceRequest",
   z.object({

@@ -88,7 +88,9 @@ export class FakeAgent {
     }
     const last = url.pathname.split("/").at(-1) ?? "";
     // HTTP exec: frames that come all at once.
-    const name = last === "exec" && url.searchParams.has("size") ? "chunks" : last;
+    const isFramed = url.searchParams.get("cmd") === "frames";
+    const framed = isFramed ? "frames" : last;
+    const name = last === "exec" && url.searchParams.has("size") ? "chunks" : framed;
     const answer = answers[name] ?? answers["anything"];
     answer?.(request, response, url.searchParams);
   }
@@ -150,6 +152,31 @@ const answers: Record<string, Answer> = {
       .getAll("size")
       .forEach((size, index) => response.write(Buffer.alloc(Number(size), index + 1)));
     response.end();
+  },
+  /** HTTP exec: each argument is a frame, `<id>:<text>`, or `3:<code>`; or a word of what goes wrong. */
+  frames(request, response, query) {
+    let input = "";
+    request.setEncoding("utf8").on("data", (text: string) => (input += text));
+    request.on("end", () => {
+      if (query.getAll("cmd").includes("refuse")) {
+        response.writeHead(400).end('{"error":"invalid_request"}');
+        return;
+      }
+      response.writeHead(200, { "content-type": "application/octet-stream" });
+      for (const word of query.getAll("cmd").slice(1)) {
+        if (word === "break") return response.socket?.destroySoon();
+        if (word === "hang") return;
+        if (word === "long") {
+          for (let count = 0; count < 20; count += 1) response.write(`\u0001${"x".repeat(16_000)}`);
+          continue;
+        }
+        const id = Number(word[0]);
+        const text = word.slice(2) === "stdin" ? input : word.slice(2);
+        const payload = id === 3 ? [Number(text)] : Buffer.from(text);
+        response.write(Buffer.from([id, ...payload]));
+      }
+      response.end();
+    });
   },
   /** Breaks off in the middle. */
   break(_request, response) {
