@@ -63,6 +63,8 @@ export class McpDoor {
     const end = new AbortController();
     const timer = setTimeout(() => end.abort(tooLate()), requestTimeoutMs);
     visit.response.once("close", () => end.abort(clientGone()));
+    // It may have left while this server was busy with something else.
+    if (visit.response.destroyed) end.abort(clientGone());
     try {
       const headers = versionHeaders(visit.request);
       const { exchange } = visit;

@@ -4,8 +4,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { waitUntil } from "../../base/wait.ts";
+import { SpriteError } from "../../contract/errors.ts";
+import type { Organization } from "../organization.ts";
+import { OpenSplices } from "../splice/open-splices.ts";
+import type { Sprites } from "../sprites.ts";
 import { startHarness } from "../testing/harness.ts";
 import { call, makeSprite, request, waitForHanging, type Loose } from "../testing/mcp.ts";
+import { execTool } from "./exec-tool.ts";
 import { toolTextSizeBytesMax } from "./limits.ts";
 import { tools } from "./methods.ts";
 
@@ -200,4 +205,36 @@ test("a client that leaves ends its command, and a deleted sprite its callers' w
   await call(harness, "destroy_sprite", { name: "box" });
   const { isError, value } = await waiting;
   assert.deepEqual([isError, value.error], [true, "not_found"]);
+});
+
+test("a command that takes too long is ended, and what it wrote so far is told", async () => {
+  await using harness = await startHarness();
+  const agent = await makeSprite(harness, "box");
+  const sprite = { id: "sprite-1", name: "box" };
+  const sprites = { find: () => sprite, findReady: () => sprite, start: async () => agent };
+  const end = new AbortController();
+  const context = {
+    sprites: sprites as unknown as Sprites,
+    splices: new OpenSplices(1),
+    organization: {} as Organization,
+    requestId: "r",
+    signal: end.signal,
+  };
+  const cmd = ["frames", "1:so far", "hang"];
+  const running = execTool.run(context, { sprite: "box", cmd });
+  await waitForHanging(agent, 1);
+  // The same agent answers it after it has written the command's output.
+  await harness.call("GET", "/v1/sprites/box/services");
+  end.abort(new SpriteError("deadline_exceeded", "too long"));
+  const { isError, structuredContent } = await running;
+  assert.equal(isError, true);
+  const expected = {
+    error: "deadline_exceeded",
+    message: "too long",
+    stdout: "so far",
+    stderr: "",
+  };
+  assert.deepEqual(structuredContent, expected);
+  assert.ok(await waitUntil(() => agent.abortedCount === 1, { timeoutMs: 10_000 }));
+  assert.equal(context.splices.count, 0);
 });
