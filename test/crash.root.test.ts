@@ -47,7 +47,7 @@ test("an agent killed under its container is replaced, and its clients get an er
       const response = await server.request("/v1/sprites/orphan/exec");
       return ((await response.json()) as { count: number }).count === 1;
     },
-    { timeoutMs: 5_000 },
+    { timeoutMs: 30_000 },
   );
   assert.ok(sessionSeen);
   await killAll(await childrenOf(server.places, "sprite"));

@@ -71,7 +71,7 @@ test("a terminal has the size that was asked for, and follows a resize", async (
   const command = sprite.spawn("sh", ["-c", script], { tty: true, rows: 30, cols: 100 });
   let output = "";
   command.stdout.on("data", (bytes: Buffer) => (output += bytes.toString()));
-  assert.ok(await waitUntil(() => output.includes("/dev/"), { timeoutMs: 5_000 }), output);
+  assert.ok(await waitUntil(() => output.includes("/dev/"), { timeoutMs: 30_000 }), output);
   assert.match(output, /^30 100\r\n\/dev\/\S+\r\n/);
   command.resize(132, 43);
   command.stdin.write("go\n");
@@ -87,7 +87,7 @@ test("a detached session goes on, and attaching replays what was said", async ()
     ["detachable", "true"],
   ]);
   const replayed = (bytes: Buffer): boolean => bytes.includes("before");
-  assert.ok(await waitUntil(() => replayed(first.bytes()), { timeoutMs: 5_000 }));
+  assert.ok(await waitUntil(() => replayed(first.bytes()), { timeoutMs: 30_000 }));
   const sessions = await sprite.listSessions();
   const session = sessions.find(({ command }) => command.includes("echo before"));
   assert.ok(session);
@@ -96,7 +96,7 @@ test("a detached session goes on, and attaching replays what was said", async ()
   const again = sprite.attachSession(session.id);
   let second = "";
   again.stdout.on("data", (bytes: Buffer) => (second += bytes.toString()));
-  assert.ok(await waitUntil(() => second.includes("before"), { timeoutMs: 5_000 }));
+  assert.ok(await waitUntil(() => second.includes("before"), { timeoutMs: 30_000 }));
   await sprite.execFile("touch", ["/tmp/go"]);
   assert.equal(await again.wait(), 0);
   assert.match(second, /before\r\n.*after\r\n/s);

@@ -43,7 +43,7 @@ test("what was registered two seconds before the machine was lost is there on th
   const transactions = join(bucket, "orgs/acme.db/0000");
   const isShipped = async (): Promise<boolean> =>
     (await readdir(transactions).catch(() => [])).length > 0;
-  assert.ok(await waitUntil(isShipped, { timeoutMs: 5_000 }));
+  assert.ok(await waitUntil(isShipped, { timeoutMs: 30_000 }));
   // Its last use of the token may be noted yet; what counts is that the token is known.
   await first.kill();
   await rm(first.dataDirectory, { recursive: true });

@@ -75,7 +75,7 @@ test("a container that was made before a change gets it when it runs", async () 
   await policy.change(half);
   sandbox.set.length = 0;
   policy.onContainer(made, { isAdopted: false });
-  assert.ok(await waitUntil(() => sandbox.set.length > 0, { timeoutMs: 5000 }));
+  assert.ok(await waitUntil(() => sandbox.set.length > 0, { timeoutMs: 30_000 }));
   assert.deepEqual(sandbox.set, [512]);
 });
 
@@ -83,7 +83,7 @@ test("a container of an agent that died gets what may have changed meanwhile", a
   const sandbox = new FakeSandbox();
   const policy = policyOf(sandbox, half);
   policy.onContainer(sandbox as unknown as Sandbox, { isAdopted: true });
-  assert.ok(await waitUntil(() => sandbox.set.length > 0, { timeoutMs: 5000 }));
+  assert.ok(await waitUntil(() => sandbox.set.length > 0, { timeoutMs: 30_000 }));
   assert.deepEqual(sandbox.set, [512]);
   const unbound = new FakeSandbox();
   policyOf(unbound).onContainer(unbound as unknown as Sandbox, { isAdopted: true });

@@ -256,7 +256,7 @@ describe("a started sandbox", () => {
     await withSandbox(async () => {
       await asRoot("for i in 1 2 3; do ( sleep 0.2 & ) ; done");
       const gone = await waitUntil(async () => !/sleep|\bZ/.test(await asRoot("ps -o stat,comm")), {
-        timeoutMs: 5000,
+        timeoutMs: 30_000,
       });
       assert.ok(gone, await asRoot("ps -o stat,comm"));
     });
@@ -405,7 +405,7 @@ describe("the end of a sandbox", () => {
     const first = identifyProcess(pid);
     assert.ok(first !== null);
     agent.kill("SIGKILL");
-    assert.ok(await waitUntil(() => !isAlive(first), { timeoutMs: 5000 }));
+    assert.ok(await waitUntil(() => !isAlive(first), { timeoutMs: 30_000 }));
     // What is left has no process; the next start of the same sprite begins with it.
     await withSandbox(async () => {
       assert.match(await asRoot(`${busybox} hostname`), /my-box/);

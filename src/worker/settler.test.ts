@@ -18,9 +18,9 @@ test("a disk is tried until it is settled, and then no more", async () => {
   });
   settler.add("one");
   settler.add("one");
-  assert.ok(await waitUntil(() => tried.length === 4, { timeoutMs: 5_000, intervalMs: 1 }));
+  assert.ok(await waitUntil(() => tried.length === 4, { timeoutMs: 30_000, intervalMs: 1 }));
   settler.add("two");
-  assert.ok(await waitUntil(() => tried.length === 5, { timeoutMs: 5_000, intervalMs: 1 }));
+  assert.ok(await waitUntil(() => tried.length === 5, { timeoutMs: 30_000, intervalMs: 1 }));
   assert.deepEqual(tried, ["one", "one", "one", "one", "two"]);
   await settler.stop();
 });
@@ -38,7 +38,7 @@ test("a disk that an agent is to have is left alone, after the attempt that is u
   });
   settler.add("one");
   settler.add("two");
-  assert.ok(await waitUntil(() => tried.length === 1, { timeoutMs: 5_000, intervalMs: 1 }));
+  assert.ok(await waitUntil(() => tried.length === 1, { timeoutMs: 30_000, intervalMs: 1 }));
   let isLeft = false;
   const left = settler.leave("one").then(() => (isLeft = true));
   await settler.leave("two");
@@ -61,13 +61,13 @@ test("an attempt that fails while an agent waits for the disk is the last one", 
     },
   });
   settler.add("one");
-  assert.ok(await waitUntil(() => tried.length === 1, { timeoutMs: 5_000, intervalMs: 1 }));
+  assert.ok(await waitUntil(() => tried.length === 1, { timeoutMs: 30_000, intervalMs: 1 }));
   const left = settler.leave("one");
   gate.reject(new Error("the bucket is away"));
   await left;
   // Another attempt at the first would come before this: its pause began earlier, and is shorter.
   settler.add("two", 4);
-  assert.ok(await waitUntil(() => tried.length > 1, { timeoutMs: 5_000, intervalMs: 1 }));
+  assert.ok(await waitUntil(() => tried.length > 1, { timeoutMs: 30_000, intervalMs: 1 }));
   assert.deepEqual(tried, ["one", "two"]);
   await settler.stop();
 });
@@ -84,7 +84,7 @@ test("nothing is tried any more once it has stopped, also not again", async () =
     },
   });
   settler.add("one");
-  assert.ok(await waitUntil(() => tries === 1, { timeoutMs: 5_000, intervalMs: 1 }));
+  assert.ok(await waitUntil(() => tries === 1, { timeoutMs: 30_000, intervalMs: 1 }));
   const stopped = settler.stop();
   gate.reject(new Error("the bucket is away"));
   await stopped;

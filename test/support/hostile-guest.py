@@ -68,7 +68,7 @@ def dns_query(name, kind=1, identity=0x1234):
     return struct.pack("!6H", identity, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!2H", kind, 1)
 
 
-def ask(server, query, patience=1.0):
+def ask(server, query, patience=10.0):
     """The code of the answer."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.settimeout(patience)

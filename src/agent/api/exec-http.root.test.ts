@@ -52,7 +52,7 @@ function postExec(parameters: Record<string, string | readonly string[]>, input?
 
 async function runningSession(script: string): Promise<{ id: string; closed: Promise<unknown> }> {
   const client = openExec(agent, { cmd: ["bash", "-c", script] });
-  assert.ok(await waitUntil(() => client.stream(1).length > 0, { timeoutMs: 5_000 }));
+  assert.ok(await waitUntil(() => client.stream(1).length > 0, { timeoutMs: 30_000 }));
   return { id: client.sessionId, closed: client.closed };
 }
 
@@ -99,9 +99,9 @@ test("HTTP exec: a client that breaks off ends its command", async () => {
   const call = request({ socketPath: agent.socketPath, method: "POST", path });
   call.on("error", () => undefined);
   call.end();
-  assert.ok(await waitUntil(() => agent.sessions.list().length === 1, { timeoutMs: 5_000 }));
+  assert.ok(await waitUntil(() => agent.sessions.list().length === 1, { timeoutMs: 30_000 }));
   call.destroy();
-  assert.ok(await waitUntil(() => agent.sessions.list().length === 0, { timeoutMs: 5_000 }));
+  assert.ok(await waitUntil(() => agent.sessions.list().length === 0, { timeoutMs: 30_000 }));
   const left = openExec(agent, { cmd: ["pgrep", "-f", "sleep 1000.5"] });
   await left.closed;
   assert.deepEqual(left.stream(3), Buffer.of(1));

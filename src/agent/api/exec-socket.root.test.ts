@@ -31,7 +31,7 @@ function terminal(script: string, more: Record<string, string> = {}): ExecClient
 }
 
 async function until(condition: () => boolean, what: string): Promise<void> {
-  assert.ok(await waitUntil(condition, { timeoutMs: 5_000, intervalMs: 5 }), what);
+  assert.ok(await waitUntil(condition, { timeoutMs: 30_000, intervalMs: 5 }), what);
 }
 
 /** What the frames are, without their content. */

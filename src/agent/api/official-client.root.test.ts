@@ -51,7 +51,7 @@ test("spawn streams in and out", async () => {
 test("a signal ends a command", async () => {
   const command = sprite.spawn("sleep", ["100"]);
   await new Promise((resolve) => command.once("spawn", resolve));
-  assert.ok(await waitUntil(() => agent.sessions.list().length > 0, { timeoutMs: 5_000 }));
+  assert.ok(await waitUntil(() => agent.sessions.list().length > 0, { timeoutMs: 30_000 }));
   command.kill("SIGTERM");
   assert.equal(await command.wait(), 143);
 });
@@ -87,7 +87,7 @@ test("a terminal session is created, listed, attached and resized", async () => 
   first.stdout.on("data", (bytes: Buffer) => {
     seen += bytes.toString();
   });
-  assert.ok(await waitUntil(() => seen.includes("ready"), { timeoutMs: 5_000 }), seen);
+  assert.ok(await waitUntil(() => seen.includes("ready"), { timeoutMs: 30_000 }), seen);
   const sessions = await sprite.listSessions();
   assert.equal(sessions.length, 1);
   const second = sprite.attachSession(sessions[0]?.id ?? "");
@@ -95,7 +95,7 @@ test("a terminal session is created, listed, attached and resized", async () => 
   second.stdout.on("data", (bytes: Buffer) => {
     replayed += bytes.toString();
   });
-  assert.ok(await waitUntil(() => replayed.includes("ready"), { timeoutMs: 5_000 }), replayed);
+  assert.ok(await waitUntil(() => replayed.includes("ready"), { timeoutMs: 30_000 }), replayed);
   second.resize(132, 43);
   second.stdin.write("go\r");
   assert.deepEqual(await Promise.all([first.wait(), second.wait()]), [0, 0]);

@@ -13,7 +13,7 @@ const spritePath = fileURLToPath(new URL("../../../bin/sprite", import.meta.url)
 const compileCachePath = fileURLToPath(
   new URL("../../../node_modules/.cache/sprite-test", import.meta.url),
 );
-const waitMsMax = 10_000;
+const waitMsMax = 30_000;
 
 export interface RunResult {
   exitCode: number | null;

@@ -69,6 +69,6 @@ export function readUntil(socket: Socket, done: (text: string) => boolean): Prom
 
 /** Waits for a condition. @throws after ten seconds */
 export async function eventually(condition: () => boolean, what: string): Promise<void> {
-  const holds = await waitUntil(condition, { timeoutMs: 10_000, intervalMs: 5 });
+  const holds = await waitUntil(condition, { timeoutMs: 30_000, intervalMs: 5 });
   if (!holds) throw new Error(`never: ${what}`);
 }

@@ -41,7 +41,7 @@ test("a launcher goes on with the commands it is told of, and ends those nobody 
           () => true,
           () => false,
         ),
-      { timeoutMs: 5_000 },
+      { timeoutMs: 30_000 },
     ),
   );
   // As in a process that has died: its end of the output is closed, and its status is not read.

@@ -49,7 +49,7 @@ async function waitForOutput(process: TerminalProcess, text: string): Promise<vo
   process.output.on("data", (bytes: Buffer) => {
     seen += bytes.toString();
   });
-  assert.ok(await waitUntil(() => seen.includes(text), { timeoutMs: 5_000 }), seen);
+  assert.ok(await waitUntil(() => seen.includes(text), { timeoutMs: 30_000 }), seen);
 }
 
 test("a terminal has its device, its size and its settings from the start", async () => {
