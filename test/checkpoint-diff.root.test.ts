@@ -166,3 +166,14 @@ test("a restore breaks comparisons off with an error, and is not held up by them
     { type: "complete", added: 0, changed: 0, removed: 0 },
   ]);
 });
+
+test("directories that are nested too deeply are told, behind what was found before", async () => {
+  await shell("cd ~; echo 1 > above; d=nested; for n in $(seq 140); do d=$d/n; done; mkdir -p $d");
+  const lines = await diff(ids[0] ?? "");
+  assert.ok(lines.some(({ path }) => path === "/home/sprite/above"));
+  assert.match(
+    String(lines.at(-1)?.["error"]),
+    /^more than 128 directories within each other: \/home/,
+  );
+  await shell("rm -r ~/above ~/nested");
+});

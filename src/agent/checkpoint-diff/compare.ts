@@ -5,6 +5,14 @@ import type { DiffEntry } from "../../contract/checkpoint-diff.ts";
 import { differenceDepthMax } from "./limits.ts";
 import { displayName, type LayeredDirectory, type LayeredEntry } from "./layered-directory.ts";
 
+/** What a guest can make, and so is for its users to hear. */
+export class NestedTooDeeply extends Error {
+  constructor(path: string) {
+    const shown = `${path.slice(0, 60)}...`;
+    super(`more than ${differenceDepthMax} directories within each other: ${shown}`);
+  }
+}
+
 interface Side {
   directory: LayeredDirectory;
   entry: LayeredEntry;
@@ -21,7 +29,7 @@ export function* compare(
   path = "",
   depth = 0,
 ): Generator<DiffEntry> {
-  if (depth > differenceDepthMax) throw new Error(`directories are nested too deeply: ${path}`);
+  if (depth > differenceDepthMax) throw new NestedTooDeeply(path);
   for (const name of namesToCompare(before, after)) {
     const child = `${path}/${displayName(name)}`;
     const was = before.entry(name);
@@ -79,7 +87,7 @@ function* everything(
   side: Side,
   { name, path, depth }: Place,
 ): Generator<DiffEntry> {
-  if (depth > differenceDepthMax) throw new Error(`directories are nested too deeply: ${path}`);
+  if (depth > differenceDepthMax) throw new NestedTooDeeply(path);
   yield describe(type, side, path);
   if (kindOf(side) !== "directory") return;
   const directory = side.directory.open(name);
