@@ -316,6 +316,10 @@ describe("sprite commands", () => {
     }
     const json = await bench.run(["list", "--json", "--frob"]);
     assert.partialDeepStrictEqual(JSON.parse(json.stderr), { error: "usage" });
+    // An option behind the name would become the service's command.
+    const late = await bench.run(["services", "create", "-s", "box", "web", "--http-port", "80"]);
+    assert.equal(late.exitCode, 1);
+    assert.match(late.stderr, /Options come before the name/);
   });
 
   test("help and version", async () => {

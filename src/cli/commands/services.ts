@@ -65,6 +65,12 @@ export async function create(cli: Cli, args: readonly string[]): Promise<number>
   const [name = "", ...rest] = args;
   const [cmd, ...words] = rest[0] === "--" ? rest.slice(1) : rest;
   if (cmd === undefined) throw new CliError("the service's command is missing", { code: "usage" });
+  if (rest[0] !== "--" && cmd.startsWith("-")) {
+    throw new CliError(`${cmd} would be the service's command`, {
+      code: "usage",
+      hint: `Options come before the name: sprite services create OPTIONS ${name} -- COMMAND`,
+    });
+  }
   const { env, dir, needs, httpPort } = cli.options;
   const body = {
     cmd,
