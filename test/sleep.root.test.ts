@@ -140,6 +140,22 @@ describe("sleep", () => {
     assert.match((await activityOf("sleeper")).woke_because ?? "", /proxy/);
   });
 
+  test("a service's log is read from a suspended sprite", async () => {
+    const words = { cmd: "sh", args: ["-c", "echo said; exec sleep 10000"] };
+    const created = await server.request("/v1/sprites/sleeper/services/quiet?duration=0s", {
+      method: "PUT",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(words),
+    });
+    assert.match(await created.text(), /complete/);
+    await untilWarm("sleeper");
+    const signal = AbortSignal.timeout(withinMs);
+    const logs = await server.request("/v1/sprites/sleeper/services/quiet/logs", { signal });
+    assert.match(await logs.text(), /said/);
+    await server.request("/v1/sprites/sleeper/services/quiet", { method: "DELETE" });
+    await untilWarm("sleeper");
+  });
+
   test("a task holds it", async () => {
     const task = await server.request("/v1/sprites/sleeper/tasks", {
       method: "POST",

@@ -102,12 +102,13 @@ export function makeParts(
       policy.onContainer(sandbox, options);
       services.onContainer(sandbox, options);
     },
-    wake: (because) => rest.wake(because),
+    holdAwake: (because) => rest.requests.enter({ method: "start", name: because }),
   });
   const environment = () => startup.environment;
   const services = new Services({
     whenRunning: async () => void (await sprite.enter()),
     whenAwake: () => rest.whenAwake(),
+    holdAwake: (because) => rest.requests.enter({ method: "start", name: because }),
     records: new ServiceRecords(join(privateDirectory, "services")),
     ...{ environment, log },
   });

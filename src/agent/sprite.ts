@@ -26,9 +26,12 @@ export interface SpriteParts extends ContainersParts {
   disk: Disk;
   volume: Volume;
   views: CheckpointViews;
+  /**
+   * Settles when the sprite's processes are not suspended. Nor will they be before what it gives is called: a runtime
+   * that is suspended on its way in waits for somebody else to wake the sprite.
+   */
+  holdAwake: (because: string) => Promise<() => void>;
   /** Ends the sessions: their processes go with the container. */
-  /** Settles when the sprite's processes are not suspended. */
-  wake: (because: string) => Promise<void>;
   endSessions: (reason: string) => Promise<void>;
   /** A container runs, before any command is let in. `isAdopted`: with what an agent that died has left in it. */
   onContainer?: (sandbox: Sandbox, options: { isAdopted: boolean }) => void;
@@ -135,14 +138,14 @@ export class Sprite implements Launcher {
 
   async launch(command: Command, options: { stdin: boolean }): Promise<PipeProcess> {
     const sandbox = await this.enter();
-    await this.#parts.wake(command.argv.join(" "));
-    return await sandbox.launch(command, options);
+    const release = await this.#parts.holdAwake(command.argv.join(" "));
+    return await sandbox.launch(command, options).finally(release);
   }
 
   async launchTerminal(command: Command, size: TerminalSize): Promise<TerminalProcess> {
     const sandbox = await this.enter();
-    await this.#parts.wake(command.argv.join(" "));
-    return await sandbox.launchTerminal(command, size);
+    const release = await this.#parts.holdAwake(command.argv.join(" "));
+    return await sandbox.launchTerminal(command, size).finally(release);
   }
 
   /** The container that commands would be started in, once there is one. @throws SpriteError */

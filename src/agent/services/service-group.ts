@@ -19,6 +19,7 @@ import { ServicesStore } from "./services-store.ts";
 export interface ServiceGroupParts {
   container: ServiceContainer;
   whenAwake: () => Promise<void>;
+  holdAwake: (because: string) => Promise<() => void>;
   records: ServiceRecords;
   commandOf: (definition: ServiceDefinition) => Command;
   /** Inside: where the definitions are, and the logs. */
@@ -222,12 +223,25 @@ export class ServiceGroup {
   }
 
   #add(definition: ServiceDefinition, isStopped: boolean): Service {
-    const { container, commandOf, whenAwake, logDirectory: directory, log } = this.#parts;
+    const {
+      container,
+      commandOf,
+      whenAwake,
+      holdAwake,
+      logDirectory: directory,
+      log,
+    } = this.#parts;
     const { name } = definition;
     const serviceLog = new ServiceLog({
       name,
       writer: this.#writer,
-      launcher: container,
+      // A log is read by programs inside, which would wait for somebody else to wake the sprite.
+      launcher: {
+        launch: async (...command) => {
+          const release = await holdAwake(`the log of service ${name}`);
+          return await container.launch(...command).finally(release);
+        },
+      },
       directory,
     });
     const record = (written: ServiceRecord): void => {

@@ -21,6 +21,8 @@ export interface ServicesParts {
   whenRunning: () => Promise<void>;
   /** Settles when the processes inside are not suspended. A crashed service is no reason to wake a sprite. */
   whenAwake: () => Promise<void>;
+  /** Lets them go on, until what it gives is called: programs inside are needed for what somebody asks. */
+  holdAwake: (because: string) => Promise<() => void>;
   records: ServiceRecords;
   /** The sprite's own variables, now. */
   environment: () => Readonly<Record<string, string>>;
@@ -55,12 +57,12 @@ export class Services {
 
   /** Brings the services up in a container that has just begun to run, or goes on with those in it. */
   onContainer(container: ServiceContainer, { isAdopted }: { isAdopted: boolean }): void {
-    const { records, log, directories, whenAwake } = this.#parts;
+    const { records, log, directories, whenAwake, holdAwake } = this.#parts;
     const found = isAdopted ? this.#found : [];
     this.#found = [];
     if (!isAdopted) records.clear();
     const group = new ServiceGroup({
-      ...{ container, records, whenAwake, log, ...guestDirectories, ...directories },
+      ...{ container, records, whenAwake, holdAwake, log, ...guestDirectories, ...directories },
       commandOf: (definition) => this.#commandOf(definition),
     });
     const begin = async (): Promise<void> => {

@@ -39,6 +39,7 @@ export async function startTestServices(options: { pidsMax?: number } = {}): Pro
   const services = new Services({
     whenRunning: async () => undefined,
     whenAwake: async () => undefined,
+    holdAwake: async () => () => undefined,
     records: new ServiceRecords(records),
     environment: () => ({ FROM_SPRITE: "yes" }),
     directories,
