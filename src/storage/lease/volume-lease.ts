@@ -86,6 +86,17 @@ export class VolumeLease {
     return this.#head;
   }
 
+  /**
+   * Asks whether nobody has taken it since: what was read of the volume before this answer is then no later holder's.
+   * @throws FencedError, SpriteError storage_failure
+   */
+  async confirm(): Promise<void> {
+    const { store, prefix, writer, signal } = this.#options;
+    const found = await store.getWithEtag(headKey(prefix), { signal });
+    const value = found === null ? null : decodeHead(found.bytes);
+    if (value?.formatVersion !== 2 || value.writer !== writer) throw new FencedError();
+  }
+
   /** Stores new hints. @throws FencedError, SpriteError storage_failure */
   async update(change: HeadChange, signal?: AbortSignal): Promise<void> {
     await this.#write({ ...this.#head.value, ...change }, signal);

@@ -127,7 +127,12 @@ export class EarlySource {
   }
 }
 
-/** With a known TXID the head's files are the chain's; else a crash may have left more, and the chain is listed. */
+/**
+ * With a known TXID the head's files are the chain's; else a crash may have left more, and the chain is listed. More may
+ * also be there of one who has taken the volume since this holder did, however long the list took to come: to go on
+ * behind that would undo its fence.
+ * @throws FencedError, SpriteError storage_failure
+ */
 export async function chainOf(
   options: ChainPlace,
   lease: VolumeLease,
@@ -137,7 +142,9 @@ export async function chainOf(
   const hint = previous?.formatVersion === 2 && previous.files.length > 0 ? previous : null;
   const isHintExact = hint !== null && txid !== null && hint.txid === txid && hint.holder === null;
   const files: ChainFile[] = isHintExact ? filesOf(hint) : await listChainOf(options);
-  return openChain(options, { writer: head.value.writer, files });
+  const chain = openChain(options, { writer: head.value.writer, files });
+  if ((chain.position?.txid ?? 0) > head.value.txid) await lease.confirm();
+  return chain;
 }
 
 /**

@@ -93,6 +93,7 @@ export class Cuts {
     try {
       begun = this.#cutter.begin();
     } catch (error) {
+      this.#isMapChanged ||= holdsGuestOff(error);
       release();
       throw error;
     }
@@ -111,7 +112,7 @@ export class Cuts {
       return await this.#cutter.finish(begun, checkpoint, prepared);
     } catch (error) {
       // Changes of the map that this cut would have taken along still wait for one.
-      this.#isMapChanged ||= begun.wasMapChanged;
+      this.#isMapChanged ||= begun.wasMapChanged || holdsGuestOff(error);
       throw error;
     } finally {
       this.#running = null;
@@ -123,6 +124,11 @@ export class Cuts {
 interface CutContent {
   checkpoint: NewCheckpoint | null;
   prepared: PreparedRewrite | null;
+}
+
+/** The guest may write again only after a cut, so there must be one, dirty blocks or not. */
+function holdsGuestOff(error: unknown): boolean {
+  return error instanceof SpriteError && error.code === "disk_full";
 }
 
 export function beingWritten(): SpriteError {

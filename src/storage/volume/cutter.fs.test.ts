@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { statSync } from "node:fs";
+import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { blockSizeBytes } from "../block-map/geometry.ts";
 import { CutRig } from "./testing/cut-rig.ts";
@@ -74,6 +76,44 @@ test("a cut that is taken back leaves its blocks dirty for the next one", async 
   };
   await assert.rejects(rig.cut(), /injected/);
   rig.map.commitCut = commit;
+  await rig.cut();
+  await rig.verify();
+});
+
+/** The log can grow no more while the reserve takes the last of the disk. */
+function fillLog({ local, directory }: CutRig): void {
+  const { log } = local.cache;
+  const append = log.append.bind(log);
+  log.append = () => {
+    const isFull = statSync(join(directory, "cache", "reserve")).size > 0;
+    if (isFull) throw Object.assign(new Error("no space"), { code: "ENOSPC" });
+    append();
+  };
+}
+
+test("a cut that finds no room in the log, not even for what is evicted, gives the reserve to the next", async (context) => {
+  const rig = makeRig(context);
+  rig.write(0, 32, 1);
+  await rig.cut();
+  rig.write(2, 1, 2);
+  fillLog(rig);
+  await assert.rejects(rig.cut(), { code: "disk_full" });
+  await rig.cut();
+  await rig.verify();
+});
+
+test("a commit that finds the disk full gives the reserve to the next, though nothing can be evicted", async (context) => {
+  const rig = makeRig(context);
+  rig.write(0, 32, 1);
+  await rig.cut();
+  rig.write(2, 1, 2);
+  const commit = rig.map.commitCut.bind(rig.map);
+  rig.map.commitCut = () => {
+    rig.map.commitCut = commit;
+    fillLog(rig);
+    throw Object.assign(new Error("no space"), { code: "ENOSPC" });
+  };
+  await assert.rejects(rig.cut(), { code: "disk_full" });
   await rig.cut();
   await rig.verify();
 });

@@ -59,11 +59,15 @@ export class Cutter {
     this.#options = options;
   }
 
-  /** Begins a cut. None may be running. */
+  /** Begins a cut. None may be running. @throws SpriteError disk_full: the next attempt has more room */
   begin(): BegunCut {
     const { map, local } = this.#options;
     const cut = map.lastCut + 1;
-    return { cut, units: beginCut(local.cache, cut) };
+    try {
+      return { cut, units: beginCut(local.cache, cut) };
+    } catch (error) {
+      throw isDiskFull(error) ? this.#giveReserve(error) : error;
+    }
   }
 
   /**
@@ -75,7 +79,7 @@ export class Cutter {
     checkpoint: NewCheckpoint | null,
     prepared: PreparedRewrite | null = null,
   ): Promise<CheckpointRecord | null> {
-    const { map, local, staging, eviction } = this.#options;
+    const { map, local, staging } = this.#options;
     const segments: CutSegment[] = [];
     let record: CheckpointRecord | null;
     try {
@@ -97,25 +101,38 @@ export class Cutter {
     } catch (error) {
       abortCut(local.cache, begun.units);
       staging.discard(segments.map(({ id }) => id));
-      if (isDiskFull(error)) {
-        // If the bucket is on the same disk, this is all that can be done for it.
-        eviction.makeRoom(roomForWriteBytes);
-        // A full bucket is no reason to hold the guest off: its file system does not survive that for long.
-        if (error === this.#bucketError) throw error;
-        local.releaseReserve();
-        throw new SpriteError("disk_full", "store a cut: the local disk is full", { cause: error });
-      }
+      if (!isDiskFull(error)) throw error;
+      // A full bucket is no reason to hold the guest off: its file system does not survive that for long.
+      if (error !== this.#bucketError) throw this.#giveReserve(error);
+      // If the bucket is on the same disk, this is all that can be done for it.
+      this.#makeRoom();
       throw error;
     }
     staging.commit(segments.filter(({ isStaged }) => isStaged).map(({ id }) => id));
     local.clearAside();
     if (local.isFull) {
-      eviction.makeRoom(roomForWriteBytes);
+      this.#makeRoom();
       local.restoreReserve();
     }
     reserveLog(local);
     await local.compactIfLong();
     return record;
+  }
+
+  /** The reserve comes first: what is dropped from the cache is logged, and the log may have no room for that either. */
+  #giveReserve(cause: unknown): SpriteError {
+    this.#options.local.releaseReserve();
+    this.#makeRoom();
+    return new SpriteError("disk_full", "store a cut: the local disk is full", { cause });
+  }
+
+  #makeRoom(): void {
+    try {
+      this.#options.eviction.makeRoom(roomForWriteBytes);
+    } catch (error) {
+      // Nothing can be dropped before there is room for the log: that is no reason not to store what is committed.
+      if (!isDiskFull(error)) throw error;
+    }
   }
 
   async #capture(begun: BegunCut, packer: SegmentPacker): Promise<CapturedCut> {

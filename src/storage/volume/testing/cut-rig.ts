@@ -64,7 +64,9 @@ export class CutRig {
       local: this.local,
       staging: this.#staging,
       eviction: this.#eviction,
-      putSegment: () => Promise.reject(new Error("the disk is not full")),
+      putSegment: async (id, bytes) => {
+        await this.store.put(`${prefix}/${this.map.segmentKey(id)}`, bytes);
+      },
     });
   }
 
