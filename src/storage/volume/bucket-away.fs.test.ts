@@ -34,7 +34,6 @@ function open(options: Partial<EngineOptions> = {}): Promise<VolumeEngine> {
     syncIntervalMs: 5,
     onProblem: (problem) => problems.push(problem),
     retryMsMin: 5,
-    closeTimeoutMs: 100,
     ...options,
   });
 }
@@ -128,7 +127,7 @@ test("what was another's by the time the bucket answers is fenced and kept aside
 });
 
 test("what was let go, or perhaps let go, is nobody's to open without the bucket", async () => {
-  const engine = await open();
+  const engine = await open({ closeTimeoutMs: 100 });
   await engine.live.write(0, content);
   await engine.sync();
   // The head is written, and nobody hears of it.
