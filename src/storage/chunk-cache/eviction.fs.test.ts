@@ -87,17 +87,3 @@ test("writers are slowed while the disk fills up, the more the less is left, and
     model.close();
   }
 });
-
-test("a unit of a small disk is dropped once, with one record", async () => {
-  const model = await makeModel(4);
-  const { cache } = model.local;
-  try {
-    const before = cache.log.recordCount;
-    new Eviction(cache, { punchHole, sizeBytesMax: 2 ** 40 }).makeRoom(Number.MAX_SAFE_INTEGER);
-    assert.equal(cache.log.recordCount - before, 4);
-    assert.equal(allocatedBytes(cache), 0);
-    model.verifyRead(0, 4 * blocksPerUnit);
-  } finally {
-    model.close();
-  }
-});

@@ -112,9 +112,7 @@ export class Eviction {
     const { state, log, files } = this.#cache;
     const units: number[] = [];
     let passed = 0;
-    // Once around: a unit that the hand finds twice would be logged twice.
-    const scanUnits = Math.min(evictionScanUnits, state.unitCount);
-    while (passed < scanUnits && units.length < evictionBatchUnits) {
+    while (passed < evictionScanUnits && units.length < evictionBatchUnits) {
       const unit = this.#hand;
       this.#hand = (this.#hand + 1) % state.unitCount;
       passed++;

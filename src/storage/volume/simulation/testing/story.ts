@@ -23,6 +23,9 @@ const longShare = 0.1;
 /** Longer than a request of a dead process is under way. */
 const lateMs = 4_000;
 
+/** Of one step. */
+const troubleMsMax = 3_600_000;
+
 export async function tellStory(world: World): Promise<void> {
   const { scheduler } = world;
   const story = new Story(world);
@@ -30,7 +33,10 @@ export async function tellStory(world: World): Promise<void> {
   const steps = scheduler.choose(scheduler.chance(longShare) ? longStories : shortStories);
   world.stepCount = steps;
   for (let step = 0; step < steps; step++) {
+    // Who waits for the bucket, or for room, waits for as long as it takes: somebody comes and helps.
+    const takeBack = scheduler.schedule(troubleMsMax, null, () => world.endTroubles());
     await story.step();
+    takeBack();
     world.verifyBucket();
   }
   await story.end();
