@@ -5,13 +5,13 @@ import { mutations } from "./testing/mutations.ts";
 import { runSeeds } from "./testing/run-workers.ts";
 
 /**
- * Most bugs show within twenty worlds, and the rarest within three hundred; which ones changes with the code. Only a bug
+ * Most bugs show within twenty worlds, and the rarest within some hundreds; which ones changes with the code. Only a bug
  * that is not found takes all of them.
  */
-const worldsMax = 1_000;
+const worldsMax = 2_000;
 const secondsMax = 120;
 /** However slow the machine is. */
-const countMin = 500;
+const countMin = 1_500;
 
 test("the simulation finds every deliberate bug", async (t) => {
   const missed: string[] = [];
