@@ -83,6 +83,10 @@ test("an fsync waits for the bucket, also through the death of the agent", async
   await remount("rw");
   assert.ok(
     await waitUntil(() => isAnswered("two"), { timeoutMs: answeredWithinMs, intervalMs: 200 }),
+    server.log
+      .filter((line) => !line.includes('"request"'))
+      .slice(-60)
+      .join("\n"),
   );
 });
 

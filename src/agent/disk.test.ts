@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
 
 import { pino } from "pino";
 import { HostError } from "../host/command.ts";
@@ -15,7 +18,12 @@ interface Faults {
 }
 
 /** A disk that is attached to nothing real: only the order of its steps counts here. */
-async function attachedDisk(faults: Faults): Promise<{ disk: Disk; steps: string[] }> {
+async function attachedDisk(faults: Faults): Promise<{
+  disk: Disk;
+  steps: string[];
+  /** That of an agent which takes over. */
+  next: () => Disk;
+}> {
   const steps: string[] = [];
   const helper = {
     run: (operation: { type: string }) => Promise.resolve(void steps.push(operation.type)),
@@ -41,13 +49,15 @@ async function attachedDisk(faults: Faults): Promise<{ disk: Disk; steps: string
       return Promise.resolve({} as PendingCheckpoint);
     },
   } as unknown as Volume;
-  const runDirectory = "/nowhere";
+  const runDirectory = mkdtempSync(join(tmpdir(), "disk-"));
+  after(() => rmSync(runDirectory, { recursive: true, force: true }));
   const shown = new ShownCheckpoints({ volume, runDirectory });
   const log = pino({ level: "silent" });
   const disk = new Disk({ volume, helper, shown, runDirectory, log });
   await disk.attach();
   steps.length = 0;
-  return { disk, steps };
+  const next = (): Disk => new Disk({ volume, helper, shown, runDirectory, log });
+  return { disk, steps, next };
 }
 
 const checkpoint = { comment: "", isAuto: false };
@@ -69,4 +79,17 @@ test("a file system that does not freeze is cut all the same, and the checkpoint
 test("a cut that came after the watchdog's thaw is not called clean", async () => {
   const { disk } = await attachedDisk({ freezeFails: false, thawedBefore: true });
   assert.ok(!(await disk.checkpoint(checkpoint)).isClean);
+});
+
+test("who takes over thaws only what was being frozen", async () => {
+  const { disk, steps, next } = await attachedDisk({ freezeFails: false, thawedBefore: false });
+  await next().adopt();
+  assert.deepEqual(steps, []);
+  await disk.checkpoint(checkpoint);
+  await next().adopt();
+  assert.deepEqual(steps, ["sync_file_system", "freeze", "cut", "thaw"]);
+  const killed = await attachedDisk({ freezeFails: true, thawedBefore: false });
+  await killed.disk.checkpoint(checkpoint);
+  await killed.next().adopt();
+  assert.deepEqual(killed.steps, ["sync_file_system", "freeze", "cut", "thaw"]);
 });

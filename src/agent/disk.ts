@@ -1,3 +1,4 @@
+import { existsSync, rmSync, writeFileSync } from "node:fs";
 import { mkdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -38,6 +39,7 @@ export class Disk {
   readonly #shown: ShownCheckpoints;
   readonly #log: Log;
   readonly #fuseDirectory: string;
+  readonly #freezeMark: string;
   readonly #fuse: GivenDescriptor | undefined;
   #attached = false;
   /** Why nothing can be stored at the moment; null when it can. */
@@ -60,6 +62,7 @@ export class Disk {
     this.#log = options.log;
     this.directory = join(options.runDirectory, "disk");
     this.#fuseDirectory = join(options.runDirectory, "fuse");
+    this.#freezeMark = join(options.runDirectory, "freezing");
     options.volume.onProblem((problem) => {
       this.#problem = problem;
     });
@@ -79,10 +82,15 @@ export class Disk {
     await this.#volume.mount(this.#fuseDirectory, { ...fuse, alreadyMounted: true, shown });
   }
 
-  /** Goes on with a file system that is mounted; the agent before may have held a freeze of it. */
+  /**
+   * Goes on with a file system that is mounted. One that was being frozen is thawed; to thaw another
+   * would wait for every sync(2) of the machine that is under way, and so for a bucket that is away.
+   */
   async adopt(): Promise<void> {
     this.#attached = true;
+    if (!existsSync(this.#freezeMark)) return;
     await this.#helper.thaw(this.directory);
+    rmSync(this.#freezeMark, { force: true });
   }
 
   /**
@@ -216,6 +224,7 @@ export class Disk {
       pending = await this.#volume.beginCheckpoint(options);
     } finally {
       isClean = await this.#helper.thaw(this.directory);
+      rmSync(this.#freezeMark, { force: true });
     }
     return { pending, pauseMs: performance.now() - start, isClean };
   }
@@ -228,6 +237,8 @@ export class Disk {
 
   /** A file system that does not freeze is cut as it is: any cut is what a power failure would leave. */
   async #tryFreeze(): Promise<boolean> {
+    // For an agent that takes over from this one in between.
+    writeFileSync(this.#freezeMark, "");
     try {
       await this.#helper.freeze(this.directory);
       return true;

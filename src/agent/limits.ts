@@ -43,5 +43,5 @@ export const syncAnswerMsMax = 1_000;
 /** How long a change of durability waits for the bucket; the worker waits for 5 s (worker/limits.ts). */
 export const durabilityStoreMsMax = 1_000;
 /** How long what a dead agent began may go on before its sprite starts anew, and how often to look. */
-export const eldersMsMax = 10_000;
+export const eldersMsMax = 20_000;
 export const elderPollMs = 5;

@@ -3,7 +3,7 @@
 /** An agent that has not said "ready" by then is killed: a cold start takes well under a second. */
 export const agentStartTimeoutMs = 60_000;
 /** One that takes over finds everything on this machine; until it does, the guest waits for its disk. */
-export const agentTakeoverTimeoutMs = 15_000;
+export const agentTakeoverTimeoutMs = 30_000;
 /**
  * How long an agent may take to end its container and store its disk; a server must be gone within
  * 10 s of SIGTERM.
