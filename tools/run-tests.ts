@@ -47,7 +47,7 @@ async function main(): Promise<number> {
       only: { type: "string", default: "" },
       // Instead of all test files: those named.
       file: { type: "string", multiple: true, default: [] },
-      "budget-seconds": { type: "string", default: "840" },
+      "budget-seconds": { type: "string", default: "1800" },
       // Of one file with root; the soak tests take longer than others.
       "file-timeout-seconds": { type: "string", default: "420" },
     },
