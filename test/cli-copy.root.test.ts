@@ -253,7 +253,9 @@ class CuttingRelay {
         this.sentBytes += piece.length;
         if (carried > cutAfterBytes && this.cuts < 2) {
           this.cuts++;
-          near.resetAndDestroy();
+          // In order: a reset would also throw away what had arrived and was not read yet, however much that is.
+          far.pause();
+          near.end();
         } else if (!near.write(piece)) {
           far.pause();
           near.once("drain", () => far.resume());
