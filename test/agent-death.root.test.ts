@@ -229,12 +229,11 @@ test("when no agent survives the takeover, the sprite starts anew from what was 
 test("an agent killed together with its helper leaves no disk frozen", async () => {
   const sprite = await server.client().createSprite("frozen");
   const agent = await agentOf();
-  const disk = `${server.places.runDirectory}/sprites/*/disk`;
-  await runCommand(
-    "nsenter",
-    [`--mount=/proc/${agent.pid}/ns/mnt`, "sh", "-c", `fsfreeze --freeze ${disk}`],
-    { deadlineMs: 10_000 },
-  );
+  // As an agent does it: the mark first (agent/disk.ts).
+  const script = `cd ${server.places.runDirectory}/sprites/* && touch freezing && fsfreeze --freeze disk`;
+  await runCommand("nsenter", [`--mount=/proc/${agent.pid}/ns/mnt`, "sh", "-c", script], {
+    deadlineMs: 10_000,
+  });
   const writing = sprite
     .execFile("sh", ["-c", "echo thawed > ~/file; sync"])
     .catch(() => undefined);
