@@ -5,7 +5,7 @@
  */
 import { spawn } from "node:child_process";
 import { closeSync, globSync, openSync } from "node:fs";
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -148,6 +148,7 @@ async function runPhase(phase: Phase, temporaryDirectory: string): Promise<Runne
   if (typeof output === "number") {
     closeSync(output);
     process.stdout.write(title + (await readFile(outputPath, "utf8")));
+    await rm(outputPath);
   }
   const { counts, times } = readRunnerReport(await readFile(reportPath, "utf8").catch(() => ""));
   // A runner that died counted nothing, which must not pass for success.
