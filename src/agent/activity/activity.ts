@@ -43,7 +43,7 @@ export class Activity {
     const { windowMs } = this.#options;
     if (windowMs === null || this.#timer !== null) return;
     const intervalMs = Math.min(lookMsMax, Math.max(lookMsMin, windowMs / looksInWindow));
-    this.#timer = setInterval(() => this.#tick(windowMs), intervalMs);
+    this.#timer = setInterval(() => this.#tick(), intervalMs);
     this.#timer.unref();
   }
 
@@ -81,11 +81,18 @@ export class Activity {
     return this.held().length > 0 ? null : this.#lastActiveMs;
   }
 
-  #tick(windowMs: number): void {
+  /** Whether nothing has gone on for the whole window. */
+  isIdle(): boolean {
+    const { windowMs } = this.#options;
     const sinceMs = this.idleSinceMs();
+    if (windowMs === null || sinceMs === null) return false;
     // A clock that was set back would keep it awake for as long as it was set back.
     const nowMs = this.#now();
-    if (sinceMs !== null && sinceMs > nowMs) this.#lastActiveMs = nowMs;
-    if (sinceMs !== null && nowMs - sinceMs >= windowMs) this.#options.onIdle();
+    if (sinceMs > nowMs) this.#lastActiveMs = nowMs;
+    return nowMs - sinceMs >= windowMs;
+  }
+
+  #tick(): void {
+    if (this.isIdle()) this.#options.onIdle();
   }
 }

@@ -18,3 +18,5 @@ export const connectionBytesMin = 64;
 export const terminalShownMs = 1_000;
 /** A request that the front door has let in arrives within this. */
 export const retireMs = 50;
+/** Of two looks closer to each other the second finds what the first found: nearly no time cannot be divided by. */
+export const looksApartMs = 200;

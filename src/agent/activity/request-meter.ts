@@ -5,7 +5,7 @@ import type { Duplex } from "node:stream";
 import type { ActivityItem } from "../../contract/activity.ts";
 import type { RequestGate } from "../api/request-gate.ts";
 import type { ActivitySource } from "./activity.ts";
-import { connectionBytesMin, nameCharactersMax } from "./limits.ts";
+import { connectionBytesMin, looksApartMs, nameCharactersMax } from "./limits.ts";
 
 /** Of a connection; the types of streams don't know that sockets count. */
 type Counting = Duplex & { readonly bytesRead?: number; readonly bytesWritten?: number };
@@ -70,7 +70,7 @@ export class RequestMeter implements ActivitySource, RequestGate {
       name,
     }));
     // Somebody who asks twice in a row must not make a connection look idle.
-    const isNew = nowMs - this.#lookedAtMs >= 200 || nowMs < this.#lookedAtMs;
+    const isNew = nowMs - this.#lookedAtMs >= looksApartMs || nowMs < this.#lookedAtMs;
     if (isNew) this.#lookedAtMs = nowMs;
     const busy = new Set<string>();
     for (const [socket, connection] of this.#open) {

@@ -57,7 +57,7 @@ export class Rest {
     this.#nap = new Nap({
       freeze: async () => await sandbox()?.pause(),
       thaw: async () => await sandbox()?.resume(),
-      isIdle: () => this.#isIdle(),
+      isIdle: () => this.#activity.isIdle(),
       onChange: (state, because) => {
         const status = state === "asleep" ? "warm" : "running";
         log.info({ because }, status === "warm" ? "suspended" : "woken");
@@ -123,12 +123,6 @@ export class Rest {
       woke_at: formatOptionalTimestamp(woke?.atMs ?? null),
       woke_because: woke?.because ?? null,
     };
-  }
-
-  #isIdle(): boolean {
-    const { windowMs } = this.#activity;
-    const sinceMs = this.#activity.idleSinceMs();
-    return windowMs !== null && sinceMs !== null && Date.now() - sinceMs >= windowMs;
   }
 }
 

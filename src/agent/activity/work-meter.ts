@@ -1,7 +1,7 @@
 /** Work of any process inside, by the kernel's counters: what no request, command or task of ours tells of. */
 import type { ActivityItem } from "../../contract/activity.ts";
 import type { ActivitySource } from "./activity.ts";
-import { diskRateMin, processorShareMin, sentRateMin } from "./limits.ts";
+import { diskRateMin, looksApartMs, processorShareMin, sentRateMin } from "./limits.ts";
 
 /** Counters that only grow; null when there is nothing to be read now. */
 export interface WorkCounters {
@@ -29,7 +29,7 @@ export class WorkMeter implements ActivitySource {
   look(nowMs: number): readonly ActivityItem[] {
     const last = this.#last;
     // Two looks at nearly the same moment would divide by nearly nothing.
-    if (last !== null && nowMs - last.atMs < 200 && nowMs >= last.atMs) return this.#found;
+    if (last !== null && nowMs - last.atMs < looksApartMs && nowMs >= last.atMs) return this.#found;
     const reading: Reading = {
       atMs: nowMs,
       processorMs: this.#counters.processorMs(),
