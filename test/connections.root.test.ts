@@ -202,17 +202,26 @@ async function runOnce(
   const lines = Math.floor(random() * 20_000);
   const code = Math.floor(random() * 4);
   const expected = Array.from({ length: lines }, (_, n) => `${n + 1}\n`).join("");
-  const script = `seq 1 ${lines}; exit ${code}`;
+  // Half of them last until the client has everything, so that they are there still when it comes back.
+  const isHeld = random() < 0.5;
+  const script = `seq 1 ${lines}; ${isHeld ? "read -r _; " : ""}exit ${code}`;
   const query = ["sh", "-c", script].map((word) => `cmd=${encodeURIComponent(word)}`).join("&");
-  let stream = open(`box/exec?${query}`, port);
-  await stream.closed;
+  const attach = async (path: string): Promise<Open> => {
+    const opened = open(path, port);
+    opened.socket.on("message", () => {
+      if (!isHeld || outputOf(opened).length < expected.length) return;
+      opened.socket.send(Buffer.from("\0go\n"));
+    });
+    await opened.closed;
+    return opened;
+  };
+  let stream = await attach(`box/exec?${query}&stdin=${isHeld}`);
   let wasAgain = false;
   while (exitOf(stream) === null) {
     const id = /"session_id":"(\d+)"/.exec(stream.texts[0] ?? "")?.[1];
     if (id === undefined) return "unknown";
     wasAgain = true;
-    stream = open(`box/exec/${id}`, port);
-    await stream.closed;
+    stream = await attach(`box/exec/${id}`);
     // It has ended meanwhile, and how is not known any more: that is said, and is not 0.
     if (stream.texts.length === 0 && stream.bytes().length === 0) return "unknown";
   }

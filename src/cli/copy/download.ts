@@ -44,16 +44,22 @@ export async function downloadFile(
   await removeParts(dirname(job.dest), new Set([basename(job.dest)]));
 }
 
+/** What a file held when the sprite was asked last; the tag of another content is another. */
+interface Content {
+  tag: string;
+  sizeBytes: number;
+}
+
 async function fetchFile(files: RemoteFiles, job: Job, progress: Progress): Promise<void> {
   await mkdir(dirname(job.dest), { recursive: true });
-  let draft: string;
-  for (let attempt = 0; ; attempt++) {
+  const seen: { content: Content | null } = { content: null };
+  let draft: string | null = null;
+  for (let attempt = 0; draft === null;) {
     try {
-      draft = await fetchDraft(files, job, progress);
-      break;
+      draft = await fetchDraft(files, job, { progress, seen });
     } catch (error) {
       if (!isPassing(error) || attempt >= copyRetriesMax) throw error;
-      await delay(copyRetryDelayMs * 2 ** attempt);
+      await delay(copyRetryDelayMs * 2 ** attempt++);
     }
   }
   await chmod(draft, job.mode);
@@ -61,28 +67,46 @@ async function fetchFile(files: RemoteFiles, job: Job, progress: Progress): Prom
   progress.addFile();
 }
 
-/** Fetches what is missing of the file's present content, and gives the path of all of it. */
-async function fetchDraft(files: RemoteFiles, job: Job, progress: Progress): Promise<string> {
-  const whole = await files.read(job.source);
-  const { etag: tag } = whole.headers;
+/**
+ * Fetches what is missing of the file's present content, and gives the path of all of it. Null when a
+ * beginning of it was found here that an earlier command fetched: it is `seen` now, and to be asked for again.
+ */
+async function fetchDraft(
+  files: RemoteFiles,
+  job: Job,
+  { progress, seen }: { progress: Progress; seen: { content: Content | null } },
+): Promise<string | null> {
+  const begun = await findBeginning(job, seen.content);
+  if (begun !== null && begun.offset === begun.content.sizeBytes) return begun.draft;
+  const from = begun === null ? undefined : { offset: begun.offset, tag: begun.content.tag };
+  const response = await files.read(job.source, from);
+  if (begun !== null && response.statusCode === 206) {
+    await receive(response, begun.draft, { start: begun.offset, progress });
+    return begun.draft;
+  }
+  // All of it, also when it changed since a part was fetched: another content, under another name.
+  const { etag: tag } = response.headers;
+  const sizeBytes = Number(response.headers["content-length"] ?? Number.NaN);
+  seen.content = tag === undefined ? null : { tag, sizeBytes };
   const draft = partPath(job.dest, tag ?? "");
-  const sizeBytes = Number(whole.headers["content-length"] ?? Number.NaN);
   await removeUnlessFile(draft);
-  const offset = tag === undefined ? 0 : await sizeOf(draft);
-  if (tag === undefined || offset === 0 || !(offset <= sizeBytes)) {
-    await receive(whole, draft, { start: 0, progress });
-    return draft;
+  if (begun === null && (await findBeginning(job, seen.content)) !== null) {
+    response.destroy();
+    return null;
   }
-  whole.destroy();
-  if (offset === sizeBytes) return draft;
-  const rest = await files.read(job.source, { offset, tag });
-  // A file that changed since comes whole, and is another content: begun again, under its own name.
-  if (rest.statusCode !== 206) {
-    rest.destroy();
-    return await fetchDraft(files, job, progress);
-  }
-  await receive(rest, draft, { start: offset, progress });
+  await receive(response, draft, { start: 0, progress });
   return draft;
+}
+
+/** Null when nothing of the content is here. */
+async function findBeginning(
+  job: Job,
+  content: Content | null,
+): Promise<{ content: Content; draft: string; offset: number } | null> {
+  if (content === null) return null;
+  const draft = partPath(job.dest, content.tag);
+  const offset = await sizeOf(draft);
+  return offset > 0 && offset <= content.sizeBytes ? { content, draft, offset } : null;
 }
 
 /**
