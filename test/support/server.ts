@@ -162,9 +162,12 @@ export class TestServer {
     if (child === null || child.exitCode !== null || child.signalCode !== null) return;
     const exited = once(child, "exit");
     child.kill(signal);
-    const timer = setTimeout(() => child.kill("SIGKILL"), stopTimeoutMs);
+    let wasKilled = signal === "SIGKILL";
+    const timer = setTimeout(() => (wasKilled = child.kill("SIGKILL")), stopTimeoutMs);
     await exited;
     clearTimeout(timer);
+    if (!wasKilled || signal === "SIGKILL") return;
+    throw new Error(`the server did not stop:\n${this.#log.slice(-20).join("\n")}`);
   }
 }
 
