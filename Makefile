@@ -1,5 +1,5 @@
 # Every target that needs something installs it first. `make` alone lists the targets.
-.PHONY: help up test soak deps check format demo bench soak-real sdks doctor image clean
+.PHONY: help up test soak deps check format demo bench soak-real soak-many sdks doctor image clean
 
 node := bin/node24
 
@@ -34,6 +34,10 @@ bench: deps ## measurements beside their peers, one JSON object a line (ROWS=dis
 soak-real: deps ## kills, random operations and bad stores on the real stack for long, with figures (KILLS=200, SECONDS=600, SEED=, ONLY=)
 	-@tools/deps.sh --tests
 	@exec $(node) tools/soak-real.ts $(if $(KILLS),--kills $(KILLS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
+
+soak-many: deps ## hundreds of sprites on this machine, most of them cold, and a storm of wakes (COLD=180, WARM=15, RUNNING=5, STORM=50, REST=60 seconds)
+	-@tools/deps.sh --tests
+	@exec $(node) tools/soak-many.ts $(if $(COLD),--cold $(COLD)) $(if $(WARM),--warm $(WARM)) $(if $(RUNNING),--running $(RUNNING)) $(if $(STORM),--storm $(STORM)) $(if $(REST),--rest $(REST))
 
 sdks: deps ## official SDKs of other languages against a server of this repository (PYTHON=version,... JAVASCRIPT=version,...)
 	@exec $(node) tools/sdks/run.ts $(if $(PYTHON),--python $(PYTHON)) $(if $(JAVASCRIPT),--javascript $(JAVASCRIPT))

@@ -54,3 +54,13 @@ export const retireLookMs = 1_000;
 export const memoryFreeShareMin = 0.1;
 /** An agent answers at once whether it still sleeps. */
 export const retireTimeoutMs = 2_000;
+/** Agents that start at once for each processor: a start waits for the disk and the kernel for a third of its time. */
+export const startsPerProcessor = 2;
+/** How long a start waits for its turn, and its callers with it; past that they are told to come again after so many seconds. */
+export const startWaitMsMax = 60_000;
+export const startRetrySeconds = 5;
+/** More would not get their turn in time on any machine. */
+export const startWaitersMax = 1_000;
+/** What a sprite needs until it runs; on a machine that has less, starts wait until something was suspended and ended. */
+export const startMemoryBytesMin = 192 * 2 ** 20;
+export const roomLookMs = 250;

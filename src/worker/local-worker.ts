@@ -16,6 +16,7 @@ import { spriteCacheDirectory, spriteRunDirectory, type Places } from "./places.
 import { goneError, SpriteProcess, type SpriteStartup } from "./sprite-process.ts";
 import { Retirement } from "./retirement.ts";
 import { Settler } from "./settler.ts";
+import { machineStarts } from "./starts/machine-starts.ts";
 import type { Slot, Slots } from "./slots.ts";
 import { openVolume } from "../storage/volume/open-volume.ts";
 import { Transfers } from "./transfers.ts";
@@ -73,6 +74,7 @@ export class LocalWorker implements Worker {
   readonly #transfers: Transfers;
   readonly #settler: Settler;
   readonly #retirement: Retirement;
+  readonly #starts = machineStarts();
   readonly #destroyed = new Set<string>();
   /** As of the last change of each sprite that was changed: what its next start, or its next agent, gets. */
   readonly #newest = new Map<string, SpriteSpec>();
@@ -292,6 +294,7 @@ export class LocalWorker implements Worker {
     this.#tenures.set(spec.id, tenure);
     const process = new SpriteProcess({
       tenure,
+      takeTurn: (signal) => this.#starts.enter({ isUrgent: true, signal }),
       makeStartup: async () => {
         await this.#settler.leave(spec.id);
         // The image is mounted before the agent is born, since the agent inherits the mounts there are.

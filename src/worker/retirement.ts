@@ -2,8 +2,8 @@
  * Ends sprites that have been suspended for long, or whose memory the machine needs: the status *cold*. One at a time, the one that has
  * slept longest first.
  */
-import { readFile } from "node:fs/promises";
 import type { Log } from "../base/log.ts";
+import { readMachineMemory } from "./starts/machine-memory.ts";
 import { memoryFreeShareMin, retireLookMs } from "./limits.ts";
 
 export interface RetirementParts {
@@ -78,8 +78,6 @@ export class Retirement {
 }
 
 async function freeMemoryShare(): Promise<number> {
-  const text = await readFile("/proc/meminfo", "utf8");
-  const value = (name: string): number =>
-    Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, "m").exec(text)?.[1] ?? Number.NaN);
-  return value("MemAvailable") / value("MemTotal");
+  const { freeBytes, totalBytes } = await readMachineMemory();
+  return freeBytes / totalBytes;
 }

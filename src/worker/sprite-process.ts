@@ -24,6 +24,8 @@ export type SpriteStartup = Omit<AgentStartup, "descriptors" | "takesOver" | "is
 
 export interface SpriteProcessOptions {
   makeStartup: () => Promise<SpriteStartup>;
+  /** Waits until it may start; what it gives is called when it has, or has not. */
+  takeTurn: (signal: AbortSignal) => Promise<() => void>;
   identityFile: string;
   tenure: DiskTenure;
   log: Log;
@@ -61,6 +63,7 @@ export class SpriteProcess {
   #readiness: Readiness = newReadiness();
   #child: SupervisedProcess | null = null;
   #stopAsked = false;
+  readonly #stopping = new AbortController();
   #isOver = false;
 
   constructor(options: SpriteProcessOptions) {
@@ -87,6 +90,7 @@ export class SpriteProcess {
   /** Ends the sprite's processes; its disk is stored unless it is to be discarded. */
   async stop(options: { discard: boolean }): Promise<void> {
     this.#stopAsked = true;
+    this.#stopping.abort(goneError());
     this.#options.tenure.onStopAsked();
     const synced = await this.#child?.stop({ ...options, timeoutMs: agentStopTimeoutMs });
     await this.ended;
@@ -112,6 +116,12 @@ export class SpriteProcess {
    * From a start from nothing until nothing is left. @throws SpriteError why an agent does not start
    */
   async #runOnce(): Promise<NextAgent> {
+    const leave = await this.#options.takeTurn(this.#stopping.signal);
+    this.#readiness.promise.then(leave, leave);
+    return await this.#runInTurn().finally(leave);
+  }
+
+  async #runInTurn(): Promise<NextAgent> {
     const startup = await this.#options.makeStartup();
     if (this.#stopAsked) throw goneError();
     await mkdir(startup.runDirectory, { recursive: true, mode: 0o711 });

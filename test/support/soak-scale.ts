@@ -12,6 +12,12 @@ export const soakVariables = {
   /** Short commands over a network that fails. */
   commands: "OPENSPRITES_SOAK_COMMANDS",
   seed: "OPENSPRITES_SOAK_SEED",
+  /** Of many.root.test.ts: sprites in each state, how many cold ones are asked at once, seconds in which requests are counted. */
+  cold: "OPENSPRITES_SOAK_COLD",
+  warm: "OPENSPRITES_SOAK_WARM",
+  running: "OPENSPRITES_SOAK_RUNNING",
+  storm: "OPENSPRITES_SOAK_STORM",
+  restSeconds: "OPENSPRITES_SOAK_REST_SECONDS",
 } as const;
 
 /** True when somebody asked for the long version. */
