@@ -1,24 +1,10 @@
-import {
-  checkpointEvent,
-  checkpointList,
-  checkpointObject,
-  currentCheckpointId,
-  parseCheckpointCreate,
-  parseCheckpointListQuery,
-  parseForce,
-  type CheckpointSource,
-} from "../contract/checkpoint.ts";
+import { checkpointEvent, parseCheckpointCreate, parseForce } from "../contract/checkpoint.ts";
 import { errorResponse, SpriteError } from "../contract/errors.ts";
 import { formatTimestamp } from "../contract/timestamp.ts";
-import {
-  openNdjson,
-  readJson,
-  sendJson,
-  sendNoContent,
-  type NdjsonStream,
-} from "./api/responses.ts";
+import { openNdjson, readJson, sendNoContent, type NdjsonStream } from "./api/responses.ts";
 import type { RequestContext, Route } from "./api/route.ts";
 import type { CheckpointDiffs } from "./checkpoint-diff/checkpoint-diffs.ts";
+import { checkpointReadRoutes } from "./checkpoint-reads.ts";
 import type { Progress, Sprite } from "./sprite.ts";
 import type { SyncState } from "./sync-state.ts";
 
@@ -33,16 +19,9 @@ export function checkpointRoutes(parts: Parts): Route[] {
   const { sprite } = parts;
   const one = ["checkpoints", ":id"] as const;
   return [
+    ...checkpointReadRoutes({ ...parts, checkpoints: sprite }),
     { method: "POST", pattern: ["checkpoint"], handle: (context) => create(sprite, context) },
-    {
-      method: "GET",
-      pattern: ["checkpoints"],
-      isQuiet: true,
-      handle: (context) => list(parts, context),
-    },
-    { method: "GET", pattern: one, isQuiet: true, handle: (context) => get(parts, context) },
     { method: "DELETE", pattern: one, handle: (context) => remove(sprite, context) },
-    { method: "GET", pattern: [...one, "diff"], handle: (context) => diff(parts, context) },
     { method: "POST", pattern: [...one, "restore"], handle: (context) => restore(sprite, context) },
     {
       method: "POST",
@@ -77,29 +56,6 @@ async function restore(sprite: Sprite, context: RequestContext): Promise<void> {
   });
 }
 
-/** Each path that differs, and how many do; without `to`, from what there is now. */
-async function diff(
-  { sprite, diffs }: Parts,
-  { params, query, request, response, log }: RequestContext,
-): Promise<void> {
-  const kept = async (id: string): Promise<string | null> =>
-    id === currentCheckpointId ? null : (await sprite.getCheckpoint(id)).id;
-  const from = await kept(params["id"] ?? "");
-  const to = await kept(query.text("to") ?? currentCheckpointId);
-  const stream = openNdjson(response);
-  if (request.method !== "HEAD") {
-    const { signal } = stream;
-    await diffs
-      .run({ from, to, signal }, async (lines) => await stream.sendEncoded(lines))
-      .catch((error: unknown) => {
-        if (signal.aborted) return;
-        if (!(error instanceof SpriteError)) log.error({ err: error }, "the comparison failed");
-        stream.send({ type: "error", error: errorResponse(error).body.message });
-      });
-  }
-  stream.end();
-}
-
 async function undoRestore(sprite: Sprite, { response, log }: RequestContext): Promise<void> {
   const { id, comment, createTimeMs } = await sprite.findUndo(Date.now());
   await sprite.checkRestore(id);
@@ -119,45 +75,9 @@ async function repair(sprite: Sprite, { response, log }: RequestContext): Promis
   });
 }
 
-async function list(parts: Parts, { request, response }: RequestContext): Promise<void> {
-  const { searchParams } = new URL(request.url ?? "/", "http://sprite");
-  const query = parseCheckpointListQuery(searchParams);
-  const records = await parts.syncState.describe(await parts.sprite.listCheckpoints());
-  sendJson(response, 200, checkpointList(records, query));
-}
-
-async function get(parts: Parts, { params, response }: RequestContext): Promise<void> {
-  const id = params["id"] ?? "";
-  if (id === currentCheckpointId) {
-    sendJson(response, 200, checkpointObject(await currentState(parts)));
-    return;
-  }
-  const [record] = await parts.syncState.describe([await parts.sprite.getCheckpoint(id)]);
-  if (record !== undefined) sendJson(response, 200, checkpointObject(record));
-}
-
 async function remove(sprite: Sprite, { params, response }: RequestContext): Promise<void> {
   await sprite.deleteCheckpoint(params["id"] ?? "");
   sendNoContent(response);
-}
-
-/** The live state in a checkpoint's shape: it descends from the newest checkpoint of its line. */
-async function currentState({ sprite, syncState }: Parts): Promise<CheckpointSource> {
-  const { statistics, sync } = await syncState.read();
-  const { sourceId, usedBytes } = statistics;
-  const source = sourceId === null ? null : await sprite.getCheckpoint(sourceId);
-  return {
-    id: currentCheckpointId,
-    createTimeMs: Date.now(),
-    comment: "",
-    isAuto: false,
-    sourceId,
-    history: source === null ? [] : [source.id, ...source.history],
-    health: "",
-    sizeBytes: usedBytes,
-    isSynced: sync.synced,
-    sync,
-  };
 }
 
 /**

@@ -31,7 +31,7 @@ export async function fileSystemProblem(path: string): Promise<string | null> {
 }
 
 /** A child that hangs in a read is left behind; a read of ours would hold one of Node's four threads. */
-async function readSuperblock(path: string): Promise<Buffer | null> {
+export async function readSuperblock(path: string): Promise<Buffer | null> {
   const script = 'head -c "$2" -- "$1" | base64 -w 0';
   const lengthBytes = superblockOffsetBytes + superblockSizeBytes;
   try {

@@ -14,6 +14,7 @@ import type {
 import type { GuestNetwork } from "../sandbox/guest-network.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import type { CheckpointRecord, Volume } from "../storage/volume/volume.ts";
+import { findCheckpoint } from "./checkpoint-reads.ts";
 import type { CheckpointViews } from "./checkpoint-views.ts";
 import { Containers, type ContainersParts } from "./containers.ts";
 import type { Disk } from "./disk.ts";
@@ -184,9 +185,7 @@ export class Sprite implements Launcher {
 
   /** @throws SpriteError not_found */
   async getCheckpoint(id: string): Promise<CheckpointRecord> {
-    const record = (await this.listCheckpoints()).find((candidate) => candidate.id === id);
-    if (record === undefined) throw new SpriteError("not_found", `checkpoint not found: ${id}`);
-    return record;
+    return findCheckpoint(await this.listCheckpoints(), id);
   }
 
   /** Settles when the checkpoint is in the bucket. */

@@ -17,6 +17,7 @@ import { LateSplice } from "./splice/late-splice.ts";
 import { UpgradeSplice } from "./splice/upgrade-splice.ts";
 import { assertMethodAllowed, handleApi, mintToken, type ApiResult } from "./api.ts";
 import { answerAsleep } from "./asleep.ts";
+import { ColdRead, isColdRead } from "./cold-reads.ts";
 import { Exchange } from "./exchange.ts";
 import { readJsonBody } from "./json-body.ts";
 import { stopGraceMs, stopTimeoutMs } from "./limits.ts";
@@ -229,12 +230,14 @@ export class FrontDoor {
     const asleep = answerAsleep(exchange.method, route, () => sprites.isCold(found));
     if (asleep !== null) return sendJson(response, asleep, exchange.added);
     const sprite = sprites.findReady(organization, route.name);
+    const isRead = isColdRead(exchange.method, route) && sprites.isCold(sprite);
+    const read = isRead ? new ColdRead(sprites, sprite) : null;
     const splice = new PlainSplice({
       ...plain,
       target: exchange.target.raw,
       requestId: exchange.requestId,
       added: exchange.added,
-      start: (signal) => sprites.start(sprite, signal),
+      start: (signal) => read?.start(signal) ?? sprites.start(sprite, signal),
       keepsChunksApart: exchange.method === "POST" && isExec(route),
       isBulk: route.rest.join("/") === "fs/read",
     });
@@ -243,6 +246,7 @@ export class FrontDoor {
       await splice.run();
     } finally {
       remove();
+      read?.end();
     }
   }
 

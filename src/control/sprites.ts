@@ -17,7 +17,7 @@ import { mergeUrlSettings } from "../contract/sprite-config.ts";
 import type { Log } from "../base/log.ts";
 import { settlesWithin } from "../base/wait.ts";
 import type { OpenSplices, SpliceEnd } from "./splice/open-splices.ts";
-import type { Worker } from "../worker/worker.ts";
+import type { Reading, Worker } from "../worker/worker.ts";
 import { askAgentHealth } from "./agent-health.ts";
 import { destroyWaitMsMax } from "./limits.ts";
 import { isDiskFull } from "./database.ts";
@@ -355,6 +355,11 @@ export class Sprites {
     } finally {
       leave();
     }
+  }
+
+  /** As `Worker.openReader`. @throws SpriteError unavailable */
+  async openReader(sprite: SpriteRecord): Promise<Reading | null> {
+    return await this.#options.worker.openReader(spriteSpec(sprite));
   }
 
   isCold(sprite: SpriteRecord): boolean {

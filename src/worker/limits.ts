@@ -64,3 +64,14 @@ export const startWaitersMax = 1_000;
 /** What a sprite needs until it runs; on a machine that has less, starts wait until something was suspended and ended. */
 export const startMemoryBytesMin = 192 * 2 ** 20;
 export const roomLookMs = 250;
+/** Sprites whose disks are read while they sleep, at a time: each has a process of some 60 MB, and as much again for its files. */
+export const readersMax = 8;
+/** How long a reader stays for the next request. */
+export const readerIdleMs = 5_000;
+/** A reader that is not ready by then is given up, and the sprite started. */
+export const readerStartTimeoutMs = 20_000;
+export const readerStopTimeoutMs = 2_000;
+/** How long requests go on with a reader whose sprite has been started. What it reads stays in the bucket for 15 minutes. */
+export const readerLeftMsMax = 600_000;
+/** What a reader may keep of a disk on this machine: it is gone when it ends. */
+export const readerCacheBytesMax = 512 * 2 ** 20;

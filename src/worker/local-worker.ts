@@ -9,9 +9,10 @@ import type { ObjectStore } from "../storage/object-store/object-store.ts";
 import { isRetiring, storeAgentsDisk, tellAgent } from "./agent-settings.ts";
 import { destroyVolume } from "../storage/volume/destroy.ts";
 import { mayHaveMore } from "../storage/volume/fork.ts";
+import { ColdReaders } from "./cold-readers.ts";
 import { DiskTenure } from "./disk-tenure.ts";
 import type { ImageServers } from "./image-servers.ts";
-import { parallelStopsMax, settleSyncIntervalMs } from "./limits.ts";
+import { parallelStopsMax, readerCacheBytesMax, settleSyncIntervalMs } from "./limits.ts";
 import { spriteCacheDirectory, spriteRunDirectory, type Places } from "./places.ts";
 import { goneError, SpriteProcess, type SpriteStartup } from "./sprite-process.ts";
 import { Retirement } from "./retirement.ts";
@@ -20,7 +21,14 @@ import { machineStarts } from "./starts/machine-starts.ts";
 import type { Slot, Slots } from "./slots.ts";
 import { openVolume } from "../storage/volume/open-volume.ts";
 import { Transfers } from "./transfers.ts";
-import type { ForkOrigin, OpenedArchive, SpriteSpec, Worker, WorkerStatusEvent } from "./worker.ts";
+import type {
+  ForkOrigin,
+  OpenedArchive,
+  Reading,
+  SpriteSpec,
+  Worker,
+  WorkerStatusEvent,
+} from "./worker.ts";
 
 export interface LocalWorkerOptions {
   places: Places;
@@ -75,6 +83,7 @@ export class LocalWorker implements Worker {
   readonly #settler: Settler;
   readonly #retirement: Retirement;
   readonly #starts = machineStarts();
+  readonly #readers: ColdReaders;
   readonly #destroyed = new Set<string>();
   /** As of the last change of each sprite that was changed: what its next start, or its next agent, gets. */
   readonly #newest = new Map<string, SpriteSpec>();
@@ -93,6 +102,11 @@ export class LocalWorker implements Worker {
       warmMsMax: options.warmMsMax,
       retire: (spriteId, because) => this.#retire(spriteId, because),
       log,
+    });
+    this.#readers = new ColdReaders({
+      ...options,
+      cacheSizeBytesMax: Math.min(options.cacheSizeBytesMax, readerCacheBytesMax),
+      mountImage: async (hash) => (await options.images.ensure(hash)).mountDirectory,
     });
     // Those that the server before was killed over, or that it could not store.
     void this.#addUnsettled();
@@ -121,6 +135,12 @@ export class LocalWorker implements Worker {
       if (!running.process.ending) return await running.process.ready();
       await running.process.ended;
     }
+  }
+
+  async openReader(spec: SpriteSpec): Promise<Reading | null> {
+    if (this.#destroyed.has(spec.id)) throw goneError();
+    if (this.#draining || this.#sprites.has(spec.id)) return null;
+    return await this.#readers.open(spec);
   }
 
   /** Ends a sprite that sleeps. False when somebody needs it. */
@@ -257,6 +277,7 @@ export class LocalWorker implements Worker {
 
   async destroy(spriteId: string): Promise<void> {
     this.#destroyed.add(spriteId);
+    await this.#readers.end(spriteId);
     await this.#sprites.get(spriteId)?.process.stop({ discard: true });
     // The bucket first: what a crash leaves then is disposable, and the registry still names the
     // sprite for another try.
@@ -284,12 +305,13 @@ export class LocalWorker implements Worker {
       }
     };
     const stops = Array.from({ length: parallelStopsMax }, stopNext);
-    await Promise.all([this.#settler.stop(), ...stops]);
+    await Promise.all([this.#settler.stop(), this.#readers.stop(), ...stops]);
   }
 
   async #start(spec: SpriteSpec): Promise<{ socketPath: string }> {
     const { slots, log } = this.#options;
     const slot = slots.take();
+    this.#readers.leave(spec.id);
     const tenure = this.#tenures.get(spec.id) ?? new DiskTenure(this.#options.serverTenure);
     this.#tenures.set(spec.id, tenure);
     const process = new SpriteProcess({

@@ -57,6 +57,15 @@ export function spriteCacheDirectory(places: Places, spriteId: string): string {
   return join(places.cacheDirectory, "sprites", spriteId);
 }
 
+/** Of a reader of a sprite that sleeps; each has one of its own. */
+export function readerRunDirectory(places: Places, spriteId: string, number: number): string {
+  return join(places.runDirectory, "readers", `${shortSpriteId(spriteId)}-${number}`);
+}
+
+export function readerCacheDirectory(places: Places, spriteId: string, number: number): string {
+  return join(places.cacheDirectory, "readers", `${spriteId}-${number}`);
+}
+
 export function imageCacheDirectory(places: Places, imageHash: string): string {
   return join(places.cacheDirectory, "images", imageHash);
 }

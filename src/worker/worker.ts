@@ -43,6 +43,14 @@ export interface OpenedArchive {
   import(spec: SpriteSpec): Promise<void>;
 }
 
+/** A request to the disk of a sprite that sleeps. */
+export interface Reading {
+  /** Answers those of an agent's endpoints that need no more than the disk. */
+  socketPath: string;
+  /** The request has ended. Calling it again does nothing. */
+  done(): void;
+}
+
 export interface Worker {
   /** Content hash of the image that new sprites get. */
   readonly defaultImageHash: string;
@@ -61,6 +69,12 @@ export interface Worker {
    * @throws SpriteError start_failed
    */
   ensureRunning(spec: SpriteSpec, signal?: AbortSignal): Promise<{ socketPath: string }>;
+  /**
+   * Shows the disk of a sprite that sleeps, without starting it. Null when it does not sleep, or its disk cannot be read
+   * before a start has put it right.
+   * @throws SpriteError unavailable: too many are read at a time
+   */
+  openReader(spec: SpriteSpec): Promise<Reading | null>;
   /**
    * Tells a sprite that runs, or is about to, what has changed of its spec while it runs: the
    * durability, the policy. A sleeping one takes it when it starts.

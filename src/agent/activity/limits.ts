@@ -20,3 +20,5 @@ export const terminalShownMs = 1_000;
 export const retireMs = 50;
 /** Of two looks closer to each other the second finds what the first found: nearly no time cannot be divided by. */
 export const looksApartMs = 200;
+/** How long a file or a comparison that is being read keeps a suspended sprite from being ended. */
+export const diskHoldMsMax = 600_000;

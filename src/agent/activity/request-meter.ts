@@ -5,7 +5,7 @@ import type { Duplex } from "node:stream";
 import type { ActivityItem } from "../../contract/activity.ts";
 import type { RequestGate } from "../api/request-gate.ts";
 import type { ActivitySource } from "./activity.ts";
-import { connectionBytesMin, looksApartMs, nameCharactersMax } from "./limits.ts";
+import { connectionBytesMin, diskHoldMsMax, looksApartMs, nameCharactersMax } from "./limits.ts";
 
 /** Of a connection; the types of streams don't know that sockets count. */
 type Counting = Duplex & { readonly bytesRead?: number; readonly bytesWritten?: number };
@@ -22,6 +22,7 @@ export class RequestMeter implements ActivitySource, RequestGate {
   readonly #touch: () => void;
   readonly #answering = new Map<symbol, string>();
   readonly #open = new Map<Counting, Connection>();
+  readonly #diskHolds = new Set<symbol>();
   #lookedAtMs = 0;
 
   constructor(parts: { wake: (because: string) => Promise<void>; touch: () => void }) {
@@ -44,6 +45,23 @@ export class RequestMeter implements ActivitySource, RequestGate {
       throw error;
     }
     return leave;
+  }
+
+  holdDisk(): () => void {
+    const key = Symbol("disk");
+    this.#diskHolds.add(key);
+    // A client that does not take what it asked for must not keep a sprite's memory.
+    const timer = setTimeout(() => this.#diskHolds.delete(key), diskHoldMsMax);
+    timer.unref();
+    return () => {
+      clearTimeout(timer);
+      this.#diskHolds.delete(key);
+    };
+  }
+
+  /** Whether an answer that is being given needs the disk. */
+  get isDiskHeld(): boolean {
+    return this.#diskHolds.size > 0;
   }
 
   onOpen(socket: Duplex, name: string): void {

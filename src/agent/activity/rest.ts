@@ -97,7 +97,7 @@ export class Rest {
     // Whoever was on the way here when the worker stopped letting others in arrives meanwhile.
     await delay(retireMs);
     const isQuiet = sinceMs !== null && this.#activity.idleSinceMs() === sinceMs;
-    if (isQuiet && this.#nap.state === "asleep") return;
+    if (isQuiet && !this.requests.isDiskHeld && this.#nap.state === "asleep") return;
     throw new SpriteError("busy", "the sprite is needed");
   }
 

@@ -7,6 +7,8 @@ export interface RequestGate {
    * @throws SpriteError
    */
   enter(request: { method: string; name: string }): Promise<() => void>;
+  /** A request that needs no process of the sprite, but its disk. What it gives is called when the answer has ended. */
+  holdDisk(): () => void;
   /** A connection that stays open, with messages either way. */
   onOpen(socket: Duplex, name: string): void;
   /** A client's message on such a connection. */
@@ -16,6 +18,7 @@ export interface RequestGate {
 /** For a server whose callers are awake by themselves. */
 export const openGate: RequestGate = {
   enter: async () => () => undefined,
+  holdDisk: () => () => undefined,
   onOpen: () => undefined,
   onMessage: () => undefined,
 };

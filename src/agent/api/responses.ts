@@ -147,3 +147,12 @@ async function readBody(request: IncomingMessage): Promise<Buffer> {
 export async function readJson(request: IncomingMessage): Promise<unknown> {
   return parseJsonBody(await readBody(request));
 }
+
+/** Aborted when the client goes away before it has its answer. */
+export function goneSignal(response: ServerResponse): AbortSignal {
+  const abort = new AbortController();
+  response.on("close", () => {
+    if (!response.writableFinished) abort.abort(new Error("the client is gone"));
+  });
+  return abort.signal;
+}

@@ -23,6 +23,8 @@ export interface Route {
   handle(context: RequestContext): Promise<void> | void;
   /** True for one that needs no process of the sprite: it neither wakes it nor keeps it awake. */
   isQuiet?: boolean;
+  /** True for a quiet one that reads the disk for as long as it takes: a sprite that sleeps is not ended meanwhile. */
+  holdsDisk?: boolean;
 }
 
 export interface UpgradeContext {

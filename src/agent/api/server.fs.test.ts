@@ -22,6 +22,7 @@ test("a client that leaves while the sprite wakes up holds it no longer, and not
         await woken.promise;
         return () => (left += 1);
       },
+      holdDisk: () => () => undefined,
       onOpen: () => undefined,
       onMessage: () => undefined,
     },

@@ -115,6 +115,9 @@ class UnixSocketServer implements RouterServer {
       }
       if (match.kind === "none") throw unknownPath();
       const { route, params } = match;
+      if (route.holdsDisk === true && !response.closed) {
+        response.once("close", this.#gate.holdDisk());
+      }
       if (route.isQuiet !== true) {
         const method = request.method ?? "";
         const leave = await this.#gate.enter({ method, name: segments.join("/") });

@@ -13,7 +13,6 @@ import { mountBackingFile } from "../../host/block-mount.ts";
 import { plainEnvironment } from "../../host/command.ts";
 import type { HostHelper } from "../../host/host-helper.ts";
 import { mountPoints } from "../../host/mount-points.ts";
-import type { Sandbox } from "../../sandbox/sandbox.ts";
 import type { ShownCheckpoints } from "../shown-checkpoints.ts";
 import type { DiffStart } from "./diff-start.ts";
 import { differencesMax, errorTextLengthMax, processEndMsMax } from "./limits.ts";
@@ -31,7 +30,7 @@ export interface CheckpointDiffsOptions {
   /** Where the live disk is mounted. */
   liveDirectory: string;
   /** Waits until a container runs: while it is being replaced, so may be the disk. @throws SpriteError */
-  enter: () => Promise<Sandbox>;
+  enter: () => Promise<object>;
   log: Log;
 }
 
@@ -45,7 +44,7 @@ export class CheckpointDiffs {
   readonly #options: CheckpointDiffsOptions;
   readonly #running = new Set<Running>();
   /** Containers that end, or have. */
-  readonly #ended = new WeakSet<Sandbox>();
+  readonly #ended = new WeakSet<object>();
   #count = 0;
 
   constructor(options: CheckpointDiffsOptions) {
@@ -97,7 +96,7 @@ export class CheckpointDiffs {
   }
 
   /** Breaks off all of them, and lets nobody begin: the live disk is about to be unmounted. */
-  async end(sandbox: Sandbox): Promise<void> {
+  async end(sandbox: object): Promise<void> {
     this.#ended.add(sandbox);
     const all = [...this.#running];
     for (const running of all) stopRunning(running);

@@ -17,30 +17,11 @@ import {
 } from "../../contract/file-requests.ts";
 import { FileError } from "../../contract/file-error.ts";
 import type { Query } from "../api/query.ts";
-import { readJson, sendJson, whenDrained } from "../api/responses.ts";
+import { goneSignal, readJson, sendJson, whenDrained } from "../api/responses.ts";
 import type { RequestContext, Route } from "../api/route.ts";
 import type { FileContent, FileOperations } from "./file-operations.ts";
 
 export function fileRoutes(files: FileOperations): Route[] {
-  const route = (
-    method: Route["method"],
-    name: string,
-    handle: (context: RequestContext, signal: AbortSignal) => Promise<void>,
-  ): Route => ({
-    method,
-    pattern: ["fs", name],
-    handle: async (context) => {
-      const signal = goneSignal(context.response);
-      try {
-        await handle(context, signal);
-      } catch (error) {
-        // Then nobody is there to be told, and what broke off for it is nobody's fault. A body that
-        // breaks off may say so before the connection does.
-        const { request } = context;
-        if (!signal.aborted && (!request.destroyed || request.complete)) throw error;
-      }
-    },
-  });
   /** One whose arguments come as JSON, and whose answer is one object. */
   const change = (
     name: string,
@@ -50,9 +31,8 @@ export function fileRoutes(files: FileOperations): Route[] {
       sendJson(context.response, 200, await work(await allArguments(context), signal));
     });
   return [
-    route("GET", "read", async (context, signal) => await read(files, context, signal)),
+    ...fileReadRoutes(files),
     route("PUT", "write", async (context, signal) => await write(files, context, signal)),
-    route("GET", "list", async (context, signal) => await list(files, context, signal)),
     route("DELETE", "delete", async (context, signal) => {
       const request = parseRemoveRequest(await allArguments(context));
       sendJson(context.response, 200, await files.remove(request, signal));
@@ -66,8 +46,39 @@ export function fileRoutes(files: FileOperations): Route[] {
   ];
 }
 
+/** Those that no process of the sprite is needed for: the disk is enough. */
+export function fileReadRoutes(files: Pick<FileOperations, "read" | "list">): Route[] {
+  const quiet = { isQuiet: true, holdsDisk: true };
+  return [
+    { ...route("GET", "read", (context, signal) => read(files, context, signal)), ...quiet },
+    { ...route("GET", "list", (context, signal) => list(files, context, signal)), ...quiet },
+  ];
+}
+
+function route(
+  method: Route["method"],
+  name: string,
+  handle: (context: RequestContext, signal: AbortSignal) => Promise<void>,
+): Route {
+  return {
+    method,
+    pattern: ["fs", name],
+    handle: async (context) => {
+      const signal = goneSignal(context.response);
+      try {
+        await handle(context, signal);
+      } catch (error) {
+        // Then nobody is there to be told, and what broke off for it is nobody's fault. A body that
+        // breaks off may say so before the connection does.
+        const { request } = context;
+        if (!signal.aborted && (!request.destroyed || request.complete)) throw error;
+      }
+    },
+  };
+}
+
 async function read(
-  files: FileOperations,
+  files: Pick<FileOperations, "read">,
   { request, response, query }: RequestContext,
   signal: AbortSignal,
 ): Promise<void> {
@@ -142,7 +153,7 @@ function bodyOf(request: IncomingMessage): AsyncIterable<Buffer> {
 
 /** One object, however many entries: written as they come. */
 async function list(
-  files: FileOperations,
+  files: Pick<FileOperations, "list">,
   { request, response, query }: RequestContext,
   signal: AbortSignal,
 ): Promise<void> {
@@ -171,13 +182,4 @@ async function allArguments({ request, query }: RequestContext): Promise<FileArg
 
 function queryArguments(query: Query): FileArguments {
   return Object.fromEntries(fileArgumentNames.map((name) => [name, query.text(name)]));
-}
-
-/** Aborted when the client goes away before it has its answer. */
-function goneSignal(response: ServerResponse): AbortSignal {
-  const abort = new AbortController();
-  response.on("close", () => {
-    if (!response.writableFinished) abort.abort(new Error("the client is gone"));
-  });
-  return abort.signal;
 }

@@ -36,9 +36,12 @@ import type {
 import type { FileCall, FileReply, WatchMessage } from "./helper-protocol.ts";
 import { helperIdleMsMax, operationsMax, silenceMsMax } from "./limits.ts";
 
+/** A view of a sprite's files: a container's, or that of a disk whose sprite sleeps. */
+export type FileView = Pick<Sandbox, "openRoot">;
+
 export interface FileServiceOptions {
-  /** Waits until a container runs. @throws SpriteError */
-  enter: () => Promise<Sandbox>;
+  /** Waits until there is one. @throws SpriteError */
+  enter: () => Promise<FileView>;
   socketPath: string;
   hostIdBase: number;
   log: Log;
@@ -46,7 +49,7 @@ export interface FileServiceOptions {
 
 interface Running {
   helper: FileHelper;
-  sandbox: Sandbox;
+  view: FileView;
 }
 
 export class FileService implements FileOperations {
@@ -56,7 +59,7 @@ export class FileService implements FileOperations {
   #ending: Promise<unknown> = Promise.resolve();
   #idle: NodeJS.Timeout | null = null;
   /** Containers that end, or have. */
-  readonly #ended = new WeakSet<Sandbox>();
+  readonly #ended = new WeakSet<FileView>();
   readonly #open = new Set<Socket>();
   #openCount = 0;
 
@@ -112,8 +115,8 @@ export class FileService implements FileOperations {
   }
 
   /** Breaks off what is under way, and lets nobody begin: the container is about to end, or has. */
-  async end(sandbox: Sandbox): Promise<void> {
-    this.#ended.add(sandbox);
+  async end(view: FileView): Promise<void> {
+    this.#ended.add(view);
     await this.#endHelper();
   }
 
@@ -177,9 +180,9 @@ export class FileService implements FileOperations {
     }
     this.#openCount += 1;
     try {
-      const sandbox = await this.#options.enter();
+      const view = await this.#options.enter();
       signal.throwIfAborted();
-      const { helper } = await this.#helperFor(sandbox);
+      const { helper } = await this.#helperFor(view);
       const socket = await helper.connect();
       this.#open.add(socket);
       socket.once("close", () => {
@@ -204,21 +207,21 @@ export class FileService implements FileOperations {
     this.#idle.unref();
   }
 
-  async #helperFor(sandbox: Sandbox): Promise<Running> {
+  async #helperFor(view: FileView): Promise<Running> {
     // Two of them would have one socket.
     await this.#ending;
     // Who was let in just before the container ended must not hold its files now.
-    if (this.#ended.has(sandbox)) throw containerEnded();
-    if (this.#running !== null && this.#running.sandbox !== sandbox) {
+    if (this.#ended.has(view)) throw containerEnded();
+    if (this.#running !== null && this.#running.view !== view) {
       await this.#endHelper();
-      return await this.#helperFor(sandbox);
+      return await this.#helperFor(view);
     }
     if (this.#running !== null) return this.#running;
     const { socketPath, hostIdBase, log } = this.#options;
-    const root = sandbox.openRoot();
+    const root = view.openRoot();
     try {
       const helper = new FileHelper({ socketPath, hostIdBase }, root, log);
-      const running = { helper, sandbox };
+      const running = { helper, view };
       this.#running = running;
       void helper.exited.then(() => {
         if (this.#running === running) this.#running = null;

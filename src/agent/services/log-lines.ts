@@ -32,6 +32,24 @@ export function parseLogLine(line: string, previousMs: number): LogRecord {
   return { stream, data: `${text}\n`, timeMs };
 }
 
+/** The lines at the end of a log file, without their ends. @param bytes at most so many of it */
+export function splitLog(bytes: Buffer, bytesMax: number): string[] {
+  const lines = bytes.toString("utf8").split("\n");
+  // Where the bound has cut, the first is half a line.
+  if (bytes.length === bytesMax) lines.shift();
+  if (lines.at(-1) === "") lines.pop();
+  return lines;
+}
+
+export function parseLog(lines: readonly string[]): LogRecord[] {
+  let previousMs = Date.now();
+  return lines.map((line) => {
+    const record = parseLogLine(line, previousMs);
+    previousMs = record.timeMs;
+    return record;
+  });
+}
+
 /** Cuts what a program writes to one stream into lines. */
 export class LineCutter {
   readonly #onText: (text: string) => void;

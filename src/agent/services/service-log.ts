@@ -3,7 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Launcher } from "../../sandbox/process.ts";
 import { guestScript, runInGuest } from "./guest-command.ts";
 import { logBatchBytesMax, logPendingBytesMax, logReadBytesMax, logSpacingMs } from "./limits.ts";
-import { formatLogLine, parseLogLine, type LogRecord } from "./log-lines.ts";
+import { formatLogLine, parseLog, splitLog, type LogRecord } from "./log-lines.ts";
 import type { LogWriter } from "./log-writer.ts";
 
 const readProgram = `
@@ -81,11 +81,7 @@ export class ServiceLog {
     const args = [`${directory}/${name}.log`, String(linesMax), String(logReadBytesMax)];
     const command = guestScript(readProgram, args);
     const { stdout } = await runInGuest(launcher, command, { outputBytesMax: logReadBytesMax });
-    const lines = stdout.toString("utf8").split("\n");
-    // Where the bound has cut, the first is half a line.
-    if (stdout.length === logReadBytesMax) lines.shift();
-    if (lines.at(-1) === "") lines.pop();
-    return lines;
+    return splitLog(stdout, logReadBytesMax);
   }
 
   async #writeAll(): Promise<void> {
@@ -135,15 +131,6 @@ export class ServiceLog {
     this.#turn = turn.catch(() => undefined);
     return await turn;
   }
-}
-
-function parseLog(lines: readonly string[]): LogRecord[] {
-  let previousMs = Date.now();
-  return lines.map((line) => {
-    const record = parseLogLine(line, previousMs);
-    previousMs = record.timeMs;
-    return record;
-  });
 }
 
 function withoutEnd(line: string): string {

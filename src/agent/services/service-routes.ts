@@ -8,22 +8,11 @@ import {
 } from "../../contract/service.ts";
 import { openNdjson, readJson, sendJson, sendNoContent } from "../api/responses.ts";
 import type { RequestContext, Route } from "../api/route.ts";
-import {
-  logLinesDefault,
-  logLinesMax,
-  problemLengthMax,
-  stopMsDefault,
-  stopMsMax,
-  streamsMax,
-  watchMsDefault,
-  watchMsMax,
-} from "./limits.ts";
+import { stopMsDefault, stopMsMax, streamsMax, watchMsDefault, watchMsMax } from "./limits.ts";
 import { notRunning, type Service } from "./service.ts";
+import { parseLines, problemHeader, problemHeaderText } from "./service-queries.ts";
 import { ServiceStream } from "./service-stream.ts";
 import type { Services } from "./services.ts";
-
-/** Says what was wrong with the definitions that were found at the start. */
-const problemHeader = "X-Sprite-Services-Problem";
 
 /** The endpoints of contract.md section 6, the same outside and on the socket inside. */
 export function serviceRoutes(services: Services): Route[] {
@@ -60,7 +49,7 @@ export function serviceRoutes(services: Services): Route[] {
 
 async function list(services: Services, { response }: RequestContext): Promise<void> {
   const group = await services.group();
-  if (group.problem !== null) response.setHeader(problemHeader, headerText(group.problem));
+  if (group.problem !== null) response.setHeader(problemHeader, problemHeaderText(group.problem));
   sendJson(response, 200, group.list().map(objectOf));
 }
 
@@ -177,11 +166,6 @@ async function narrate(
   stream.complete(service.definition.name);
 }
 
-/** The guest may have put any text into it. */
-function headerText(text: string): string {
-  return encodeURI(text.slice(0, problemLengthMax).toWellFormed());
-}
-
 interface Watching {
   /** After the work is done. */
   durationMs: number;
@@ -207,11 +191,4 @@ function watchMs(given: number | null): number {
 
 function stopMs(given: number | null): number {
   return Math.min(given ?? stopMsDefault, stopMsMax);
-}
-
-/** @throws SpriteError invalid_request */
-function parseLines(text: string | null): number {
-  if (text === null) return logLinesDefault;
-  if (/^[0-9]{1,9}$/.test(text)) return Math.min(Number(text), logLinesMax);
-  throw new SpriteError("invalid_request", "lines is not a number");
 }

@@ -11,7 +11,7 @@ import type { ServiceRecord, ServiceRecords } from "./service-records.ts";
 import { markerVariable } from "./stray-processes.ts";
 
 /** Where they lie inside; `/.sprite/logs` leads to the logs. */
-const guestDirectories = {
+export const guestDirectories = {
   stateDirectory: "/var/lib/sprite",
   logDirectory: "/var/log/sprite/services",
 };

@@ -62,6 +62,11 @@ export class FakeWorker implements Worker {
     return { socketPath: agent.socketPath };
   }
 
+  /** Its sprites have no disks: whatever is asked of one starts it. */
+  async openReader(): Promise<null> {
+    return null;
+  }
+
   async configure(spec: SpriteSpec): Promise<void> {
     this.configured.push(spec);
     if (this.configureError !== null) throw this.configureError;

@@ -53,7 +53,7 @@ export interface LocalCacheOptions {
   syncData?: SyncData;
 }
 
-const blocksName = "blocks";
+export const blocksName = "blocks";
 const asideName = "aside";
 /** The log's own file, in the formats before: still read, then replaced. */
 export const oldLogName = "residency.log";

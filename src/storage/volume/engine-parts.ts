@@ -183,7 +183,10 @@ export function makeFront(
     punchHole,
     sizeBytesMax: options.cacheSizeBytesMax,
   });
-  const live = new LiveFile({ local, reader, eviction, places: view, punchHole, readOnly, flush });
+  const live = new LiveFile({
+    ...{ local, reader, eviction, places: view, punchHole, readOnly, flush },
+    otherCacheDirectory: options.otherCacheDirectory,
+  });
   const boot = readOnly ? null : new BootList({ store, prefix, cacheDirectory, live });
   // Nobody waits for it: it only makes the first reads quicker.
   if (early?.places) live.expect(early.places);

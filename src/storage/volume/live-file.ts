@@ -22,6 +22,7 @@ import {
   roomWaitMsMax,
   smallRoomWaitMsMax,
 } from "./limits.ts";
+import { readOtherCache } from "./local-copy.ts";
 import { ReadAhead } from "./read-ahead.ts";
 import type { SegmentReader } from "./segment-reader.ts";
 import type { UnitPlaces } from "./unit-places.ts";
@@ -33,6 +34,8 @@ export interface LiveFileOptions {
   eviction: Eviction;
   punchHole: PunchHole;
   readOnly: boolean;
+  /** As `VolumeOptions.otherCacheDirectory`. */
+  otherCacheDirectory?: string | undefined;
   /** Makes what was written durable, as far as the volume promises; absent: on this machine. */
   flush?: () => Promise<void>;
 }
@@ -214,12 +217,16 @@ export class LiveFile implements BlockFile {
   }
 
   async #fetchNow(units: readonly number[]): Promise<void> {
-    const { reader } = this.#options;
+    const { reader, otherCacheDirectory: other } = this.#options;
     const places = this.#places;
     const layouts = await places.locate(units);
+    const near = other === undefined ? null : readOtherCache(other, units, layouts);
     const stored = layouts.filter((layout) => layout !== null);
+    const far = near === null ? stored : stored.filter((layout) => !near.has(layout));
     try {
-      await reader.useUnits(stored, (contents) => this.#store(units, layouts, contents));
+      await reader.useUnits(far, (contents) => {
+        this.#store(units, layouts, near === null ? contents : new Map([...near, ...contents]));
+      });
     } catch (error) {
       // What the map has stopped naming may be gone from the bucket: the reader asks again.
       if (places.areCurrent(units, layouts).every(Boolean)) throw error;

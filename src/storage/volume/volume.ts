@@ -13,6 +13,11 @@ export interface VolumeOptions {
   sizeBytes: number;
   /** Never cuts, never uploads; FUSE answers writes with EROFS. */
   readOnly: boolean;
+  /**
+   * Read-only: another cache of this volume, whose owner may come back to it meanwhile. What is there need not be
+   * fetched; it is believed by the map's checksums.
+   */
+  otherCacheDirectory?: string;
   syncIntervalMs: number;
   /** Whose `servers/<id>.json` says that the volume is held; missing where the bucket has one user only. */
   server?: string;

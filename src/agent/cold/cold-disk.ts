@@ -1,0 +1,98 @@
+/** The disk of a sprite that sleeps, read-only, as its programs would see it: its own layer above the image. */
+import { constants, openSync } from "node:fs";
+import { mkdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+
+import { SpriteError } from "../../contract/errors.ts";
+import type { ReaderStartup } from "../../contract/reader-startup.ts";
+import { mountBackingFile } from "../../host/block-mount.ts";
+import type { HostHelper } from "../../host/host-helper.ts";
+import type { Volume } from "../../storage/volume/volume.ts";
+import { parseSuperblock, superblockProblem } from "../ext4-superblock.ts";
+import { readSuperblock } from "../file-system-check.ts";
+import type { FileView } from "../files/file-service.ts";
+
+const openNameOnly = 0o10000000;
+
+export class ColdDisk implements FileView {
+  /** Where the disk itself is mounted. */
+  readonly directory: string;
+  readonly #startup: ReaderStartup;
+  readonly #helper: HostHelper;
+  readonly #volume: Volume;
+  readonly #rootDirectory: string;
+
+  constructor(startup: ReaderStartup, helper: HostHelper, volume: Volume) {
+    this.#startup = startup;
+    this.#helper = helper;
+    this.#volume = volume;
+    this.directory = join(startup.runDirectory, "disk");
+    this.#rootDirectory = join(startup.runDirectory, "rootfs");
+  }
+
+  /**
+   * Mounts all of it. Nothing is ever unmounted: it ends with this process's mount namespace.
+   * @throws SpriteError conflict: the disk was not closed in order, which only a start puts right
+   */
+  async open(): Promise<void> {
+    const fuseDirectory = join(this.#startup.runDirectory, "fuse");
+    for (const path of [this.directory, this.#rootDirectory, fuseDirectory]) {
+      await mkdir(path, { recursive: true });
+    }
+    if (!this.#volume.formatted) throw needsStart("it has no file system yet");
+    await this.#volume.mount(fuseDirectory);
+    const backingFile = join(fuseDirectory, "live");
+    await refuseUnclean(backingFile);
+    await mountBackingFile(this.#helper, {
+      ...{ backingFile, readOnly: true, target: this.directory, fileSystem: "ext4" },
+      // The journal is empty, and a read-only device could not replay one.
+      data: "noload",
+    });
+    await this.#mountRoot();
+  }
+
+  /** The root of what is seen, by name only; the caller closes it. */
+  openRoot(): number {
+    return openSync(this.#rootDirectory, openNameOnly | constants.O_DIRECTORY);
+  }
+
+  async #mountRoot(): Promise<void> {
+    const { runDirectory, imageDirectory, hostIdBase } = this.#startup;
+    const layers = {
+      disk: join(runDirectory, "layers/disk"),
+      image: join(runDirectory, "layers/image"),
+    };
+    const sources = [
+      [this.directory, layers.disk],
+      [imageDirectory, layers.image],
+    ] as const;
+    for (const [source, target] of sources) {
+      await mkdir(target, { recursive: true });
+      await this.#helper.run({ type: "idmap_mount", source, target, hostIdBase });
+    }
+    await this.#helper.run({
+      type: "overlay_mount",
+      target: this.#rootDirectory,
+      lowerDirectories: [join(layers.disk, "upper"), layers.image],
+      flags: ["no_device", "no_suid", "no_execute", "no_access_time"],
+      fileSystemUserId: hostIdBase,
+    });
+    for (const target of Object.values(layers)) {
+      await this.#helper.run({ type: "unmount", target, lazy: true });
+    }
+  }
+}
+
+/** What a kernel would replay or complain of is for the sprite's own start. @throws SpriteError conflict */
+async function refuseUnclean(path: string): Promise<void> {
+  const superblock = await readSuperblock(path);
+  if (superblock === null) throw needsStart("its superblock cannot be read");
+  const problem = superblockProblem(superblock, (await stat(path)).size);
+  if (problem !== null) throw needsStart(problem);
+  const { needsRecovery, hasErrors } = parseSuperblock(superblock);
+  if (needsRecovery || hasErrors) throw needsStart("it was not closed in order");
+}
+
+function needsStart(reason: string): SpriteError {
+  return new SpriteError("conflict", `the sprite's disk cannot be read before a start: ${reason}`);
+}
