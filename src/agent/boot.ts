@@ -26,15 +26,15 @@ async function makeDirectories(runDirectory: string): Promise<Omit<Places, "runD
 }
 
 function makeServers(
-  { environment, version }: AgentStartup,
-  { sessions, tables, rest }: Parts,
+  { version }: AgentStartup,
+  { sessions, tables, identity, rest }: Parts,
   log: Log,
 ): { inside: RouterServer; outside: RouterServer } {
   return {
     inside: createInsideServer({ routes: tables.everywhere, version, log }),
     outside: createAgentServer({
       sessions,
-      environment: () => environment,
+      environment: () => identity.environment,
       routes: [...tables.everywhere, ...tables.outside, ...tables.forWorker],
       upgradeRoutes: tables.upgrades,
       gate: rest.requests,
@@ -79,7 +79,8 @@ export async function bootAgent(
       await sprite.start();
     }
     await outside.listen(socketPath, { mode: 0o600 });
-    parts.rest.start();
+    if (startup.isSpare) parts.rest.standBy();
+    else parts.rest.start();
   } catch (error) {
     // The worker clears up: it knows whether another agent is to try.
     if (startup.takesOver) throw error;

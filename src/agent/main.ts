@@ -18,7 +18,6 @@ const log = createLog({ level: startup.logLevel as LogLevel, room: "agent" }).ch
   spriteId: startup.spriteId,
 });
 watchForCrash(log);
-process.title = `sprite ${startup.name}`;
 
 try {
   const beginnings = beginAgent(startup, pipe.say, log);

@@ -15,6 +15,7 @@ import {
 } from "./checkpoint-diff/checkpoint-diffs.ts";
 import { Rest } from "./activity/rest.ts";
 import { Disk } from "./disk.ts";
+import { Identity } from "./identity.ts";
 import { FileService, type FileServiceOptions } from "./files/file-service.ts";
 import { Policy } from "./policy.ts";
 import { ServiceRecords } from "./services/service-records.ts";
@@ -52,6 +53,7 @@ export interface Parts {
   records: SessionRecords;
   diffs: CheckpointDiffs;
   policy: Policy;
+  identity: Identity;
   rest: Rest;
   tables: RouteTables;
 }
@@ -87,14 +89,16 @@ export function makeParts(
     ...{ helper, shown, liveDirectory: disk.directory, log },
     ...{ enter: () => sprite.enter(), socketPath: join(privateDirectory, "files.sock") },
   });
+  const identity = new Identity(startup);
   const policy = new Policy({ startup, dotSpriteDirectory, sandbox: () => sprite.sandbox, log });
   const sandboxOptions = { ...startup, diskDirectory: disk.directory, dotSpriteDirectory };
   const sprite: Sprite = new Sprite({
     ...{ disk, volume, views, endFiles, log },
     makeSandbox: () =>
-      policy.make((given) =>
-        createSandbox({ ...sandboxOptions, ...given }, log, { helper, keeper }),
-      ),
+      policy.make((given) => {
+        const options = { ...sandboxOptions, ...given, ...identity.ofContainer() };
+        return createSandbox(options, log, { helper, keeper });
+      }),
     endSessions: async (reason) => {
       await Promise.all([services.end(), connections.endAll(reason)]);
     },
@@ -104,7 +108,7 @@ export function makeParts(
     },
     holdAwake: (because) => rest.requests.enter({ method: "start", name: because }),
   });
-  const environment = () => startup.environment;
+  const environment = () => identity.environment;
   const services = new Services({
     whenRunning: async () => void (await sprite.enter()),
     whenAwake: () => rest.whenAwake(),
@@ -132,7 +136,7 @@ export function makeParts(
     onChange: (status, because) => say({ type: "rest", status, because }),
     log,
   });
-  const made = { sprite, sessions, services, policy, rest };
+  const made = { sprite, sessions, services, policy, identity, rest };
   const tables = routeTables({
     ...made,
     ...{ environment, connections, syncState, tasks, volume, disk, files, diffs, log },

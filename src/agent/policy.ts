@@ -60,6 +60,10 @@ export class Policy {
     });
   }
 
+  isSame(policy: SpritePolicy): boolean {
+    return isSame(this.#policy, policy);
+  }
+
   /** The kinds that count only from the next start of the container. */
   pending(): string[] {
     const running = this.#parts.sandbox()?.privileges ?? null;

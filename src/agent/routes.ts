@@ -12,6 +12,7 @@ import type { FileOperations } from "./files/file-operations.ts";
 import { fileRoutes } from "./files/file-routes.ts";
 import { watchUpgradeRoutes } from "./files/watch-socket.ts";
 import { healthRoutes } from "./health.ts";
+import type { Identity } from "./identity.ts";
 import type { Connections } from "./connections.ts";
 import { controlUpgradeRoutes } from "./control-connection/control-socket.ts";
 import { serviceRoutes } from "./services/service-routes.ts";
@@ -30,6 +31,7 @@ export interface RouteParts {
   rest: Rest;
   sprite: Sprite;
   sessions: Sessions;
+  identity: Identity;
   environment: () => Readonly<Record<string, string>>;
   connections: Connections;
   syncState: SyncState;
@@ -73,7 +75,7 @@ export function routeTables(parts: RouteParts): RouteTables {
         policy,
         log,
       }),
-      ...workerRoutes({ rest: parts.rest, volume, disk, policy }),
+      ...workerRoutes({ rest: parts.rest, identity: parts.identity, sprite, volume, disk, policy }),
     ],
     upgrades: (upgrade) => {
       const guest = { launcher: sprite, network: () => sprite.network(), connections, upgrade };

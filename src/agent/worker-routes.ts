@@ -1,25 +1,38 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { parseDurabilityBody } from "../contract/durability.ts";
+import { parseIdentityBody } from "../contract/sprite-identity.ts";
 import type { Volume } from "../storage/volume/volume.ts";
 import { readJson, sendNoContent } from "./api/responses.ts";
 import type { Route } from "./api/route.ts";
 import type { Disk } from "./disk.ts";
 import { durabilityStoreMsMax } from "./limits.ts";
 import type { Rest } from "./activity/rest.ts";
+import { claimSpare, type ClaimParts } from "./identity.ts";
 import { parsePolicyBody, type Policy } from "./policy.ts";
 
 /**
  * What a worker tells its agent: that the sprite's user has changed what an fsync waits for, or its policy, to
- * store what there is, before an export, and that its sprite has slept for long enough.
+ * store what there is, before an export, that its sprite has slept for long enough, and of a spare one who it is.
  */
-export function workerRoutes(parts: {
-  volume: Pick<Volume, "setDurability">;
-  disk: Pick<Disk, "store">;
-  policy: Pick<Policy, "change">;
-  rest: Pick<Rest, "retire">;
-}): Route[] {
+export function workerRoutes(
+  parts: ClaimParts & {
+    volume: Pick<Volume, "setDurability">;
+    disk: Pick<Disk, "store">;
+    policy: Pick<Policy, "change">;
+    rest: Pick<Rest, "retire">;
+  },
+): Route[] {
   const { volume, disk, policy, rest } = parts;
   return [
+    {
+      method: "PUT",
+      pattern: ["identity"],
+      isQuiet: true,
+      handle: async ({ request, response }) => {
+        await claimSpare(parts, parseIdentityBody(await readJson(request)));
+        sendNoContent(response);
+      },
+    },
     {
       method: "POST",
       pattern: ["retire"],

@@ -30,6 +30,8 @@ export interface AgentStartup {
   environment: Record<string, string>;
   /** Its disk began as another sprite's: machine id, host keys and the like are made anew at the first start. */
   isFork: boolean;
+  /** Nobody's yet: it is suspended once it runs, and gets its name and all that is its user's later (sprite-identity.ts). */
+  isSpare: boolean;
   /** What an fsync of the sprite's waits for; may change while it runs. */
   durability: Durability;
   /** A directory's path, or its `file://` URL. */

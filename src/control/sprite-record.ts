@@ -114,12 +114,12 @@ export function spriteSpec(sprite: SpriteRecord): SpriteSpec {
 /** The record of a sprite that is to be made as asked; a fork has the rest of its source, its policy too. */
 export function newSprite(
   body: Omit<SpriteCreateBody, "from">,
-  from: { imageHash: string; source: SpriteRecord | null },
+  from: { id?: string; imageHash: string; source: SpriteRecord | null },
 ): SpriteRecord {
-  const { imageHash, source } = from;
+  const { id = randomSpriteId(), imageHash, source } = from;
   const nowMs = Date.now();
   return {
-    id: randomSpriteId(),
+    id,
     name: body.name,
     state: "creating",
     labels: body.labels,

@@ -24,6 +24,7 @@ import { isDiskFull } from "./database.ts";
 import type { Organization } from "./organization.ts";
 import type { Organizations } from "./organizations.ts";
 import { CreationRate } from "./creation-rate.ts";
+import { randomSpriteId } from "./random-ids.ts";
 import { Removals } from "./removals.ts";
 import { RunningLimit } from "./running-limit.ts";
 import { checkSprite } from "./sprite-check.ts";
@@ -101,6 +102,9 @@ export class Sprites {
     await Promise.all(
       unfinished.map(({ organization, id }) => this.#removals.remove(organization, id)),
     );
+    const isRegistered = (id: string): boolean =>
+      this.#options.organizations.all().some((some) => some.spriteById(id) !== null);
+    void this.#options.worker.openPool(isRegistered);
   }
 
   stop(): void {
@@ -120,15 +124,32 @@ export class Sprites {
   ): Promise<SpriteObject> {
     this.assertFree(organization, body.name);
     const { worker } = this.#options;
-    const sprite = newSprite(body, { imageHash: worker.defaultImageHash, source: null });
-    const leave = body.waitForCapacity
-      ? await this.#running.wait(organization, sprite.id, signal)
-      : this.#running.enter(organization, sprite.id);
+    const { id, leave } = await this.#findPlace(organization, body, signal);
     try {
+      const sprite = newSprite(body, { id, imageHash: worker.defaultImageHash, source: null });
       return await this.add(organization, sprite, () => worker.create(spriteSpec(sprite)));
     } finally {
       leave();
     }
+  }
+
+  /** A place to run in, and a spare sprite if there is one. Who has to wait for a place keeps none from others. */
+  async #findPlace(
+    organization: Organization,
+    { waitForCapacity }: SpriteCreateBody,
+    signal: AbortSignal,
+  ): Promise<{ id: string; leave: () => void }> {
+    const spare = this.#options.worker.reserve();
+    const id = spare?.spriteId ?? randomSpriteId();
+    try {
+      const leave = this.#running.enter(organization, id);
+      return { id, leave: () => (leave(), spare?.release()) };
+    } catch (error) {
+      spare?.release();
+      if (!waitForCapacity) throw error;
+    }
+    const otherId = randomSpriteId();
+    return { id: otherId, leave: await this.#running.wait(organization, otherId, signal) };
   }
 
   /**

@@ -12,6 +12,7 @@ type Call = (...args: readonly unknown[]) => number;
 
 export interface LateLibrary {
   setNamespace: Call;
+  setHostname: Call;
   socket: Call;
   send: Call;
   receive: Call;
@@ -30,6 +31,7 @@ export function lateLibrary(): LateLibrary {
   };
   library = {
     setNamespace: call("int setns(int, int)"),
+    setHostname: call("int sethostname(const char *, unsigned long)"),
     socket: call("int socket(int, int, int)"),
     send: call("long send(int, const void *, unsigned long, int)"),
     receive: call("long recv(int, void *, unsigned long, int)"),

@@ -11,7 +11,7 @@ import {
   rmSync,
   statSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
+import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { after, before, describe, test } from "node:test";
@@ -173,6 +173,29 @@ describe("a started sandbox", () => {
     // Whatever the guest has made of it stays.
     await withSandbox(async () => void (await asRoot("echo mine > /etc/machine-id")));
     await withSandbox(async () => assert.equal(await asRoot("cat /etc/machine-id"), "mine\n"));
+  });
+
+  test("that was started without a name gets one later, also when it has slept meanwhile", async () => {
+    const spare = { isSpare: true, name: "nobody" };
+    await withSandbox(async (sandbox) => {
+      assert.equal(await asRoot("uname -n"), "nobody\n");
+      await sandbox.pause();
+      await sandbox.resume();
+      await sandbox.setName("late-box");
+      assert.equal(await asRoot("uname -n; cat /etc/hostname"), "late-box\nlate-box\n");
+      assert.match(await asRoot("cat /etc/hosts"), /^127\.0\.1\.1 late-box$/m);
+      assert.equal(await asRoot("grep -c nobody /etc/hosts"), "0\n");
+      assert.notEqual(hostname(), "late-box");
+    }, spare);
+    await withSandbox(
+      async () => {
+        assert.equal(await asRoot("grep -c late-box /etc/hosts"), "1\n");
+        await asRoot(
+          "grep -v late-box /etc/hosts > /tmp/hosts; cat /tmp/hosts > /etc/hosts; rm /tmp/hosts",
+        );
+      },
+      { name: "late-box" },
+    );
   });
 
   test("of a fork renews what says who its source was, once", async () => {

@@ -22,11 +22,12 @@ import type { PrivilegesPolicy } from "../contract/policy.ts";
 import { freezeCgroup, thawCgroup } from "../host/cgroup-freezer.ts";
 import { canLimitSwap, cgroupMode, memoryInUse, processorTimeMs } from "../host/cgroups.ts";
 import { createHostHelper, type HostHelper } from "../host/host-helper.ts";
+import { setNamespaceHostname } from "../host/namespace-hostname.ts";
 import { containerId } from "./container-id.ts";
 import { FirstProcessRecord, watchProcess } from "./first-process.ts";
 import { GuestNetwork } from "./guest-network.ts";
 import { adoptLifeline, createLifeline, type Lifeline } from "./lifeline.ts";
-import { busyboxPath, readyLine } from "./init-script.ts";
+import { busyboxPath, namedLine, readyLine } from "./init-script.ts";
 import {
   bootMsMax,
   killMsMax,
@@ -93,7 +94,8 @@ class ContainerSandbox implements Sandbox {
   readonly #privileges: Privileges;
   #startedWith: PrivilegesPolicy | null = null;
   #state: "new" | "starting" | "running" | "stopping" | "stopped" = "new";
-  #lifeline: Pick<Lifeline, "close"> | null = null;
+  #lifeline: (Pick<Lifeline, "close"> & Partial<Lifeline>) | null = null;
+  #saysLine: ((line: string) => Promise<boolean>) | null = null;
   #watch: { stop(): void } | null = null;
   #first: ProcessIdentity | null = null;
   #prepared: Promise<void> | null = null;
@@ -222,6 +224,15 @@ class ContainerSandbox implements Sandbox {
     return this.#launcher.adoptProcess(record);
   }
 
+  async setName(name: string): Promise<void> {
+    this.#assertRunning();
+    const first = must(this.#first, "a running container has a first process");
+    setNamespaceHostname(first, name);
+    this.#lifeline?.say?.(name);
+    if ((await this.#saysLine?.(namedLine)) === true) return;
+    throw new SpriteError("start_failed", "the sprite's container does not take its name");
+  }
+
   get network(): GuestNetwork | null {
     return this.#state === "running" && this.#first !== null ? new GuestNetwork(this.#first) : null;
   }
@@ -315,7 +326,7 @@ class ContainerSandbox implements Sandbox {
 
   async #prepareBundle(): Promise<void> {
     const { dotSpriteDirectory, hostIdBase, name, network, limits, cgroupPath } = this.#options;
-    const { spriteId, isFork } = this.#options;
+    const { spriteId, isFork, isSpare = false } = this.#options;
     await mkdir(this.#bundleDirectory, { recursive: true });
     await mkdir(this.#options.runtimeRoot, { recursive: true });
     // Whatever the server's umask is, the guest's users have to get through these.
@@ -327,7 +338,7 @@ class ContainerSandbox implements Sandbox {
     // A mount point for the host's own.
     await writeFile(join(dotSpriteDirectory, "bin", "busybox"), "", { flag: "a" });
     const config = ociConfig({
-      ...{ spriteId, isFork, hostname: name },
+      ...{ spriteId, isFork, isSpare, hostname: name },
       nameserver: network.nameserver,
       rootDirectory: this.#rootfs.directory,
       dotSpriteDirectory,
@@ -370,10 +381,16 @@ class ContainerSandbox implements Sandbox {
     void started.ended.then(() => {
       ended = true;
     });
-    const isReady = (): boolean => started.output().includes(readyLine);
     const timeoutMs = bootMsMax + (this.#options.isFork ? renewalMsMax : 0);
-    await waitUntil(() => ended || isReady(), { timeoutMs, intervalMs: 1 });
-    if (!isReady()) throw new Error("the container's first process is not ready");
+    const saysLine = async (line: string): Promise<boolean> => {
+      const isSaid = (): boolean => started.output().includes(line);
+      await waitUntil(() => ended || isSaid(), { timeoutMs, intervalMs: 1 });
+      return isSaid();
+    };
+    this.#saysLine = saysLine;
+    if (!(await saysLine(readyLine))) {
+      throw new Error("the container's first process is not ready");
+    }
   }
 
   #takeDown(): Promise<void> {

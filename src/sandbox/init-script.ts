@@ -14,6 +14,9 @@ export const busyboxPath = "/.sprite/bin/busybox";
 /** The line that tells the agent that the files are in place. */
 export const readyLine = "sprite-ready";
 
+/** What a container that was started without a name says when it has got one. */
+export const namedLine = "sprite-named";
+
 export interface InitFiles {
   /** Whose the machine id is. */
   spriteId: string;
@@ -21,6 +24,8 @@ export interface InitFiles {
   nameserver: string;
   /** The disk began as another sprite's: whatever says who that one is is made anew, once. */
   isFork: boolean;
+  /** The name is not known yet: it comes as a line of the standard input, later. */
+  isSpare: boolean;
 }
 
 /**
@@ -53,6 +58,7 @@ export function initArguments(files: InitFiles): string[] {
     resolverFile(files.nameserver),
     machineId(files.spriteId),
     files.isFork ? "fork" : "",
+    files.isSpare ? "spare" : "",
   ];
 }
 
@@ -61,7 +67,7 @@ export function initArguments(files: InitFiles): string[] {
  * container.
  */
 const initScript = `
-hostname=$1 resolver=$2 machine_id=$3 fork=$4 b=${busyboxPath}
+hostname=$1 resolver=$2 machine_id=$3 fork=$4 spare=$5 done=${readyLine} b=${busyboxPath}
 exec 2>/dev/null
 umask 022
 
@@ -103,14 +109,11 @@ renew() {
 directory /etc
 [ -z "$fork" ] || holds /etc/machine-id "$machine_id" || renew
 [ -s /etc/machine-id ] || file /etc/machine-id "$machine_id"
-file /etc/hostname "$hostname"
 file /etc/resolv.conf "$(echo -n "$resolver")"
 if ! [ -f /etc/hosts ]; then
   file /etc/hosts "127.0.0.1 localhost
 ::1 localhost ip6-localhost ip6-loopback"
 fi
-# The user's own lines stay.
-$b grep -q -w -F -e "$hostname" /etc/hosts || echo "127.0.1.1 $hostname" >> /etc/hosts
 
 for d in /tmp /var/tmp /run/lock; do directory $d; $b chmod 1777 $d; done
 [ -e /var/run ] || [ -L /var/run ] || $b ln -s /run /var/run
@@ -120,7 +123,21 @@ for d in /var/lib/sprite /var/log/sprite /var/log/sprite/services; do
 done
 $b mkdir -p -m 700 /run/user/1000 && $b chown 1000:1000 /run/user/1000
 
-echo ${readyLine}
+if [ -n "$spare" ]; then
+  # These are copied from the image now, so that nothing is left to do but to write. Nobody has been here yet.
+  : >> /etc/hostname
+  : >> /etc/hosts
+  echo $done
+  read -r hostname || exit 0
+  echo "$hostname" > /etc/hostname
+  echo "127.0.1.1 $hostname" >> /etc/hosts
+  done=${namedLine}
+else
+  file /etc/hostname "$hostname"
+  # The user's own lines stay.
+  $b grep -q -w -F -e "$hostname" /etc/hosts || echo "127.0.1.1 $hostname" >> /etc/hosts
+fi
+echo $done
 # The reader ends when the agent is gone. Until then the shell waits, also for children it never
 # had: that reaps the orphans it inherits.
 exec 3<&0 </dev/null

@@ -3,7 +3,7 @@
  * reading end is the first process's standard input. When all of them have ended, by whatever
  * signal, the kernel closes the other end, the first process reads the end of its input and exits.
  */
-import { closeSync, constants, openSync, rmSync } from "node:fs";
+import { closeSync, constants, openSync, rmSync, writeSync } from "node:fs";
 
 import type { DescriptorKeeper } from "../base/descriptor-keeper.ts";
 import type { HostHelper } from "../host/host-helper.ts";
@@ -16,6 +16,8 @@ export interface Lifeline {
   readonly readEnd: number;
   /** Once the first process has inherited it. */
   closeReadEnd(): void;
+  /** A line that the first process reads. */
+  say(line: string): void;
   /** Lets go: the first process ends by itself. */
   close(): void;
 }
@@ -40,6 +42,8 @@ export async function createLifeline(
   return {
     readEnd,
     closeReadEnd: () => close(readEnd),
+    // It is short, and nothing else is ever written there: it never waits.
+    say: (line) => void writeSync(held, `${line}\n`),
     close: () => {
       close(readEnd);
       close(held);

@@ -9,6 +9,7 @@ import { seccompProfile } from "./seccomp.ts";
 const options: OciConfigOptions = {
   spriteId: "4f1c",
   isFork: false,
+  isSpare: false,
   hostname: "box",
   nameserver: "10.209.0.1",
   rootDirectory: "/run/x/rootfs",

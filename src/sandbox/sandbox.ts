@@ -26,6 +26,8 @@ export interface SandboxOptions extends Pick<
    * below `checkpoints/` while the container runs appears inside.
    */
   dotSpriteDirectory: string;
+  /** It boots without its name, which `setName` gives it once. */
+  isSpare?: boolean;
   /** Absent: as of a sprite without a policy. */
   privileges?: PrivilegesPolicy;
 }
@@ -47,6 +49,11 @@ export interface Sandbox extends Launcher {
    * @throws SpriteError start_failed: there is none, or not all of it; `stop` clears up what there is
    */
   adopt(records: readonly ProcessRecord[]): Promise<void>;
+  /**
+   * Settles when programs inside see the name; for a container that was started without one.
+   * @throws SpriteError start_failed
+   */
+  setName(name: string): Promise<void>;
   /** Null when it is gone. */
   adoptProcess(record: ProcessRecord): AdoptedProcess | null;
   /** Whether anybody inside accepts connections at a TCP port. */

@@ -4,6 +4,7 @@ import { logLevels, type LogLevel } from "../base/log.ts";
 import { runtimeNames, type RuntimeName, type SpriteLimits } from "../contract/agent-startup.ts";
 import { parseDuration } from "../contract/duration.ts";
 import type { Uplink } from "../sandbox/gateway-uplink.ts";
+import { sparesMax } from "../worker/pool/limits.ts";
 
 export const dataDirectoryDefault = "/var/lib/opensprites";
 
@@ -23,6 +24,8 @@ export interface ServeOptions {
   /** Nothing going on for so long suspends a sprite, and after so much longer it is ended; null: never. */
   idleWindowMs: number | null;
   warmMsMax: number | null;
+  /** Spare sprites that are kept for creates; 0: none. */
+  poolSize: number;
   /** Bytes a second that the scrubber reads; null: it does not run. */
   scrubRateBytes: number | null;
   urlDomain: string;
@@ -132,6 +135,13 @@ const serveSettings: readonly Setting[] = [
     parse: parseSpan,
   },
   {
+    flags: "--pool <count>",
+    variable: "SPRITES_POOL",
+    text: "sprites that stand by, made already, for creates; more for a while after a burst. 0: none",
+    default: "2",
+    parse: parseCount,
+  },
+  {
     flags: "--scrub-rate <size>",
     variable: "SPRITES_SCRUB_RATE",
     text: "how fast everything in the bucket is read again and verified, once a week: bytes a second, or off",
@@ -201,6 +211,7 @@ export function serveOptionsOf(values: Record<string, unknown>): ServeOptions {
     cacheSizeBytesMax: values["cacheMax"] as number,
     idleWindowMs: limitOf(values["idleWindow"]),
     warmMsMax: limitOf(values["warmTime"]),
+    poolSize: values["pool"] as number,
     scrubRateBytes: values["scrubRate"] === "off" ? null : (values["scrubRate"] as number),
     urlDomain: values["urlDomain"] as string,
     creationsPerMinuteMax: limitOf(values["createRateMax"]),
@@ -208,6 +219,15 @@ export function serveOptionsOf(values: Record<string, unknown>): ServeOptions {
     adminSecretFile: (values["adminSecretFile"] as string | undefined) ?? null,
     logLevel: values["logLevel"] as LogLevel,
   };
+}
+
+/** How many sprites stand by. */
+function parseCount(text: string): number {
+  const count = Number(text);
+  if (!/^\d{1,3}$/.test(text) || count > sparesMax) {
+    throw new InvalidArgumentError(`give a number from 0 to ${sparesMax}`);
+  }
+  return count;
 }
 
 export function parseListen(text: string): { host: string; port: number } {

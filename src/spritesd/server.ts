@@ -237,6 +237,7 @@ class Startup {
       limits: limitsOf(this.#options),
       idleWindowMs: this.#options.idleWindowMs,
       warmMsMax: this.#options.warmMsMax,
+      poolSize: this.#options.poolSize,
       runtime,
       diskSizeBytes: diskSizeBytesDefault,
       version,

@@ -2,8 +2,10 @@
 import { request as httpRequest } from "node:http";
 
 import { SpriteError } from "../contract/errors.ts";
+import type { SpriteIdentity } from "../contract/sprite-identity.ts";
 import type { SpriteSpec } from "./worker.ts";
 import { retireTimeoutMs, settingsTimeoutMs, storeTimeoutMs } from "./limits.ts";
+import { claimTimeoutMs } from "./pool/limits.ts";
 
 /**
  * Its sprite's settings, as they are now.
@@ -15,6 +17,12 @@ export async function tellAgent(socketPath: string, spec: SpriteSpec): Promise<v
     const target = { socketPath, path: `/v1/sprites/${spec.name}/${name}`, method: "PUT" };
     await ask(target, { body: JSON.stringify(value), timeoutMs: settingsTimeoutMs });
   }
+}
+
+/** To a spare sprite's agent: whose it is now. @throws SpriteError storage_failure, conflict: it cannot be that sprite */
+export async function tellIdentity(socketPath: string, identity: SpriteIdentity): Promise<void> {
+  const target = { socketPath, path: `/v1/sprites/${identity.name}/identity`, method: "PUT" };
+  await ask(target, { body: JSON.stringify(identity), timeoutMs: claimTimeoutMs });
 }
 
 /** Settles when all that the guest has written so far is in the bucket. @throws SpriteError storage_failure */

@@ -2,6 +2,7 @@ import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Log } from "../base/log.ts";
 import type { AgentNetwork, AgentStartup, SpriteLimits } from "../contract/agent-startup.ts";
+import { withDeadline } from "../base/wait.ts";
 import { SpriteError } from "../contract/errors.ts";
 import type { NetworkPolicy } from "../contract/policy.ts";
 import type { SpriteStatus } from "../contract/sprite.ts";
@@ -15,6 +16,8 @@ import type { ImageServers } from "./image-servers.ts";
 import { parallelStopsMax, readerCacheBytesMax, settleSyncIntervalMs } from "./limits.ts";
 import { spriteCacheDirectory, spriteRunDirectory, type Places } from "./places.ts";
 import { goneError, SpriteProcess, type SpriteStartup } from "./sprite-process.ts";
+import { standByTimeoutMs } from "./pool/limits.ts";
+import { Spares } from "./pool/spares.ts";
 import { Retirement } from "./retirement.ts";
 import { Settler } from "./settler.ts";
 import { machineStarts } from "./starts/machine-starts.ts";
@@ -24,7 +27,9 @@ import { Transfers } from "./transfers.ts";
 import type {
   ForkOrigin,
   OpenedArchive,
+  PoolState,
   Reading,
+  Reservation,
   SpriteSpec,
   Worker,
   WorkerStatusEvent,
@@ -45,6 +50,8 @@ export interface LocalWorkerOptions {
   /** After so long with nothing going on a sprite is suspended, and after so much longer ended; null: never. */
   idleWindowMs: number | null;
   warmMsMax: number | null;
+  /** Spare sprites that are kept for creates; 0: none. */
+  poolSize: number;
   runtime: AgentStartup["runtime"];
   diskSizeBytes: number;
   cacheSizeBytesMax: number;
@@ -63,7 +70,7 @@ export interface SpriteNetwork {
 }
 
 interface RunningSprite {
-  /** What it was started with. */
+  /** What it was started with, or has become. */
   spec: SpriteSpec;
   slot: Slot;
   process: SpriteProcess;
@@ -72,6 +79,8 @@ interface RunningSprite {
   isAsleep: boolean;
   /** Settles when it is known whether it is to end. */
   retiring: Promise<unknown> | null;
+  /** Of one that is nobody's (`pool/`): settles when it stands by. Null: it is somebody's. */
+  spare: PromiseWithResolvers<void> | null;
 }
 
 /** The worker of this machine: at most one agent per sprite, started when something needs it. */
@@ -84,6 +93,7 @@ export class LocalWorker implements Worker {
   readonly #retirement: Retirement;
   readonly #starts = machineStarts();
   readonly #readers: ColdReaders;
+  readonly #spares: Spares;
   readonly #destroyed = new Set<string>();
   /** As of the last change of each sprite that was changed: what its next start, or its next agent, gets. */
   readonly #newest = new Map<string, SpriteSpec>();
@@ -108,13 +118,21 @@ export class LocalWorker implements Worker {
       cacheSizeBytesMax: Math.min(options.cacheSizeBytesMax, readerCacheBytesMax),
       mountImage: async (hash) => (await options.images.ensure(hash)).mountDirectory,
     });
+    this.#spares = new Spares({
+      ...{ size: options.poolSize, dataDirectory: options.places.dataDirectory, log },
+      imageHash: options.defaultImageHash,
+      start: (spec) => this.#startSpare(spec),
+      destroy: (spriteId) => this.destroy(spriteId),
+      isBusy: () => [...this.#sprites.values()].some(isAwaited),
+    });
     // Those that the server before was killed over, or that it could not store.
     void this.#addUnsettled();
   }
 
   async create(spec: SpriteSpec): Promise<void> {
+    this.#spares.noteCreate();
     try {
-      await this.ensureRunning(spec);
+      if (!(await this.#claim(spec))) await this.ensureRunning(spec);
     } catch (error) {
       // A create that failed leaves nothing, so that its name can be tried again.
       await this.destroy(spec.id).catch((cause: unknown) => {
@@ -123,6 +141,40 @@ export class LocalWorker implements Worker {
       });
       throw error;
     }
+  }
+
+  /** True when a spare sprite has become this one; false when it is still to be started, from whatever there is of it. */
+  async #claim(spec: SpriteSpec): Promise<boolean> {
+    const running = this.#sprites.get(spec.id);
+    if (running === undefined || running.spare === null) return false;
+    running.spare = null;
+    // What another agent, or another start, goes on with.
+    running.spec = spec;
+    const { process } = running;
+    try {
+      await this.#setNetworkPolicy(running.slot, spec);
+      await this.#spares.claim(spec, async () => (await process.ready()).socketPath);
+    } catch (error) {
+      const { log } = this.#options;
+      log.warn({ err: error, spriteId: spec.id }, "a spare sprite is started anew");
+      await process.stop({ discard: false });
+      return false;
+    }
+    running.ready = true;
+    this.#tell(spec.id, "running");
+    return true;
+  }
+
+  reserve(): Reservation | null {
+    return this.#spares.reserve();
+  }
+
+  async openPool(isRegistered: (spriteId: string) => boolean): Promise<void> {
+    await this.#spares.open(isRegistered);
+  }
+
+  poolState(): PoolState {
+    return this.#spares.state;
   }
 
   async ensureRunning(spec: SpriteSpec): Promise<{ socketPath: string }> {
@@ -301,14 +353,39 @@ export class LocalWorker implements Worker {
     const waiting = [...this.#sprites.values()];
     const stopNext = async (): Promise<void> => {
       for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
-        await next.process.stop({ discard: false });
+        await next.process.stop({ discard: next.spare !== null });
       }
     };
     const stops = Array.from({ length: parallelStopsMax }, stopNext);
-    await Promise.all([this.#settler.stop(), this.#readers.stop(), ...stops]);
+    await Promise.all([this.#settler.stop(), this.#readers.stop(), this.#spares.stop(), ...stops]);
   }
 
   async #start(spec: SpriteSpec): Promise<{ socketPath: string }> {
+    const running = this.#begin(spec, { spare: null });
+    const ready = await running.process.ready();
+    running.ready = true;
+    this.#tell(spec.id, "running");
+    return ready;
+  }
+
+  /** Settles when it sleeps, and nothing of it is left to be done. */
+  async #startSpare(spec: SpriteSpec): Promise<void> {
+    if (this.#draining) throw new SpriteError("unavailable", "the server is stopping");
+    const spare = Promise.withResolvers<void>();
+    const { process, slot } = this.#begin(spec, { spare });
+    const gone = process.ended.then(() => {
+      throw new SpriteError("start_failed", "a spare sprite ended before it stood by");
+    });
+    gone.catch(() => undefined);
+    await process.ready();
+    await withDeadline(Promise.race([spare.promise, gone]), {
+      timeoutMs: standByTimeoutMs,
+      onTimeout: () => new SpriteError("start_failed", "a spare sprite does not come to rest"),
+    });
+    process.endMaking(this.#cgroupPathOf(slot));
+  }
+
+  #begin(spec: SpriteSpec, { spare }: Pick<RunningSprite, "spare">): RunningSprite {
     const { slots, log } = this.#options;
     const slot = slots.take();
     this.#readers.leave(spec.id);
@@ -316,16 +393,18 @@ export class LocalWorker implements Worker {
     this.#tenures.set(spec.id, tenure);
     const process = new SpriteProcess({
       tenure,
-      takeTurn: (signal) => this.#starts.enter({ isUrgent: true, signal }),
+      takeTurn: (signal) => this.#starts.enter({ isUrgent: spare === null, signal }),
       makeStartup: async () => {
         await this.#settler.leave(spec.id);
         // The image is mounted before the agent is born, since the agent inherits the mounts there are.
         const { mountDirectory } = await this.#options.images.ensure(spec.imageHash);
-        const newest = this.#newest.get(spec.id) ?? spec;
+        const newest = (): SpriteSpec => this.#newest.get(spec.id) ?? running.spec;
         // Before its network is plugged in. A change that comes from now on is told to both.
-        await this.#setNetworkPolicy(slot, newest);
-        return this.#startupOf(this.#newest.get(spec.id) ?? spec, slot, mountDirectory);
+        await this.#setNetworkPolicy(slot, newest());
+        const startup = this.#startupOf(newest(), slot, mountDirectory);
+        return { ...startup, isSpare: running.spare !== null };
       },
+      isSpare: () => running.spare !== null,
       identityFile: join(
         this.#options.places.runDirectory,
         "processes",
@@ -337,6 +416,7 @@ export class LocalWorker implements Worker {
         this.#retirement.onAwake(spec.id);
         void this.#release(slot);
         this.#sprites.delete(spec.id);
+        if (running.spare !== null) return this.#spares.onLost(spec.id);
         if (tenure.isReleased) this.#tenures.delete(spec.id);
         else if (!this.#draining && !this.#destroyed.has(spec.id)) this.#settler.add(spec.id);
         this.#tell(spec.id, "cold");
@@ -344,13 +424,10 @@ export class LocalWorker implements Worker {
     });
     const running: RunningSprite = {
       ...{ spec, slot, process },
-      ...{ ready: false, isAsleep: false, retiring: null },
+      ...{ ready: false, isAsleep: false, retiring: null, spare },
     };
     this.#sprites.set(spec.id, running);
-    const ready = await process.ready();
-    running.ready = true;
-    this.#tell(spec.id, "running");
-    return ready;
+    return running;
   }
 
   /** Nobody may have its addresses while the network still thinks of the one before. */
@@ -363,7 +440,11 @@ export class LocalWorker implements Worker {
     slots.release(slot);
   }
 
-  #startupOf(spec: SpriteSpec, slot: Slot, imageDirectory: string): SpriteStartup {
+  #cgroupPathOf(slot: Slot): string {
+    return `${this.#options.places.cgroupParent}/${slot.index}`;
+  }
+
+  #startupOf(spec: SpriteSpec, slot: Slot, imageDirectory: string): Omit<SpriteStartup, "isSpare"> {
     const options = this.#options;
     const runDirectory = spriteRunDirectory(options.places, spec.id);
     return {
@@ -386,7 +467,7 @@ export class LocalWorker implements Worker {
       network: options.network.networkOf(slot),
       runtime: options.runtime,
       runtimeRoot: options.places.runtimeRoot,
-      cgroupPath: `${options.places.cgroupParent}/${slot.index}`,
+      cgroupPath: this.#cgroupPathOf(slot),
       version: options.version,
       logLevel: options.logLevel,
     };
@@ -394,7 +475,8 @@ export class LocalWorker implements Worker {
 
   #onRest(spriteId: string, status: "warm" | "running"): void {
     const running = this.#sprites.get(spriteId);
-    if (running === undefined || running.isAsleep === (status === "warm")) return;
+    if (running?.spare && status === "warm") running.spare.resolve();
+    if (!running || running.spare || running.isAsleep === (status === "warm")) return;
     running.isAsleep = status === "warm";
     if (running.isAsleep) this.#retirement.onAsleep(spriteId);
     else this.#retirement.onAwake(spriteId);
@@ -404,4 +486,9 @@ export class LocalWorker implements Worker {
   #tell(spriteId: string, status: SpriteStatus): void {
     for (const listener of this.#listeners) listener({ spriteId, status });
   }
+}
+
+/** Somebody waits for its start. */
+function isAwaited({ spare, ready, process }: RunningSprite): boolean {
+  return spare === null && !ready && !process.ending;
 }

@@ -77,7 +77,8 @@ export class Retirement {
   }
 }
 
-async function freeMemoryShare(): Promise<number> {
+/** Share of the machine's memory that is free, or would be if it were needed. */
+export async function freeMemoryShare(): Promise<number> {
   const { freeBytes, totalBytes } = await readMachineMemory();
   return freeBytes / totalBytes;
 }

@@ -6,6 +6,7 @@ import type { AgentStartup } from "../contract/agent-startup.ts";
 import { SpriteError } from "../contract/errors.ts";
 import { withExpeditedGracePeriods } from "../host/expedited-grace-periods.ts";
 import { thawCgroup } from "../host/cgroup-freezer.ts";
+import { setNiceness } from "../host/niceness.ts";
 import { deleteContainer } from "../host/runtime.ts";
 import { containerId } from "../sandbox/container-id.ts";
 import { AgentPace, type NextAgent } from "./agent-pace.ts";
@@ -17,6 +18,7 @@ import {
   agentTakeoverTimeoutMs,
   commandTimeoutMs,
 } from "./limits.ts";
+import { nicenessWhileMade } from "./pool/limits.ts";
 import { SupervisedProcess } from "./supervised-process.ts";
 
 /** All of an agent's configuration but what differs from one agent of a sprite to the next. */
@@ -28,6 +30,8 @@ export interface SpriteProcessOptions {
   takeTurn: (signal: AbortSignal) => Promise<() => void>;
   identityFile: string;
   tenure: DiskTenure;
+  /** While this holds it is nobody's: it has to wait for others, and one whose agent has died is given up. */
+  isSpare: () => boolean;
   log: Log;
   /** Called whenever its processes were suspended, or go on. */
   onRest: (status: "warm" | "running") => void;
@@ -85,6 +89,12 @@ export class SpriteProcess {
       // Nobody has noticed yet that it has died.
       await child.exited;
     }
+  }
+
+  /** It is made, and from now on gets the processor as others do. */
+  endMaking(cgroupPath: string): void {
+    const pid = this.#child?.pid ?? 0;
+    if (pid > 0) setNiceness({ pid, cgroupPath }, 0);
   }
 
   /** Ends the sprite's processes; its disk is stored unless it is to be discarded. */
@@ -156,6 +166,7 @@ export class SpriteProcess {
       let next = this.#pace.next(livedMs);
       // What keeps an agent from serving at all is for whoever asked for it to hear.
       if (refused && !takesOver) next = "give_up";
+      if (this.#options.isSpare()) next = "give_up";
       if (next === "take_over" && (refused || life.mounts === null)) next = "start_anew";
       this.#options.log.error({ ...how, next }, "the agent ended unexpectedly");
       if (next !== "take_over") return { wasStopped: false, next, failure };
@@ -185,6 +196,7 @@ export class SpriteProcess {
       servedDirectory: join(startup.runDirectory, "fuse"),
       mounts: mounts === null ? "copy" : { of: `/proc/${process.pid}/fd/${mounts}` },
       startTimeoutMs: takesOver ? agentTakeoverTimeoutMs : agentStartTimeoutMs,
+      ...(this.#options.isSpare() ? { niceness: nicenessWhileMade } : {}),
       onRest: ({ status }) => this.#options.onRest(status),
       log,
     });

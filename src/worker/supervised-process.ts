@@ -9,6 +9,7 @@ import { withDeadline } from "../base/wait.ts";
 import type { AgentCommand, AgentStatus, PassedDescriptor } from "../contract/agent-startup.ts";
 import { SpriteError } from "../contract/errors.ts";
 import { fuseMountsOf } from "../host/fuse-connections.ts";
+import { setThreadNiceness } from "../host/niceness.ts";
 import type { KeptDescriptors } from "./kept-descriptors.ts";
 import { lineBytesMax } from "./limits.ts";
 
@@ -31,6 +32,8 @@ export interface SupervisedOptions {
   /** Where it mounts what it serves by FUSE, before it says that it is ready. */
   servedDirectory: string;
   startTimeoutMs: number;
+  /** Its nice value; absent: ours. */
+  niceness?: number;
   /** Told when an agent has suspended its sprite's processes, or let them go on. */
   onRest?: (rest: Extract<AgentStatus, { type: "rest" }>) => void;
   log: Log;
@@ -54,6 +57,7 @@ export class SupervisedProcess {
     const kept = options.kept.list();
     this.#child = spawnChild(options, kept);
     const child = this.#child;
+    if (options.niceness !== undefined) setThreadNiceness(this.pid, options.niceness);
     this.exited = new Promise((resolve) => {
       child.once("close", (code, signal) => {
         rmSync(options.identityFile, { force: true });

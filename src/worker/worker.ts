@@ -33,6 +33,21 @@ export interface WorkerStatusEvent {
   status: SpriteStatus;
 }
 
+/** Of the warm pool (`pool/`). */
+export interface PoolState {
+  /** Those that a create could take now. */
+  ready: number;
+  target: number;
+  making: number;
+}
+
+/** A spare that nobody else gets, until it is claimed or given back. */
+export interface Reservation {
+  spriteId: string;
+  /** Gives it back, unless it was claimed. */
+  release: () => void;
+}
+
 export interface OpenedArchive {
   /** What `export` was given. */
   sprite: object;
@@ -89,6 +104,17 @@ export interface Worker {
   export(spec: SpriteSpec, sprite: object): AsyncIterable<Uint8Array>;
   /** Reads as far as what the archive says of its sprite. @throws SpriteError invalid_request */
   openArchive(source: AsyncIterable<Uint8Array>): Promise<OpenedArchive>;
+  /**
+   * A sprite that is made already and nobody's. A `create` with its id takes it; its `release` gives back one that was
+   * not taken. Null when there is none.
+   */
+  reserve(): Reservation | null;
+  /**
+   * Removes the spare sprites that a server before left behind, told from those that somebody has by the registry,
+   * and begins to keep some. Never rejects.
+   */
+  openPool(isRegistered: (spriteId: string) => boolean): Promise<void>;
+  poolState(): PoolState;
   status(spriteId: string): SpriteStatus;
   /** Ends the sprite's processes and stores its disk. */
   stop(spriteId: string): Promise<void>;

@@ -96,7 +96,7 @@ export class TestServer {
         ...["--image", this.#options.image ?? "minimal"],
         ...["--uplink", this.#options.uplink ?? "none"],
         // Sleep is for the tests that are about it.
-        ...["--idle-window", "off"],
+        ...["--idle-window", "off", "--pool", "0"],
         ...(this.#options.arguments ?? []),
       ],
       { stdio: ["ignore", "pipe", "pipe"] },

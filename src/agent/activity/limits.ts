@@ -6,6 +6,8 @@ export const lookMsMin = 250;
 export const lookMsMax = 5_000;
 /** A sprite that cannot be put to sleep is tried again so much later. */
 export const napRetryMs = 10_000;
+/** A sprite that nobody has yet is suspended when two looks so far from each other find that nothing goes on. */
+export const standByLookMs = 250;
 /** Work that counts, on average between two looks: share of one core, bytes a second sent, bytes a second of the disk. */
 export const processorShareMin = 0.02;
 export const sentRateMin = 4_096;

@@ -9,7 +9,7 @@ import type { Sessions } from "../sessions/sessions.ts";
 import type { WakeHolder } from "../wake-holds.ts";
 import { Activity, type ActivitySource } from "./activity.ts";
 import { diskCounter } from "./disk-counter.ts";
-import { retireMs } from "./limits.ts";
+import { retireMs, standByLookMs } from "./limits.ts";
 import { Nap } from "./nap.ts";
 import { RequestMeter } from "./request-meter.ts";
 import { sessionSource } from "./session-source.ts";
@@ -32,6 +32,8 @@ export class Rest {
   readonly requests: RequestMeter;
   readonly #activity: Activity;
   readonly #nap: Nap;
+  /** It is nobody's yet, and sleeps as soon as nothing goes on. */
+  #isStandingBy = false;
 
   constructor(parts: RestParts) {
     const { windowMs, sandbox, log } = parts;
@@ -57,7 +59,7 @@ export class Rest {
     this.#nap = new Nap({
       freeze: async () => await sandbox()?.pause(),
       thaw: async () => await sandbox()?.resume(),
-      isIdle: () => this.#activity.isIdle(),
+      isIdle: () => this.#isStandingBy || this.#activity.isIdle(),
       onChange: (state, because) => {
         const status = state === "asleep" ? "warm" : "running";
         log.info({ because }, status === "warm" ? "suspended" : "woken");
@@ -68,6 +70,27 @@ export class Rest {
   }
 
   start(): void {
+    this.#activity.start();
+  }
+
+  /** Instead of `start`, for a sprite that is nobody's yet: it is suspended when it has come to rest. */
+  standBy(): void {
+    this.#isStandingBy = true;
+    void this.#comeToRest();
+  }
+
+  async #comeToRest(): Promise<void> {
+    for (let quietLooks = 0; this.#isStandingBy && this.#nap.state === "awake";) {
+      await delay(standByLookMs, undefined, { ref: false });
+      quietLooks = this.#activity.held().length === 0 ? quietLooks + 1 : 0;
+      if (quietLooks >= 2) await this.#nap.fallAsleep("it stands by");
+    }
+  }
+
+  /** It stands by no longer. Settles when the processes run. */
+  async beginLife(because: string): Promise<void> {
+    this.#isStandingBy = false;
+    await this.wake(because);
     this.#activity.start();
   }
 
@@ -84,6 +107,7 @@ export class Rest {
 
   /** It sleeps no more: its container is about to end. */
   async end(): Promise<void> {
+    this.#isStandingBy = false;
     this.#activity.stop();
     await this.#nap.end("it is stopping");
   }

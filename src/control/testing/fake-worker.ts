@@ -8,6 +8,8 @@ import type { SpriteStatus } from "../../contract/sprite.ts";
 import type {
   ForkOrigin,
   OpenedArchive,
+  PoolState,
+  Reservation,
   SpriteSpec,
   Worker,
   WorkerStatusEvent,
@@ -22,6 +24,9 @@ export class FakeWorker implements Worker {
   readonly forkedFrom: ForkOrigin[] = [];
   readonly destroyed: string[] = [];
   readonly configured: SpriteSpec[] = [];
+  /** Ids of sprites that a create can take. */
+  spares: string[] = [];
+  isRegistered: ((spriteId: string) => boolean) | null = null;
   startCount = 0;
   /** Faults to inject: each is thrown as long as it is set. */
   createError: Error | null = null;
@@ -94,6 +99,23 @@ export class FakeWorker implements Worker {
         if (this.createError !== null) throw this.createError;
       },
     };
+  }
+
+  reserve(): Reservation | null {
+    const spriteId = this.spares.shift();
+    if (spriteId === undefined) return null;
+    const release = (): void => {
+      if (!this.created.some(({ id }) => id === spriteId)) this.spares.unshift(spriteId);
+    };
+    return { spriteId, release };
+  }
+
+  async openPool(isRegistered: (spriteId: string) => boolean): Promise<void> {
+    this.isRegistered = isRegistered;
+  }
+
+  poolState(): PoolState {
+    return { ready: this.spares.length, target: 0, making: 0 };
   }
 
   status(spriteId: string): SpriteStatus {

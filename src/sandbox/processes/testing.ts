@@ -124,7 +124,7 @@ function makeRootfs(directory: string): void {
 
 function configOf(directory: string, id: string, pidsMax: number): object {
   const config = ociConfig({
-    ...{ spriteId: "test", isFork: false, hostname: "test" },
+    ...{ spriteId: "test", isFork: false, isSpare: false, hostname: "test" },
     nameserver: "127.0.0.1",
     rootDirectory: join(directory, "rootfs"),
     dotSpriteDirectory: join(directory, "sprite"),
