@@ -16,6 +16,7 @@ export interface CommandOptions {
   token?: string;
   prefix?: string;
   watch?: boolean;
+  all?: boolean;
   skipConsole?: boolean;
   label?: string[];
   from?: string;
@@ -127,6 +128,11 @@ export class Cli {
 
   printJson(value: unknown): void {
     this.print(`${JSON.stringify(value)}\n`);
+  }
+
+  /** How wide a line may be: the terminal's, and in a pipe whatever it takes. */
+  get columns(): number {
+    return this.surroundings.isStdoutTty ? process.stdout.columns || 80 : Number.MAX_SAFE_INTEGER;
   }
 
   /** Words beside the result: on stderr, so that stdout holds only what was asked for. */

@@ -41,7 +41,10 @@ describe("sprite commands", () => {
       ["box", "build", "web"],
     );
     const some = await bench.run(["ls", "--prefix", "b"]);
-    assert.match(some.stdout, /^NAME +STATUS +CREATED +URL\nbox +running .*\nbuild +running .*\n$/);
+    assert.match(
+      some.stdout,
+      /^NAME +STATUS +ACTIVE +CREATED +URL\nbox +running .*\nbuild +running .*\n$/,
+    );
     const none = await bench.run(["list", "--prefix", "zzz"]);
     assert.equal(none.stdout, "");
     assert.match(none.stderr, /sprite create NAME/);
@@ -99,6 +102,41 @@ describe("sprite commands", () => {
       url_settings: { auth: "public" },
     });
     assert.equal((await bench.run(["url", "update", "-s", "box", "--auth", "x"])).exitCode, 1);
+  });
+
+  test("why says in words what keeps a sprite awake, or why it sleeps", async () => {
+    const awake = await bench.run(["why", "box"]);
+    const because = "box is running\n  awake because of command make -j\\x1b[2J, for 1 min 30 s\n";
+    assert.equal(awake.stdout, because);
+    await bench.run(["sleep", "box"]);
+    const asleep = await bench.run(["why", "box"]);
+    assert.match(asleep.stdout, /^box is cold\n {2}slept 1 min 30 s ago: nothing went on\n/);
+    assert.partialDeepStrictEqual(await jsonOf("why", "box"), { status: "cold" });
+  });
+
+  test("info has the sprite, what it does and what it holds, and asks a cold one for no more than that", async () => {
+    const awake = (await jsonOf("info", "box")) as object;
+    assert.partialDeepStrictEqual(awake, {
+      ...{ name: "box", status: "running", checkpoints: [], services: null },
+      activity: { status: "running" },
+    });
+    const text = (await bench.run(["info", "box"])).stdout;
+    assert.match(text, /\nStatus: +running\nWhy: +awake because of command make/);
+    assert.match(text, /\nCheckpoints: +none\n/);
+    await bench.run(["sleep", "box"]);
+    bench.server.requests.length = 0;
+    assert.partialDeepStrictEqual(await jsonOf("info", "box"), { checkpoints: null });
+    const asked = bench.server.requests.map(({ url }) => url.replace("/v1/sprites/box", ""));
+    assert.deepEqual(asked.toSorted(), ["", "/activity", "/check"]);
+  });
+
+  test("sleep --all puts every one that is awake to sleep, or those whose names begin so", async () => {
+    const some = await jsonOf("sleep", "--all", "--prefix", "b");
+    assert.deepEqual(some, { slept: ["box", "build"], failed: [] });
+    assert.equal((await bench.run(["sleep", "--all"])).stdout, "web sleeps\n");
+    const none = await bench.run(["sleep", "--all"]);
+    assert.deepEqual([none.exitCode, none.stderr], [0, "No sprite is awake.\n"]);
+    assert.equal((await bench.run(["sleep", "--all", "box"])).exitCode, 1);
   });
 
   test("durability is shown and changed", async () => {

@@ -72,3 +72,9 @@ export const missingChooserMsMax = 2_000;
 /** Slower polling for a login after each `slow_down`, as RFC 8628 section 3.5 asks. */
 export const slowDownMs = 1_000;
 export const loginPollMsMin = 200;
+
+/** Sprites that `sleep --all` puts to sleep at once. */
+export const sleepsAtOnceMax = 8;
+/** `list --watch` asks so often what the sprites in sight do, and so many of them. */
+export const activityLookMs = 2_000;
+export const activityLooksMax = 30;

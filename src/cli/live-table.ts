@@ -1,5 +1,5 @@
 import type { OutputPipe } from "./output-pipe.ts";
-import { formatTable } from "./text.ts";
+import { formatTableWithin, shorten } from "./text.ts";
 
 /** A table at the terminal that is drawn over itself; what does not fit the window is counted. */
 export class LiveTable {
@@ -14,8 +14,10 @@ export class LiveTable {
     header: readonly string[];
     rows: readonly (readonly string[])[];
     footer: string;
+    /** Columns that a narrow window goes without, the least needed first. */
+    dropOrder: readonly string[];
   }): void {
-    const { header, rows, footer } = content;
+    const { header, rows, footer, dropOrder } = content;
     const windowRows = process.stdout.rows || 24;
     const columns = process.stdout.columns || 80;
     // Header, footer, and the line that the cursor stands in.
@@ -23,9 +25,10 @@ export class LiveTable {
     const shown = rows.length > shownMax ? rows.slice(0, shownMax - 1) : rows;
     const hidden = rows.length - shown.length;
     const more = hidden > 0 ? `... and ${hidden} more; ` : "";
-    const text = `${formatTable(header, shown)}${more}${footer}\n`;
     // A line that wraps would be counted as one and drawn as two.
-    const lines = text.split("\n").map((line) => line.slice(0, columns - 1));
+    const widthMax = columns - 1;
+    const table = formatTableWithin({ header, rows: shown }, { columns: widthMax, dropOrder });
+    const lines = `${table}${shorten(`${more}${footer}`, widthMax)}\n`.split("\n");
     const back = this.#drawnLines > 0 ? `\u001b[${this.#drawnLines}A` : "";
     this.#out.write(`${back}\r\u001b[J${lines.join("\n")}`);
     this.#drawnLines = lines.length - 1;

@@ -2,10 +2,12 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import {
   closestNames,
+  durationText,
   editDistance,
   formatBytes,
   formatFields,
   formatTable,
+  formatTableWithin,
   printable,
   relativeTime,
   shellQuote,
@@ -21,6 +23,22 @@ describe("text", () => {
       ],
     );
     assert.equal(table, "A      LONG  C\n1      ü\n12345  x     y\n");
+  });
+
+  test("a table that is too wide loses its least needed columns, then the ends of its lines", () => {
+    const table = { header: ["NAME", "AGE", "URL"], rows: [["box", "2 days", "https://box.test"]] };
+    const within = (columns: number): string =>
+      formatTableWithin(table, { columns, dropOrder: ["URL", "AGE"] });
+    assert.equal(within(80), formatTable(table.header, table.rows));
+    assert.equal(within(20), "NAME  AGE\nbox   2 days\n");
+    assert.equal(within(8), "NAME\nbox\n");
+    assert.equal(within(2), "N…\nb…\n");
+  });
+
+  test("durations have their two largest units", () => {
+    const shown = [-5, 0, 400, 1_000, 59_600, 90_000, 3_600_000, 90_060_000].map(durationText);
+    const large = ["1 min", "1 min 30 s", "1 h", "1 d 1 h"];
+    assert.deepEqual(shown, ["0 s", "0 s", "0 s", "1 s", ...large]);
   });
 
   test("bytes are short and never rounded to nothing", () => {

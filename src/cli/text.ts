@@ -18,6 +18,34 @@ export function formatTable(
     .join("");
 }
 
+/**
+ * The same in so many columns: what does not fit loses the columns that are told first, then the ends of its lines.
+ * @param options.dropOrder names of columns, the least needed first
+ */
+export function formatTableWithin(
+  table: { header: readonly string[]; rows: readonly (readonly string[])[] },
+  options: { columns: number; dropOrder: readonly string[] },
+): string {
+  let { header, rows } = table;
+  const lines = (): string[] => formatTable(header, rows).split("\n");
+  for (const name of options.dropOrder) {
+    if (lines().every((line) => displayWidth(line) <= options.columns)) break;
+    const keeps = header.map((title) => title !== name);
+    header = header.filter((_, index) => keeps[index]);
+    rows = rows.map((row) => row.filter((_, index) => keeps[index]));
+  }
+  return lines()
+    .map((line) => shorten(line, options.columns))
+    .join("\n");
+}
+
+/** Ends in "…" when it does not fit. */
+export function shorten(text: string, widthMax: number): string {
+  const characters = Array.from(text);
+  if (characters.length <= widthMax) return text;
+  return `${characters.slice(0, Math.max(0, widthMax - 1)).join("")}…`;
+}
+
 /** `key: value` lines with the values aligned. */
 export function formatFields(fields: readonly (readonly [string, string])[]): string {
   const width = Math.max(...fields.map(([name]) => name.length));
@@ -72,6 +100,23 @@ export function relativeTime(isoTime: string | null | undefined, now: Date): str
   const count = Math.floor(distance / unit[1]);
   const words = `${count} ${unit[0]}${count === 1 ? "" : "s"}`;
   return seconds >= 0 ? `${words} ago` : `in ${words}`;
+}
+
+/** "3 min 20 s": the two largest units; never below nought. */
+export function durationText(durationMs: number): string {
+  const seconds = Math.max(0, Math.round(durationMs / 1000));
+  const units: readonly (readonly [string, number])[] = [
+    ["d", 86_400],
+    ["h", 3_600],
+    ["min", 60],
+    ["s", 1],
+  ];
+  const first = units.findIndex(([, size]) => seconds >= size);
+  if (first < 0) return "0 s";
+  const [[name, size] = ["s", 1], second] = units.slice(first, first + 2);
+  const rest = second === undefined ? 0 : Math.floor((seconds % size) / second[1]);
+  const whole = `${Math.floor(seconds / size)} ${name}`;
+  return second === undefined || rest === 0 ? whole : `${whole} ${rest} ${second[0]}`;
 }
 
 /** A word as a POSIX shell reads it back, for commands that the user is told to run. */

@@ -33,8 +33,9 @@ export const spriteCommands: readonly CommandSpec[] = [
       ["-w, --watch", "stay, and show every change"],
     ],
     details: [
-      "--watch shows a table that follows at a terminal, a line for each change in a",
-      "pipe, and with --json one object a line (NDJSON). Ctrl+C ends it.",
+      "--watch shows a table that follows at a terminal, with what each sprite does, a",
+      "line for each change in a pipe, and with --json one object a line (NDJSON).",
+      "Ctrl+C ends it. In a narrow terminal the table has fewer columns.",
     ].join("\n"),
     examples: [
       ["sprite list --prefix ci-", "some of them"],
@@ -60,16 +61,26 @@ export const spriteCommands: readonly CommandSpec[] = [
   {
     usage: "sleep [name]",
     description: "put a sprite to sleep: processes end, the disk is stored",
+    options: [
+      ["--all", "every sprite of the organization that is not cold yet"],
+      ["--prefix <text>", "with --all: only names that begin so"],
+    ],
     details: "Whatever is asked of it next wakes it.",
-    examples: [["sprite sleep box", "nothing of it runs any more"]],
+    examples: [
+      ["sprite sleep box", "nothing of it runs any more"],
+      ["sprite sleep --all", "nothing of any runs any more"],
+    ],
     load: async () => (await import("../commands/rest.ts")).sleep,
   },
   {
     usage: "info [name]",
-    description: "show a sprite",
-    details: "A sleeping sprite is not woken for it.",
-    examples: [["sprite info box", "status, address, how much of its disk is stored"]],
-    load: async () => (await import("../commands/sprites.ts")).info,
+    description: "show a sprite: state and why, address, disk",
+    details: "A sleeping sprite is not woken for it; what only its processes know is left out.",
+    examples: [
+      ["sprite info box", "all there is to say"],
+      ["sprite info box --json | jq .activity.awake_because", "for a program"],
+    ],
+    load: async () => (await import("../commands/info.ts")).info,
   },
   {
     usage: "destroy [name]",

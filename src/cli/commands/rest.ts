@@ -1,5 +1,8 @@
 import type { ActivityObject } from "../../contract/activity.ts";
-import type { Cli } from "../cli.ts";
+import { activityLines } from "../activity-text.ts";
+import { spritePath, type Cli } from "../cli.ts";
+import { CliError } from "../errors.ts";
+import { sleepsAtOnceMax } from "../limits.ts";
 import { printable } from "../text.ts";
 
 /** Says what keeps the sprite awake, or why it sleeps. */
@@ -8,19 +11,19 @@ export async function why(cli: Cli, [given]: readonly string[]): Promise<number>
   const activity = await cli.forSprite(name, (path) =>
     cli.client.json<ActivityObject>("GET", `${path}/activity`),
   );
-  if (cli.isJson) cli.printJson(activity);
-  else
-    cli.print(
-      describe(name, activity)
-        .map((line) => `${line}\n`)
-        .join(""),
-    );
+  if (cli.isJson) {
+    cli.printJson(activity);
+    return 0;
+  }
+  const lines = activityLines(activity, new Date()).map((line) => `  ${line}\n`);
+  cli.print(`${printable(name)} is ${printable(activity.status)}\n${lines.join("")}`);
   return 0;
 }
 
 /** Ends the sprite's processes; its disk is stored. */
-export async function sleep(cli: Cli, [given]: readonly string[]): Promise<number> {
-  const name = cli.spriteName(given);
+export async function sleep(cli: Cli, args: readonly string[]): Promise<number> {
+  if (cli.options.all === true) return await sleepAll(cli, args);
+  const name = cli.spriteName(args[0]);
   const result = await cli.spin(`Putting ${name} to sleep`, () =>
     cli.forSprite(name, (path) => cli.client.json<object>("POST", `${path}/sleep`)),
   );
@@ -29,23 +32,34 @@ export async function sleep(cli: Cli, [given]: readonly string[]): Promise<numbe
   return 0;
 }
 
-function describe(name: string, activity: ActivityObject): string[] {
-  const lines = [`${printable(name)} is ${activity.status}`];
-  for (const { kind, name: what, since } of activity.awake_because) {
-    lines.push(`  awake because of ${kind}: ${printable(what)}, since ${since}`);
+/** Some at a time; one that fails does not keep the others awake. */
+async function sleepAll(cli: Cli, args: readonly string[]): Promise<number> {
+  if (args.length > 0) {
+    throw new CliError("--all and the name of a sprite exclude each other", { code: "usage" });
   }
-  if (activity.status === "running" && activity.awake_because.length === 0) {
-    lines.push(`  nothing has gone on since ${activity.idle_since ?? "it started"}`);
-    if (activity.sleeps_at !== null) lines.push(`  suspended at ${activity.sleeps_at} if so`);
+  const names: string[] = [];
+  for await (const { sprites } of cli.spritePages({ prefix: cli.options.prefix })) {
+    names.push(...sprites.filter(({ status }) => status !== "cold").map(({ name }) => name));
   }
-  if (activity.idle_window_seconds === null && activity.status === "running") {
-    lines.push("  it is never suspended: this server's idle window is off");
-  }
-  if (activity.slept_at !== null) {
-    lines.push(`  slept at ${activity.slept_at}: ${printable(activity.slept_because ?? "")}`);
-  }
-  if (activity.woke_at !== null) {
-    lines.push(`  woke at ${activity.woke_at}: ${printable(activity.woke_because ?? "")}`);
-  }
-  return lines;
+  const failed: { name: string; message: string }[] = [];
+  const slept: string[] = [];
+  const waiting = [...names];
+  const putNext = async (): Promise<void> => {
+    for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) {
+      try {
+        await cli.client.json<object>("POST", `${spritePath(name)}/sleep`);
+        slept.push(name);
+        if (!cli.isJson) cli.print(`${printable(name)} sleeps\n`);
+      } catch (error) {
+        const message = error instanceof Error ? error.message : String(error);
+        failed.push({ name, message });
+        cli.note(`${printable(name)} does not sleep: ${printable(message)}\n`);
+      }
+    }
+  };
+  const ways = Array.from({ length: sleepsAtOnceMax }, putNext);
+  await cli.spin(`Putting ${names.length} sprites to sleep`, () => Promise.all(ways));
+  if (cli.isJson) cli.printJson({ slept: slept.toSorted(), failed });
+  else if (names.length === 0) cli.note("No sprite is awake.\n");
+  return failed.length === 0 ? 0 : 1;
 }

@@ -1,17 +1,11 @@
 import type { Sprite } from "../api-types.ts";
-import type { SpriteCheckObject } from "../../contract/sprite.ts";
-import { spritePath, type Cli } from "../cli.ts";
+import type { OrganizationCounters } from "../../contract/sprite.ts";
+import type { Cli } from "../cli.ts";
+import { countsText } from "./counts.ts";
 import { CliError } from "../errors.ts";
 import { createTimeoutMsMax } from "../limits.ts";
 import { randomName } from "../random-name.ts";
-import {
-  formatBytes,
-  formatFields,
-  formatTable,
-  printable,
-  relativeTime,
-  shellQuote,
-} from "../text.ts";
+import { formatTableWithin, printable, relativeTime, shellQuote } from "../text.ts";
 
 export async function create(cli: Cli, args: readonly string[]): Promise<number> {
   const name = args[0] ?? cli.options.sprite ?? randomName();
@@ -57,9 +51,11 @@ export async function list(cli: Cli): Promise<number> {
     return await watch(cli);
   }
   const sprites: Sprite[] = [];
+  let counts: Partial<OrganizationCounters> = {};
   await cli.spin("Listing sprites", async () => {
     for await (const page of cli.spritePages({ prefix: cli.options.prefix })) {
       sprites.push(...page.sprites);
+      counts = page.org ?? {};
     }
   });
   if (cli.isJson) {
@@ -71,66 +67,23 @@ export async function list(cli: Cli): Promise<number> {
     cli.note(`There are no sprites${which}. To make one:  sprite create NAME\n`);
     return 0;
   }
-  const now = new Date();
-  cli.print(
-    formatTable(
-      ["NAME", "STATUS", "CREATED", "URL"],
-      sprites.map((sprite) => [
-        printable(sprite.name),
-        printable(sprite.status ?? "-"),
-        relativeTime(sprite.created_at, now),
-        printable(sprite.url ?? "-"),
-      ]),
-    ),
-  );
+  cli.print(listText(sprites, cli.columns));
+  if (cli.surroundings.isStdoutTty) cli.note(`${countsText(counts)}\n`);
   return 0;
 }
 
-export async function info(cli: Cli, args: readonly string[]): Promise<number> {
-  const sprite = await fetchSprite(cli, cli.spriteName(args[0]));
-  if (cli.isJson) {
-    cli.printJson(sprite);
-    return 0;
-  }
-  const check = await checkQuietly(cli, sprite.name);
+function listText(sprites: readonly Sprite[], columns: number): string {
   const now = new Date();
-  const time = (value: string | null | undefined): string =>
-    value ? `${value} (${relativeTime(value, now)})` : "-";
-  const fields: [string, string][] = [
-    ["Name", sprite.name],
-    ["Id", sprite.id ?? "-"],
-    ["Organization", sprite.organization ?? sprite.org_slug ?? "-"],
-    ["Status", sprite.status ?? "-"],
-    ["URL", sprite.url ?? "-"],
-    ["URL access", sprite.url_settings?.auth ?? "-"],
-    ["Durability", sprite.durability ?? "-"],
-    ["Labels", (sprite.labels ?? []).join(", ") || "-"],
-    ...checkFields(check),
-    ["Version", sprite.version ?? "-"],
-    ["Created", time(sprite.created_at)],
-    ["Last running", time(sprite.last_running_at)],
-  ];
-  cli.print(formatFields(fields.map(([label, value]) => [label, printable(value)] as const)));
-  return 0;
-}
-
-/** A sleeping sprite is not woken for it, and an older server says less. */
-async function checkQuietly(cli: Cli, name: string): Promise<Partial<SpriteCheckObject>> {
-  const path = `${spritePath(name)}/check`;
-  return await cli.client.json<Partial<SpriteCheckObject>>("GET", path).catch(() => ({}));
-}
-
-function checkFields({ status, reason, sync }: Partial<SpriteCheckObject>): [string, string][] {
-  const fields: [string, string][] = [];
-  if (status !== undefined && status !== "ok")
-    fields.push(["Health", `${status}: ${reason ?? "-"}`]);
-  if (sync === undefined) return fields;
-  const rest = sync.unsynced_bytes > 0 ? `, ${formatBytes(sync.unsynced_bytes)} written since` : "";
-  const until = sync.synced_at === null ? "nothing yet" : `until ${sync.synced_at}${rest}`;
-  fields.push(["In the bucket", sync.synced ? "everything" : until]);
-  if (sync.sync_problem !== null) fields.push(["Storing fails", sync.sync_problem]);
-  if (sync.orphan !== undefined) fields.push(["Put aside at", sync.orphan]);
-  return fields;
+  const rows = sprites.map((sprite) => [
+    printable(sprite.name),
+    printable(sprite.status ?? "-"),
+    sprite.status === "running" ? "now" : relativeTime(sprite.last_running_at, now),
+    relativeTime(sprite.created_at, now),
+    printable(sprite.url ?? "-"),
+  ]);
+  const header = ["NAME", "STATUS", "ACTIVE", "CREATED", "URL"];
+  const dropOrder = ["URL", "CREATED", "ACTIVE"];
+  return formatTableWithin({ header, rows }, { columns, dropOrder });
 }
 
 export async function restart(cli: Cli, args: readonly string[]): Promise<number> {

@@ -26,6 +26,7 @@ interface FakeSprite {
   /** As it was asked for. */
   from?: { sprite: string; checkpoint?: string };
   labels: string[];
+  status: "running" | "cold";
   durability: string;
   url_settings: { auth: string };
   checkpoints: FakeCheckpoint[];
@@ -102,6 +103,7 @@ export class FakeServer {
     const sprite: FakeSprite = {
       name,
       labels: [],
+      status: "running",
       url_settings: { auth: "sprite" },
       durability: "local",
       checkpoints: [],
@@ -214,6 +216,11 @@ export class FakeServer {
         this.sprites.delete(sprite.name);
         response.writeHead(204).end();
         return;
+      case "GET activity":
+        return sendJson(response, 200, activityObject(sprite));
+      case "POST sleep":
+        sprite.status = "cold";
+        return sendJson(response, 200, { sprite_name: sprite.name, message: "sleeps" });
       case "POST restart":
         return sendJson(response, 202, { sprite_name: sprite.name, message: "queued" });
       case "GET exec":
@@ -308,12 +315,24 @@ function spriteObject(sprite: FakeSprite): Record<string, unknown> {
     org_slug: "acme",
     url: `https://${sprite.name}-b7k2.sprites.test`,
     url_settings: sprite.url_settings,
-    status: "running",
+    status: sprite.status,
     labels: sprite.labels,
     durability: sprite.durability,
     version: "v1",
     created_at: "2026-01-13T10:30:00Z",
     last_running_at: null,
+  };
+}
+
+function activityObject({ status }: FakeSprite): object {
+  const isAwake = status === "running";
+  const time = new Date(Date.now() - 90_000).toISOString();
+  return {
+    status,
+    awake_because: isAwake ? [{ kind: "command", name: "make -j\u001b[2J", since: time }] : [],
+    ...{ idle_since: null, idle_window_seconds: 30, sleeps_at: null },
+    ...{ slept_at: isAwake ? null : time, slept_because: isAwake ? null : "nothing went on" },
+    ...{ woke_at: null, woke_because: null },
   };
 }
 
