@@ -8,6 +8,7 @@ import { createToken } from "./control/tokens.ts";
 import { addDatabaseCommands } from "./spritesd/database-commands.ts";
 import { addGcCommand } from "./spritesd/gc-command.ts";
 import { addScrubCommand } from "./spritesd/scrub-command.ts";
+import { joinSurvivors } from "./spritesd/join-survivors.ts";
 import { startServer } from "./spritesd/server.ts";
 import { addServeOptions, dataDirectoryDefault, serveOptionsOf } from "./spritesd/options.ts";
 import { version } from "./spritesd/version.ts";
@@ -26,13 +27,15 @@ addServeOptions(program.command("serve"))
     const options = serveOptionsOf(values);
     const log = createLog({ level: options.logLevel, room: "spritesd" });
     watchForCrash(log);
+    await joinSurvivors(options);
     const stopAsked = stopSignal(() => log.fatal("the stop took too long"));
     try {
       const server = await startServer(options, { log, signal: stopAsked });
       process.stdout.write(`ready http://${server.address}\n`);
       keepCompiledCode();
       if (!stopAsked.aborted) await once(stopAsked, "abort");
-      await server.stop();
+      const leavesSprites = stopAsked.reason === "SIGTERM" && options.orphanMsMax !== null;
+      await server.stop({ leavesSprites });
       process.exit(0);
     } catch (error) {
       // A start that is told to stop has undone what it did.
@@ -79,17 +82,17 @@ try {
 }
 
 /**
- * Aborted by the first signal that asks for a stop, also while the server starts. The process then
- * ends in time, whatever hangs.
+ * Aborted by the first signal that asks for a stop, also while the server starts; it is the reason. The
+ * process then ends in time, whatever hangs.
  */
 function stopSignal(onTimeout: () => void): AbortSignal {
   const controller = new AbortController();
-  const onSignal = (): void => {
+  const onSignal = (name: string): void => {
     setTimeout(() => {
       onTimeout();
       process.exit(1);
     }, stopTimeoutMs).unref();
-    controller.abort();
+    controller.abort(name);
   };
   for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.once(signal, onSignal);
   return controller.signal;

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { Log } from "../base/log.ts";
 import { endCrashed } from "../base/crash.ts";
 import { type AgentStartup } from "../contract/agent-startup.ts";
+import type { SpritePolicy } from "../contract/policy.ts";
 import type { RouterServer } from "./api/server.ts";
 import { createAgentServer, createInsideServer, insideSocketMode } from "./api/agent-server.ts";
 import type { AgentBeginnings } from "./beginnings.ts";
@@ -12,6 +13,8 @@ import { findRemains, waitForElders } from "./remains.ts";
 
 export interface Agent {
   socketPath: string;
+  /** As it is now. */
+  policy(): SpritePolicy;
   stop(options: { discard: boolean }): Promise<void>;
 }
 
@@ -89,7 +92,7 @@ export async function bootAgent(
     });
     throw error;
   }
-  return { socketPath, stop };
+  return { socketPath, policy: () => parts.policy.current, stop };
 }
 
 /** Goes on with the sprite of an agent that died. True when its container and sessions are the same. */

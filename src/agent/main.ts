@@ -24,6 +24,11 @@ try {
   const { bootAgent } = await import("./boot.ts");
   const agent = await bootAgent(startup, beginnings, log);
   const bootMs = Math.round(performance.now());
+  const { adoptionSocket, orphanMsMax, version, descriptors: _, ...startedWith } = startup;
+  await pipe.outlive({
+    ...{ socketPath: adoptionSocket, orphanMsMax, version },
+    startup: () => ({ ...startedWith, policy: agent.policy() }),
+  });
   pipe.say({ type: "ready", socketPath: agent.socketPath, bootMs });
   keepCompiledCode();
   const { discard } = await pipe.stop;

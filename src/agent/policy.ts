@@ -29,6 +29,10 @@ export class Policy {
     this.#policy = parts.startup.policy;
   }
 
+  get current(): SpritePolicy {
+    return this.#policy;
+  }
+
   /** What a container may use now. */
   get limits(): SpriteLimits {
     return limitsUnderPolicy(this.#parts.startup.limits, this.#policy.resources);

@@ -1,5 +1,7 @@
 import type { Readable } from "node:stream";
-import type { AgentCommand, AgentStatus } from "../contract/agent-startup.ts";
+import { OfferState, type AdoptionOffer } from "../contract/adoption.ts";
+import type { AgentCommand, AgentStatus, PassedDescriptor } from "../contract/agent-startup.ts";
+import { AdoptionSocket, type ServerLink } from "./adoption-socket.ts";
 import { readJsonLines } from "./json-lines.ts";
 
 const startupBytesMax = 4 * 2 ** 20;
@@ -8,41 +10,115 @@ const startupBytesMax = 4 * 2 ** 20;
 export interface ControlPipe<Startup> {
   startup: Promise<Startup>;
   /**
-   * Settles with the stop command; the pipe's end, when the worker is gone, means: stop and store
-   * the disk.
+   * Settles with the stop command. Until the child can outlive its server, the pipe's end means: stop
+   * and store the disk.
    */
-  stop: Promise<AgentCommand>;
+  stop: Promise<AgentCommand & { type: "stop" }>;
   say(status: AgentStatus): void;
+  /**
+   * From when it resolves, the end of the server is not the child's: it waits at the socket for the
+   * next one, and stops by itself when none has come for so long.
+   */
+  outlive(options: {
+    socketPath: string;
+    /** Ms. */
+    orphanMsMax: number;
+    version: string;
+    startup: () => AdoptionOffer["startup"];
+  }): Promise<void>;
 }
 
 export function openControlPipe<Startup>(input: Readable = process.stdin): ControlPipe<Startup> {
-  const startup = Promise.withResolvers<Startup>();
-  const stop = Promise.withResolvers<AgentCommand>();
-  let started = false;
-  readJsonLines(input, {
-    lineBytesMax: startupBytesMax,
-    onValue: (value) => {
-      if (!started) {
-        started = true;
-        startup.resolve(value as Startup);
-      } else {
-        stop.resolve(value as AgentCommand);
+  return new Pipe<Startup>(input);
+}
+
+class Pipe<Startup> implements ControlPipe<Startup> {
+  readonly startup: Promise<Startup>;
+  readonly stop: Promise<AgentCommand & { type: "stop" }>;
+  readonly #started = Promise.withResolvers<Startup>();
+  readonly #stopped = Promise.withResolvers<AgentCommand & { type: "stop" }>();
+  /** What was passed is known from the first line on. */
+  #offer = new OfferState([]);
+  #isStarted = false;
+  /** Whoever commands now; null: an orphan. */
+  #server: ServerLink | null;
+  #socket: AdoptionSocket | null = null;
+  #orphanMsMax = 0;
+  #timer: NodeJS.Timeout | null = null;
+
+  constructor(input: Readable) {
+    this.startup = this.#started.promise;
+    this.stop = this.#stopped.promise;
+    // A worker that is gone cannot read; what we say then is for nobody.
+    process.stdout.on("error", () => undefined);
+    const parent: ServerLink = {
+      send: (line) => void (process.stdout.writable && process.stdout.write(line)),
+      end: () => input.destroy(),
+    };
+    this.#server = parent;
+    readJsonLines(input, {
+      lineBytesMax: startupBytesMax,
+      onValue: (value) => (this.#isStarted ? this.#obey(value, parent) : this.#begin(value)),
+      onOther: () => undefined,
+    });
+    const onEnd = (): void => {
+      if (!this.#isStarted) {
+        this.#started.reject(new Error("the control pipe ended before the configuration"));
       }
-    },
-    onOther: () => undefined,
-  });
-  const onEnd = (): void => {
-    if (!started) startup.reject(new Error("the control pipe ended before the configuration"));
-    stop.resolve({ type: "stop", discard: false });
+      this.#onServerGone(parent);
+    };
+    input.on("end", onEnd);
+    input.on("error", onEnd);
+    this.startup.catch(() => undefined);
+  }
+
+  /** Handed around by itself. */
+  readonly say = (status: AgentStatus): void => {
+    this.#offer.note(status);
+    const line = `${JSON.stringify(status)}\n`;
+    this.#server?.send(line);
+    this.#socket?.tellOthers(line, this.#server);
   };
-  input.on("end", onEnd);
-  input.on("error", onEnd);
-  // A worker that is gone cannot read; what we say then is for nobody.
-  process.stdout.on("error", () => undefined);
-  startup.promise.catch(() => undefined);
-  return {
-    startup: startup.promise,
-    stop: stop.promise,
-    say: (status) => void process.stdout.write(`${JSON.stringify(status)}\n`),
-  };
+
+  async outlive(options: Parameters<ControlPipe<Startup>["outlive"]>[0]): Promise<void> {
+    const { socketPath, orphanMsMax, version, startup } = options;
+    const socket = new AdoptionSocket({
+      offer: () => this.#offer.offer({ pid: process.pid, version, startup: startup() }),
+      onCommand: (command, from) => this.#obey(command, from),
+      onGone: (server) => this.#onServerGone(server),
+    });
+    await socket.listen(socketPath);
+    this.#orphanMsMax = orphanMsMax;
+    this.#socket = socket;
+  }
+
+  #begin(value: unknown): void {
+    this.#isStarted = true;
+    const { descriptors } = value as { descriptors?: readonly PassedDescriptor[] };
+    this.#offer = new OfferState(descriptors ?? []);
+    this.#started.resolve(value as Startup);
+  }
+
+  #obey(command: unknown, from: ServerLink): void {
+    const { type, discard } = command as { type?: unknown; discard?: unknown };
+    if (type === "adopt" && from !== this.#server) {
+      // There is one server at a time: the one before has ended, also if we have yet to hear of it.
+      const before = this.#server;
+      this.#server = from;
+      before?.end();
+      if (this.#timer !== null) clearTimeout(this.#timer);
+      this.#timer = null;
+    }
+    if (type === "stop") this.#stopped.resolve({ type, discard: discard === true });
+  }
+
+  #onServerGone(server: ServerLink): void {
+    if (server !== this.#server) return;
+    this.#server = null;
+    const stop = (): void => this.#stopped.resolve({ type: "stop", discard: false });
+    // How a server that cannot adopt it ends it in order.
+    process.on("SIGTERM", stop);
+    if (this.#socket === null) return stop();
+    this.#timer = setTimeout(stop, this.#orphanMsMax);
+  }
 }

@@ -1,7 +1,11 @@
 /** Open files that are to outlive this process: whoever started it keeps copies (contract/agent-startup.ts). */
 import { closeSync } from "node:fs";
 
-import type { AgentStatus, PassedDescriptor } from "../contract/agent-startup.ts";
+import {
+  logDescriptorKey,
+  type AgentStatus,
+  type PassedDescriptor,
+} from "../contract/agent-startup.ts";
 
 export interface DescriptorKeeper {
   /** Has a copy of an open descriptor kept, in place of one of the same name. */
@@ -19,6 +23,8 @@ export function createDescriptorKeeper(options: {
   say: (status: AgentStatus) => void;
 }): DescriptorKeeper {
   const passed = new Map(options.passed.map(({ key, descriptor }) => [key, descriptor]));
+  // Only held, for as long as the process lives.
+  passed.delete(logDescriptorKey);
   return {
     keep: (key, descriptor) => options.say({ type: "keep", key, descriptor }),
     release: (key) => options.say({ type: "release", key }),

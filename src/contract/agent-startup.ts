@@ -1,8 +1,8 @@
 /**
  * The contract between a worker and the agent it starts: the agent reads one `AgentStartup` line
- * from its stdin, answers with `AgentStatus` lines on stdout, and takes `AgentCommand` lines until
- * stdin closes, which means stop. What must outlive an agent that is killed the worker keeps open
- * for the next one.
+ * from its stdin, answers with `AgentStatus` lines on stdout, and takes `AgentCommand` lines. What
+ * must outlive an agent that is killed the worker keeps open for the next one. An agent whose stdin
+ * closes has lost its server and waits for the next (adoption.ts).
  */
 
 import type { Durability } from "./durability.ts";
@@ -60,6 +60,11 @@ export interface AgentStartup {
   cgroupPath: string;
   version: string;
   logLevel: string;
+  /** Content hash of what is at `imageDirectory`. */
+  imageHash: string;
+  /** Where it waits for the next server when it has lost its own, and for how long at most, ms. */
+  adoptionSocket: string;
+  orphanMsMax: number;
   /** Open in the agent; the worker keeps them too, so that they outlive it. */
   descriptors: readonly PassedDescriptor[];
   /** An agent before this one died under its running container, which this one is to go on with. */
@@ -73,6 +78,9 @@ export interface AgentStartup {
 
 /** Its name among the passed descriptors: /dev/fuse, to serve the disk on. */
 export const fuseDescriptorKey = "fuse";
+
+/** The end of its log that a server reads. */
+export const logDescriptorKey = "log";
 
 /** An open file under a name that both sides know it by. */
 export interface PassedDescriptor {
@@ -96,11 +104,14 @@ export interface AgentNetwork {
   nameserver: string;
 }
 
-export type AgentCommand = {
-  type: "stop";
-  /** Leave the disk unsynced: the sprite is being destroyed. */
-  discard: boolean;
-};
+export type AgentCommand =
+  | {
+      type: "stop";
+      /** Leave the disk unsynced: the sprite is being destroyed. */
+      discard: boolean;
+    }
+  /** By a server that comes after the one that started it. */
+  | { type: "adopt" };
 
 export type AgentStatus =
   /** Asks the worker to keep a copy of an open descriptor for whoever takes over; a new one replaces one of the same name. */

@@ -93,6 +93,10 @@ export class Sprites {
 
   /** Finishes the deletes and undoes the creates that a crash cut short. Before the first request. */
   async recover(): Promise<void> {
+    await this.#options.worker.reconcile((id) => {
+      const sprite = this.#organizationBySprite.get(id)?.spriteById(id) ?? null;
+      return sprite === null ? null : spriteSpec(sprite);
+    });
     const unfinished = this.#options.organizations
       .all()
       .flatMap((organization) =>

@@ -59,12 +59,15 @@ export async function thawCgroup(cgroupPath: string): Promise<void> {
   await set(directory, way.file, way.thawed, { mayBeMissing: true });
 }
 
-/** The same for all cgroups below one, of which the names are not known. */
-export async function thawCgroupsBelow(cgroupPath: string): Promise<void> {
+/** The same for all cgroups below one, of which the names are not known, but for those that are named. */
+export async function thawCgroupsBelow(
+  cgroupPath: string,
+  kept: ReadonlySet<string>,
+): Promise<void> {
   const { directory, way } = freezerOf(cgroupPath);
   const entries = await readdir(directory, { withFileTypes: true }).catch(() => []);
   for (const entry of entries) {
-    if (!entry.isDirectory()) continue;
+    if (!entry.isDirectory() || kept.has(entry.name)) continue;
     await set(join(directory, entry.name), way.file, way.thawed, { mayBeMissing: true });
   }
 }

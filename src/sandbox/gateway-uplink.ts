@@ -6,6 +6,7 @@ import { existsSync } from "node:fs";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 
+import { must } from "../base/assert.ts";
 import type { Log } from "../base/log.ts";
 import { SpriteError } from "../contract/errors.ts";
 import { HostError } from "../host/command.ts";
@@ -41,6 +42,9 @@ interface UplinkRecord {
   /** Interfaces whose forwarding was off before. */
   borrowedInterfaces: string[];
   routingTable: number | null;
+  addresses: LinkAddresses;
+  /** What tells whether another server would have made the same. */
+  madeFor: string;
 }
 
 export interface AttachedUplink {
@@ -61,6 +65,8 @@ export interface AttachOptions {
   egressInterface: string | null;
   /** Starts whatever answers DNS at the machine's end, and tells its port. */
   startResolver: ((address: string) => Promise<number>) | null;
+  /** Equal for uplinks that can stand in for one another. */
+  madeFor: string;
 }
 
 function linkInterfaceName(serverHash: string): string {
@@ -79,6 +85,8 @@ export async function attachUplink(options: AttachOptions, log: Log): Promise<At
     tableName: `opensprites_${serverHash}`,
     borrowedInterfaces: await forwardingOff(namespacePath, egress),
     routingTable: options.egressInterface === null ? null : routingTableNumber(serverHash),
+    addresses,
+    madeFor: options.madeFor,
   };
   // Before anything changes: what is recorded and was not done is undone without harm.
   await mkdir(dirname(recordFile), { recursive: true });
@@ -98,17 +106,8 @@ export async function attachUplink(options: AttachOptions, log: Log): Promise<At
       `addr add ${addresses.machine}/${linkPrefixLength} dev ${interfaceName}`,
       `link set ${interfaceName} up`,
     ]);
-    const resolverPort = (await options.startResolver?.(addresses.machine)) ?? null;
-    const rules = {
-      ...record,
-      machineAddress: addresses.machine,
-      gatewayAddress: addresses.gateway,
-      egressInterface: options.egressInterface,
-      protectMachine: options.protectMachine,
-      resolverPort,
-    };
     // The rules first: nothing is forwarded before they hold.
-    await applyRules(namespacePath, uplinkRules(rules));
+    await protect(record, options);
     if (options.egressInterface !== null) await routeThrough(record, options.egressInterface);
     for (const name of [interfaceName, ...egress]) {
       await writeNetworkSetting(namespacePath, `ipv4/conf/${name}/forwarding`, "1");
@@ -119,6 +118,33 @@ export async function attachUplink(options: AttachOptions, log: Log): Promise<At
     throw error;
   }
   return { addresses, close: () => removeUplink(recordFile, log) };
+}
+
+/** Goes on with what the server before has attached. In one step, its rules become those of this one. */
+export async function adoptUplink(options: AttachOptions, log: Log): Promise<AttachedUplink> {
+  const { recordFile } = options;
+  const record = must(await readRecord(recordFile), "an uplink that is adopted is on record");
+  await protect(record, options);
+  return { addresses: record.addresses, close: () => removeUplink(recordFile, log) };
+}
+
+/** What the server before has made it for; null when it has left none. */
+export async function uplinkMadeFor(recordFile: string): Promise<string | null> {
+  const record = await readRecord(recordFile).catch(() => null);
+  return record?.madeFor ?? null;
+}
+
+async function protect(record: UplinkRecord, options: AttachOptions): Promise<void> {
+  const { addresses } = record;
+  const rules = {
+    ...record,
+    machineAddress: addresses.machine,
+    gatewayAddress: addresses.gateway,
+    egressInterface: options.egressInterface,
+    protectMachine: options.protectMachine,
+    resolverPort: (await options.startResolver?.(addresses.machine)) ?? null,
+  };
+  await applyRules(options.namespacePath, uplinkRules(rules));
 }
 
 /** Undoes what a record names; also what a killed server left. Nothing happens without a record. */

@@ -14,6 +14,7 @@ import { SpriteError } from "../contract/errors.ts";
 import type { NetworkPolicy } from "../contract/policy.ts";
 import { runCommand } from "../host/command.ts";
 import type { HostHelper } from "../host/host-helper.ts";
+import { mountPoints } from "../host/mount-points.ts";
 import {
   defaultGuestRange,
   defaultLinkRange,
@@ -30,7 +31,14 @@ import type { GatewayPort } from "./egress/policy-rules.ts";
 import { ResolverClient } from "./egress/resolver-client.ts";
 import type { ResolverTarget } from "./egress/upstream.ts";
 import { gatewayRules } from "./gateway-rules.ts";
-import { attachUplink, removeUplink, type AttachedUplink, type Uplink } from "./gateway-uplink.ts";
+import {
+  adoptUplink,
+  attachUplink,
+  removeUplink,
+  uplinkMadeFor,
+  type AttachedUplink,
+  type Uplink,
+} from "./gateway-uplink.ts";
 import { networkCallMsMax } from "./limits.ts";
 import { applyRules, configureInterfaces, type NamespacePath } from "./network-namespace.ts";
 
@@ -45,6 +53,8 @@ export interface GatewayOptions {
   nameserver?: string;
   guestRange?: string;
   linkRange?: string;
+  /** Goes on with the gateway of the server before, which `canAdoptGateway` has found whole. */
+  isAdopted?: boolean;
   /** A namespace in the place of the machine's own, for tests. */
   machineNamespacePath?: string;
   /** Answers DNS at an address of the machine; tells its port. For tests. */
@@ -61,12 +71,19 @@ export interface Gateway {
    * Settles when the policy holds for the sprite in that slot, and for what it has under way. A sprite that has
    * none set resolves no names. @throws SpriteError storage_failure: what held before holds on
    */
-  setPolicy(slot: GatewaySlot, sprite: { spriteId: string; policy: NetworkPolicy }): Promise<void>;
+  setPolicy(slot: GatewaySlot, sprite: GatewayPolicy): Promise<void>;
   /** The sprite has left the slot. */
   clearPolicy(slot: GatewaySlot): Promise<void>;
   /** How many sprites can be addressed at once. */
   readonly spritesMax: number;
   close(): Promise<void>;
+}
+
+export interface GatewayPolicy {
+  spriteId: string;
+  policy: NetworkPolicy;
+  /** It held already, in a gateway that was adopted: what is open stays so. */
+  again?: boolean;
 }
 
 export interface GatewaySlot {
@@ -101,7 +118,7 @@ const gatewaySettings: ReadonlyArray<readonly [string, string]> = [
 export async function createGateway(options: GatewayOptions, log: Log): Promise<Gateway> {
   const range = parseRange(options.guestRange ?? defaultGuestRange);
   const { uplink } = options;
-  await removeGatewayLeftovers(options.directory, log);
+  if (options.isAdopted !== true) await removeGatewayLeftovers(options.directory, log);
   if (uplink.kind === "none") {
     return new NamespaceGateway({ range, namespacePath: null, resolver: null, undo: [] });
   }
@@ -131,6 +148,38 @@ export async function removeGatewayLeftovers(directory: string, log: Log): Promi
   }
 }
 
+/**
+ * Whether the gateway that the server before has left is whole, and one as this server would make; it must see the
+ * mounts of that server. Without an uplink there is nothing to it.
+ */
+export async function canAdoptGateway(
+  options: Pick<GatewayOptions, "directory" | "uplink" | "guestRange" | "linkRange">,
+): Promise<boolean> {
+  const isNone = options.uplink.kind === "none";
+  const found = await uplinkMadeFor(recordFile(options.directory));
+  if (isNone || found === null) return isNone && found === null;
+  return found === madeFor(options) && mountPoints().includes(namespaceFile(options.directory));
+}
+
+/** The network settings of the sprite in that slot of a gateway, without one. */
+export function networkBehind(
+  { directory, uplink, guestRange }: Pick<GatewayOptions, "directory" | "uplink" | "guestRange">,
+  slot: GatewaySlot,
+): AgentNetwork {
+  const range = parseRange(guestRange ?? defaultGuestRange);
+  const namespacePath = uplink.kind === "none" ? null : namespaceFile(directory);
+  return networkOf({ range, namespacePath }, slot);
+}
+
+/** Equal for gateways that can stand in for one another. */
+function madeFor({
+  uplink,
+  guestRange = defaultGuestRange,
+  linkRange = defaultLinkRange,
+}: Pick<GatewayOptions, "uplink" | "guestRange" | "linkRange">): string {
+  return JSON.stringify({ uplink, guestRange, linkRange });
+}
+
 async function openGateway(
   options: GatewayOptions & {
     uplink: Exclude<Uplink, { kind: "none" }>;
@@ -139,41 +188,46 @@ async function openGateway(
   },
   log: Log,
 ): Promise<Gateway> {
-  const { uplink, range, undo, helper, directory } = options;
+  const { uplink, range, undo, helper, directory, isAdopted = false } = options;
   await mkdir(directory, { recursive: true });
   const namespacePath = namespaceFile(directory);
-  await helper.run({
-    type: "make_network_namespace",
-    path: namespacePath,
-    sysctls: gatewaySettings,
-  });
+  if (!isAdopted) {
+    await helper.run({
+      type: "make_network_namespace",
+      path: namespacePath,
+      sysctls: gatewaySettings,
+    });
+  }
   undo.push(async () => {
     await helper.run({ type: "unmount", target: namespacePath });
     await rm(namespacePath, { force: true });
   });
   const outside = await describeOutside(options);
-  // Before there is a way out.
-  const rules = { guestRange: formatRange(range), gatewayAddress: gatewayAddress(range) };
-  await applyRules(namespacePath, gatewayRules(rules));
-  await configureInterfaces(namespacePath, [
-    "link set lo up",
-    `addr add ${gatewayAddress(range)}/32 dev lo`,
-  ]);
+  if (!isAdopted) {
+    // Before there is a way out.
+    const rules = { guestRange: formatRange(range), gatewayAddress: gatewayAddress(range) };
+    await applyRules(namespacePath, gatewayRules(rules));
+    await configureInterfaces(namespacePath, [
+      "link set lo up",
+      `addr add ${gatewayAddress(range)}/32 dev lo`,
+    ]);
+  }
   const forwarder = new MachineForwarder(options, log);
   undo.push(() => forwarder.close());
-  const attached: AttachedUplink = await attachUplink(
-    {
-      gatewayNamespacePath: namespacePath,
-      serverHash: options.serverHash,
-      recordFile: recordFile(directory),
-      linkRange: parseRange(options.linkRange ?? defaultLinkRange),
-      namespacePath: outside.namespacePath,
-      protectMachine: outside.protectMachine,
-      egressInterface: uplink.kind === "interface" ? uplink.name : null,
-      startResolver: outside.protectMachine ? (address) => forwarder.start(address) : null,
-    },
-    log,
-  );
+  const attach = {
+    gatewayNamespacePath: namespacePath,
+    serverHash: options.serverHash,
+    recordFile: recordFile(directory),
+    linkRange: parseRange(options.linkRange ?? defaultLinkRange),
+    namespacePath: outside.namespacePath,
+    protectMachine: outside.protectMachine,
+    egressInterface: uplink.kind === "interface" ? uplink.name : null,
+    startResolver: outside.protectMachine ? (address: string) => forwarder.start(address) : null,
+    madeFor: madeFor(options),
+  };
+  const attached: AttachedUplink = isAdopted
+    ? await adoptUplink(attach, log)
+    : await attachUplink(attach, log);
   undo.push(() => attached.close());
   const upstream = outside.protectMachine ? forwarder.target : outside.resolver;
   if (upstream === null) log.warn({ uplink }, "the uplink names no resolver: sprites have no DNS");
@@ -282,9 +336,9 @@ class NamespaceGateway implements Gateway {
 
   async setPolicy(
     slot: GatewaySlot,
-    sprite: { spriteId: string; policy: NetworkPolicy },
+    { spriteId, policy, again = false }: GatewayPolicy,
   ): Promise<void> {
-    await this.#resolver?.set({ ...sprite, port: this.#portOf(slot) });
+    await this.#resolver?.set({ spriteId, policy, port: this.#portOf(slot) }, { again });
   }
 
   async clearPolicy(slot: GatewaySlot): Promise<void> {
@@ -296,15 +350,7 @@ class NamespaceGateway implements Gateway {
   }
 
   networkOf(slot: GatewaySlot): AgentNetwork {
-    const gateway = gatewayAddress(this.#range);
-    return {
-      gatewayNamespacePath: this.namespacePath,
-      slotIndex: slot.index,
-      interfaceName: slot.interfaceName,
-      address: guestAddress(this.#range, slot.index),
-      gatewayAddress: gateway,
-      nameserver: this.namespacePath === null ? unreachableNameserver : gateway,
-    };
+    return networkOf({ range: this.#range, namespacePath: this.namespacePath }, slot);
   }
 
   /** Every step is tried; the first error is told in the end. */
@@ -315,6 +361,21 @@ class NamespaceGateway implements Gateway {
     }
     if (errors.length > 0) throw errors[0];
   }
+}
+
+function networkOf(
+  { range, namespacePath }: { range: AddressRange; namespacePath: string | null },
+  slot: GatewaySlot,
+): AgentNetwork {
+  const gateway = gatewayAddress(range);
+  return {
+    gatewayNamespacePath: namespacePath,
+    slotIndex: slot.index,
+    interfaceName: slot.interfaceName,
+    address: guestAddress(range, slot.index),
+    gatewayAddress: gateway,
+    nameserver: namespacePath === null ? unreachableNameserver : gateway,
+  };
 }
 
 function namespaceFile(directory: string): string {

@@ -26,6 +26,8 @@ export interface ServeOptions {
   warmMsMax: number | null;
   /** Spare sprites that are kept for creates; 0: none. */
   poolSize: number;
+  /** How long a sprite goes on without a server; null: not at all. */
+  orphanMsMax: number | null;
   /** Bytes a second that the scrubber reads; null: it does not run. */
   scrubRateBytes: number | null;
   urlDomain: string;
@@ -142,6 +144,13 @@ const serveSettings: readonly Setting[] = [
     parse: parseCount,
   },
   {
+    flags: "--orphan-time <duration>",
+    variable: "SPRITES_ORPHAN_TIME",
+    text: "how long sprites go on while no server runs, as during an upgrade; then they sleep. Or off: they end with the server",
+    default: "10m",
+    parse: parseSpan,
+  },
+  {
     flags: "--scrub-rate <size>",
     variable: "SPRITES_SCRUB_RATE",
     text: "how fast everything in the bucket is read again and verified, once a week: bytes a second, or off",
@@ -212,6 +221,7 @@ export function serveOptionsOf(values: Record<string, unknown>): ServeOptions {
     idleWindowMs: limitOf(values["idleWindow"]),
     warmMsMax: limitOf(values["warmTime"]),
     poolSize: values["pool"] as number,
+    orphanMsMax: limitOf(values["orphanTime"]),
     scrubRateBytes: values["scrubRate"] === "off" ? null : (values["scrubRate"] as number),
     urlDomain: values["urlDomain"] as string,
     creationsPerMinuteMax: limitOf(values["createRateMax"]),

@@ -2,11 +2,17 @@ import { mkdir, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { ensureImage } from "../../images/build.ts";
 import type { Log } from "../base/log.ts";
-import type { RuntimeName } from "../contract/agent-startup.ts";
+import type { AgentNetwork, RuntimeName } from "../contract/agent-startup.ts";
 import { createControl } from "../control/control.ts";
 import { createHostHelper } from "../host/host-helper.ts";
 import { chooseRuntime } from "../host/runtime.ts";
-import { createGateway, removeGatewayLeftovers, type Gateway } from "../sandbox/gateway.ts";
+import {
+  canAdoptGateway,
+  createGateway,
+  networkBehind,
+  removeGatewayLeftovers,
+  type Gateway,
+} from "../sandbox/gateway.ts";
 import { ScrubberClient } from "../storage/audit/scrubber-client.ts";
 import { systemClock } from "../storage/lease/clock.ts";
 import { machineIdentity, serverIdentity } from "../storage/lease/server-identity.ts";
@@ -26,11 +32,13 @@ import { LocalWorker } from "../worker/local-worker.ts";
 import { imageCacheDirectory, networkDirectory, placesOf, type Places } from "../worker/places.ts";
 import { takeServerLock } from "../worker/server-lock.ts";
 import { Slots } from "../worker/slots.ts";
+import { findSurvivors, noSurvivors, type Survivors } from "../worker/survivors.ts";
 import { warmUpAgent } from "../worker/warm-up.ts";
 
 export interface Server {
   address: string;
-  stop(): Promise<void>;
+  /** `leavesSprites`: those that run go on, and wait for the next server. */
+  stop(options: { leavesSprites: boolean }): Promise<void>;
 }
 
 /** Starts everything in order; `stop` undoes it in reverse. @throws whatever keeps the server from serving */
@@ -41,7 +49,13 @@ export async function startServer(
   const startup = new Startup(options, log);
   try {
     const address = await startup.run(signal);
-    return { address, stop: () => startup.undo() };
+    return {
+      address,
+      stop: async ({ leavesSprites }) => {
+        if (leavesSprites) await startup.leaveSprites();
+        await startup.undo();
+      },
+    };
   } catch (error) {
     await startup.undo();
     throw error;
@@ -54,6 +68,11 @@ class Startup {
   readonly #places: Places;
   readonly #bucket: string;
   readonly #undoSteps: Array<() => Promise<void>> = [];
+  /** Undone only when no sprite is left to the next server. */
+  readonly #clearingSteps = new Set<() => Promise<void>>();
+  #survivors: Survivors = noSurvivors;
+  /** Stops what would start more, then leaves what runs; how many sprites that is. */
+  #leave: () => Promise<number> = async () => 0;
 
   constructor(options: ServeOptions, log: Log) {
     this.#options = options;
@@ -96,12 +115,28 @@ class Startup {
       limits: { creationsPerMinuteMax, runningMax },
       log: this.#log,
     });
-    this.#undoSteps.push(() => control.stop());
+    let stopped: Promise<void> | null = null;
+    const stop = (): Promise<void> => (stopped ??= control.stop());
+    this.#undoSteps.push(stop);
+    const leave = this.#leave;
+    this.#leave = async () => {
+      await stop();
+      return await leave();
+    };
     await control.recover();
     signal.throwIfAborted();
     const { address } = await control.start();
     this.#scrub();
     return address;
+  }
+
+  /** From now on `undo` keeps what sprites need that run, if any do. */
+  async leaveSprites(): Promise<void> {
+    const count = await this.#leave();
+    if (count === 0) return;
+    this.#log.info({ count }, "sprites go on without a server");
+    const kept = this.#undoSteps.filter((step) => !this.#clearingSteps.has(step));
+    this.#undoSteps.splice(0, Infinity, ...kept);
   }
 
   async undo(): Promise<void> {
@@ -122,18 +157,38 @@ class Startup {
     const lock = await takeServerLock({ dataDirectory, runDirectory, lockDirectory });
     this.#undoSteps.push(lock.release);
     const runtime = await chooseRuntime(this.#options.runtime);
+    this.#survivors = await this.#findSurvivors();
+    const [places, log, survivors] = [this.#places, this.#log, this.#survivors];
+    const clearNetwork = (): Promise<void> => removeGatewayLeftovers(networkDirectory(places), log);
     await clearLeftovers({
-      places: this.#places,
-      runtime,
-      clearNetwork: () => removeGatewayLeftovers(networkDirectory(this.#places), this.#log),
-      log: this.#log,
+      ...{ places, runtime, survivors, log },
+      clearNetwork: survivors.agents.length > 0 ? null : clearNetwork,
     });
     await mkdir(runDirectory, { recursive: true, mode: 0o711 });
-    this.#undoSteps.push(async () => {
+    this.#undoUnlessLeft(async () => {
       await clearCgroups(this.#places);
       await rm(runDirectory, { recursive: true, force: true });
     });
     return runtime;
+  }
+
+  async #findSurvivors(): Promise<Survivors> {
+    if (this.#orphanMsMax === 0) return noSurvivors;
+    const [places, bucket, log] = [this.#places, this.#bucket, this.#log];
+    const network = { directory: networkDirectory(places), uplink: this.#options.uplink };
+    const networkOf = (slotIndex: number): AgentNetwork =>
+      networkBehind(network, new Slots(places.serverHash).adopt(slotIndex));
+    const isWhole = await canAdoptGateway(network);
+    return await findSurvivors({ places, bucket, networkOf: isWhole ? networkOf : null, log });
+  }
+
+  get #orphanMsMax(): number {
+    return this.#options.orphanMsMax ?? 0;
+  }
+
+  #undoUnlessLeft(step: () => Promise<void>): void {
+    this.#clearingSteps.add(step);
+    this.#undoSteps.push(step);
   }
 
   /** Says in the bucket that this server lives, until the end: others leave alone what it holds. */
@@ -153,7 +208,9 @@ class Startup {
       },
       signal,
     });
-    this.#undoSteps.push(() => lease.stop());
+    // Others leave alone what this server holds for as long as they do when it is killed.
+    this.#undoSteps.push(() => lease.leave());
+    this.#undoUnlessLeft(() => lease.stop());
     return { serverId: server, lease };
   }
 
@@ -192,8 +249,8 @@ class Startup {
       server,
       cacheDirectory: (hash) => imageCacheDirectory(this.#places, hash),
     });
-    const images = new ImageServers(this.#common());
-    this.#undoSteps.push(() => images.stop());
+    const images = new ImageServers(this.#common(), this.#survivors.images);
+    this.#undoUnlessLeft(() => images.stop());
     // Mounted before the first sprite asks, so that a create does not wait for it.
     await Promise.all([images.ensure(imageHash), warmUpAgent(this.#log)]);
     return { images, imageHash };
@@ -208,11 +265,12 @@ class Startup {
         serverHash: this.#places.serverHash,
         uplink: this.#options.uplink,
         helper,
+        isAdopted: this.#survivors.agents.length > 0,
         logLevel: this.#options.logLevel,
       },
       this.#log,
     );
-    this.#undoSteps.push(() => gateway.close());
+    this.#undoUnlessLeft(() => gateway.close());
     return gateway;
   }
 
@@ -238,11 +296,12 @@ class Startup {
       idleWindowMs: this.#options.idleWindowMs,
       warmMsMax: this.#options.warmMsMax,
       poolSize: this.#options.poolSize,
+      survivors: this.#survivors.agents,
       runtime,
       diskSizeBytes: diskSizeBytesDefault,
-      version,
     });
-    this.#undoSteps.push(() => worker.drain());
+    this.#undoUnlessLeft(() => worker.drain());
+    this.#leave = () => worker.leave();
     return worker;
   }
 
@@ -264,7 +323,8 @@ class Startup {
   #common(): ConstructorParameters<typeof ImageServers>[0] {
     const { cacheSizeBytesMax, logLevel } = this.#options;
     const [places, bucket, log] = [this.#places, this.#bucket, this.#log];
-    return { places, bucket, cacheSizeBytesMax, logLevel, log };
+    const orphanMsMax = this.#orphanMsMax;
+    return { places, bucket, cacheSizeBytesMax, orphanMsMax, version, logLevel, log };
   }
 }
 

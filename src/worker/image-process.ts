@@ -1,13 +1,16 @@
 import { join } from "node:path";
 import type { Log } from "../base/log.ts";
+import type { AdoptedChild } from "./adopted-child.ts";
 import { AgentPace } from "./agent-pace.ts";
 import type { ImageStartup } from "./image-startup.ts";
 import { KeptDescriptors } from "./kept-descriptors.ts";
 import { agentStartTimeoutMs, agentTakeoverTimeoutMs, imageStopTimeoutMs } from "./limits.ts";
-import { SupervisedProcess } from "./supervised-process.ts";
+import { SupervisedProcess, type SupervisedOptions } from "./supervised-process.ts";
 
 export interface ImageProcessOptions {
   startup: Omit<ImageStartup, "descriptors" | "takesOver">;
+  /** One that the server before has left, in the mount namespace that this server has entered. */
+  adopted?: AdoptedChild | undefined;
   identityFile: string;
   log: Log;
 }
@@ -44,10 +47,13 @@ export class ImageProcess {
     const { startup, log } = this.#options;
     const pace = new AgentPace();
     const mountDirectory = join(startup.runDirectory, "mnt");
+    let adopted = this.#options.adopted ?? null;
     try {
-      this.#kept.openFuseDevice();
+      if (adopted === null) this.#kept.openFuseDevice();
+      else this.#keepOf(adopted);
       for (let takesOver = false; ; takesOver = true) {
-        const process = this.#startProcess(takesOver);
+        const process = this.#startProcess(takesOver, adopted);
+        adopted = null;
         this.#process = process;
         let readyAtMs: number | null = null;
         const readiness = process.ready().then(
@@ -74,9 +80,13 @@ export class ImageProcess {
     }
   }
 
-  #startProcess(takesOver: boolean): SupervisedProcess {
+  #keepOf({ pid, offer }: AdoptedChild): void {
+    for (const { key, descriptor } of offer.descriptors) this.#kept.copy(key, { pid, descriptor });
+  }
+
+  #startProcess(takesOver: boolean, adopted: AdoptedChild | null): SupervisedProcess {
     const { startup, identityFile, log } = this.#options;
-    return new SupervisedProcess({
+    const options: SupervisedOptions = {
       modulePath: join(import.meta.dirname, "image-server.ts"),
       startup: (descriptors) => ({ ...startup, descriptors, takesOver }) satisfies ImageStartup,
       kept: this.#kept,
@@ -85,6 +95,7 @@ export class ImageProcess {
       servedDirectory: join(startup.runDirectory, "fuse"),
       startTimeoutMs: takesOver ? agentTakeoverTimeoutMs : agentStartTimeoutMs,
       log,
-    });
+    };
+    return new SupervisedProcess(options, adopted);
   }
 }

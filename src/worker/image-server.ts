@@ -59,6 +59,11 @@ try {
       fileSystem: "erofs",
     });
   }
+  const { adoptionSocket, orphanMsMax, version, descriptors: _, ...startedWith } = startup;
+  await pipe.outlive({
+    ...{ socketPath: adoptionSocket, orphanMsMax, version },
+    startup: () => startedWith,
+  });
   pipe.say({ type: "ready", socketPath: "", bootMs: Math.round(performance.now()) });
   keepCompiledCode();
 

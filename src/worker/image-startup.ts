@@ -9,6 +9,10 @@ export interface ImageStartup {
   /** On tmpfs: holds the FUSE mount point and `mnt`, where the image appears. */
   runDirectory: string;
   logLevel: string;
+  version: string;
+  /** As for an agent. */
+  adoptionSocket: string;
+  orphanMsMax: number;
   /** As for an agent: /dev/fuse. */
   descriptors: readonly PassedDescriptor[];
   /** The image is mounted, and the server that served it has died. */

@@ -21,6 +21,11 @@ export class KeptDescriptors {
     }
   }
 
+  /** From now on it is kept here, in place of one of the same name. */
+  put(key: string, descriptor: number): void {
+    this.#replace(key, descriptor);
+  }
+
   /** Copies one that the child has open. What cannot be copied is not there for the next child. */
   copy(key: string, from: { pid: number; descriptor: number }): void {
     if (this.#open.size >= keptDescriptorsMax && !this.#open.has(key)) return;

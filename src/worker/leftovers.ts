@@ -9,38 +9,62 @@ import { cgroupDirectories } from "../host/cgroups.ts";
 import { abortFuseConnections, hangingFuseConnections } from "../host/fuse-connections.ts";
 import { deleteContainer } from "../host/runtime.ts";
 import { commandTimeoutMs, staleAgentTimeoutMs } from "./limits.ts";
-import type { Places } from "./places.ts";
-import type { ChildRecord } from "./supervised-process.ts";
+import { readChildren, type ChildRecord } from "./child-records.ts";
+import { processesDirectory, type Places } from "./places.ts";
+import { containerId } from "../sandbox/container-id.ts";
+import { belongingsOf, type Survivors } from "./survivors.ts";
 
 /**
- * Clears what a server that was killed left behind: its children, the containers, cgroups, the run
- * directory. Mounts, loop devices and network namespaces need nothing: they belong to namespaces
- * that end with the processes. A child that lost its server stores its disk and ends by itself; it
- * is given time for that before it is killed.
+ * Clears what a server that has ended left behind, but for what this one adopts: its children, the
+ * containers, cgroups, the run directory. Mounts, loop devices and network namespaces need nothing:
+ * they belong to namespaces that end with the processes. A child that lost its server and is told to
+ * end stores its disk; it is given time for that before it is killed.
  */
 export async function clearLeftovers(options: {
   places: Places;
   runtime: RuntimeName;
+  survivors: Survivors;
   /** Undoes what the server before changed in the machine's network; its records are in the run directory. */
-  clearNetwork: () => Promise<void>;
+  clearNetwork: (() => Promise<void>) | null;
   log: Log;
 }): Promise<void> {
-  const { places, runtime, clearNetwork, log } = options;
-  const children = await readChildren(join(places.runDirectory, "processes"));
-  const alive = children.filter(isAlive);
-  if (alive.length > 0) {
-    log.info({ count: alive.length }, "waiting for the processes of the server before");
-    await waitUntil(() => !alive.some(isAlive), { timeoutMs: staleAgentTimeoutMs });
-    for (const identity of alive) signalProcess(identity, "SIGKILL");
-    await waitUntil(() => !alive.some(isAlive), { timeoutMs: commandTimeoutMs });
-  }
+  const { places, runtime, survivors, clearNetwork, log } = options;
+  const found = await readChildren(processesDirectory(places));
+  const children = found.filter(({ file }) => !survivors.files.has(file)).map((one) => one.record);
+  await endChildren(children, log);
   await endConnections(children, log);
+  const kept = belongingsOf(places, survivors);
   // With version 1 of cgroups a suspended process does not end when it is killed.
-  await thawCgroupsBelow(places.cgroupParent);
-  await clearContainers(places, runtime, log);
-  await clearCgroups(places);
-  await clearNetwork();
-  await rm(places.runDirectory, { recursive: true, force: true });
+  await thawCgroupsBelow(places.cgroupParent, kept.cgroups);
+  const keptContainers = new Set([...kept.sprites].map((id) => containerId(id)));
+  await clearContainers(places, { runtime, keptContainers, log });
+  await clearCgroups(places, kept.cgroups);
+  await clearNetwork?.();
+  const keptPaths = new Set([...kept.directories, ...survivors.files]);
+  if (survivors.files.size === 0) await rm(places.runDirectory, { recursive: true, force: true });
+  else await clearDirectories(places, keptPaths);
+}
+
+async function endChildren(children: readonly ChildRecord[], log: Log): Promise<void> {
+  const alive = children.filter(isAlive);
+  if (alive.length === 0) return;
+  log.info({ count: alive.length }, "waiting for the processes of the server before");
+  for (const child of alive) if (child.canOutlive === true) signalProcess(child, "SIGTERM");
+  await waitUntil(() => !alive.some(isAlive), { timeoutMs: staleAgentTimeoutMs });
+  for (const identity of alive) signalProcess(identity, "SIGKILL");
+  await waitUntil(() => !alive.some(isAlive), { timeoutMs: commandTimeoutMs });
+}
+
+/** What is the server's own goes too; what it needs it makes anew. */
+async function clearDirectories(places: Places, kept: ReadonlySet<string>): Promise<void> {
+  const { runDirectory } = places;
+  for (const part of ["sprites", "images", "processes"]) {
+    for (const name of await namesIn(join(runDirectory, part))) {
+      const path = join(runDirectory, part, name);
+      const isKept = kept.has(path) || kept.has(path.replace(/\.sock$/, ".json"));
+      if (!isKept) await rm(path, { recursive: true, force: true });
+    }
+  }
 }
 
 /**
@@ -63,8 +87,13 @@ async function endConnections(children: readonly ChildRecord[], log: Log): Promi
   }
 }
 
-async function clearContainers(places: Places, runtime: RuntimeName, log: Log): Promise<void> {
+async function clearContainers(
+  places: Places,
+  options: { runtime: RuntimeName; keptContainers: ReadonlySet<string>; log: Log },
+): Promise<void> {
+  const { runtime, keptContainers, log } = options;
   for (const containerId of await namesIn(places.runtimeRoot)) {
+    if (keptContainers.has(containerId)) continue;
     try {
       const root = places.runtimeRoot;
       await deleteContainer({ runtime, root, containerId, deadlineMs: commandTimeoutMs });
@@ -79,14 +108,20 @@ async function clearContainers(places: Places, runtime: RuntimeName, log: Log): 
  * Removes our own cgroups: ends what still lives in them, then removes the directories from the
  * leaves up.
  */
-export async function clearCgroups(places: Places): Promise<void> {
+export async function clearCgroups(
+  places: Places,
+  kept: ReadonlySet<string> = new Set(),
+): Promise<void> {
   const name = places.cgroupParent.slice(1);
-  for (const root of cgroupDirectories()) await removeCgroup(join(root, name));
+  for (const root of cgroupDirectories()) await removeCgroup(join(root, name), kept);
 }
 
-async function removeCgroup(directory: string): Promise<void> {
+async function removeCgroup(
+  directory: string,
+  kept: ReadonlySet<string> = new Set(),
+): Promise<void> {
   for (const child of await namesIn(directory, { directoriesOnly: true })) {
-    await removeCgroup(join(directory, child));
+    if (!kept.has(child)) await removeCgroup(join(directory, child));
   }
   const pids = async (): Promise<number[]> => {
     const text = await readFile(join(directory, "cgroup.procs"), "utf8").catch(() => "");
@@ -101,19 +136,6 @@ async function removeCgroup(directory: string): Promise<void> {
   }
   await waitUntil(async () => (await pids()).length === 0, { timeoutMs: commandTimeoutMs });
   await rmdir(directory).catch(() => undefined);
-}
-
-async function readChildren(directory: string): Promise<ChildRecord[]> {
-  const children: ChildRecord[] = [];
-  for (const name of await namesIn(directory)) {
-    try {
-      const value = JSON.parse(await readFile(join(directory, name), "utf8")) as ChildRecord;
-      if (Number.isInteger(value.pid) && value.pid > 1) children.push(value);
-    } catch {
-      // Cut off while being written: its process ended with the server.
-    }
-  }
-  return children;
 }
 
 async function namesIn(

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Log } from "../base/log.ts";
@@ -14,10 +15,22 @@ import { ColdReaders } from "./cold-readers.ts";
 import { DiskTenure } from "./disk-tenure.ts";
 import type { ImageServers } from "./image-servers.ts";
 import { parallelStopsMax, readerCacheBytesMax, settleSyncIntervalMs } from "./limits.ts";
-import { spriteCacheDirectory, spriteRunDirectory, type Places } from "./places.ts";
-import { goneError, SpriteProcess, type SpriteStartup } from "./sprite-process.ts";
 import { standByTimeoutMs } from "./pool/limits.ts";
 import { Spares } from "./pool/spares.ts";
+import { adoptionSocketOf } from "./child-records.ts";
+import {
+  processesDirectory,
+  spriteCacheDirectory,
+  spriteRunDirectory,
+  type Places,
+} from "./places.ts";
+import {
+  goneError,
+  SpriteProcess,
+  type SpriteProcessOptions,
+  type SpriteStartup,
+} from "./sprite-process.ts";
+import type { AgentSurvivor } from "./survivors.ts";
 import { Retirement } from "./retirement.ts";
 import { Settler } from "./settler.ts";
 import { machineStarts } from "./starts/machine-starts.ts";
@@ -52,6 +65,10 @@ export interface LocalWorkerOptions {
   warmMsMax: number | null;
   /** Spare sprites that are kept for creates; 0: none. */
   poolSize: number;
+  /** How long a sprite goes on without a server; 0: not at all. */
+  orphanMsMax: number;
+  /** Agents that the server before has left running. */
+  survivors: readonly AgentSurvivor[];
   runtime: AgentStartup["runtime"];
   diskSizeBytes: number;
   cacheSizeBytesMax: number;
@@ -64,8 +81,14 @@ export interface LocalWorkerOptions {
 export interface SpriteNetwork {
   /** The addresses of a slot. */
   networkOf(slot: Slot): AgentNetwork;
-  /** Settles when it holds for the sprite in that slot. @throws SpriteError storage_failure */
-  setPolicy(slot: Slot, sprite: { spriteId: string; policy: NetworkPolicy }): Promise<void>;
+  /**
+   * Settles when it holds for the sprite in that slot. `again`: it held already, under the server before, and what
+   * is open stays so. @throws SpriteError storage_failure
+   */
+  setPolicy(
+    slot: Slot,
+    sprite: { spriteId: string; policy: NetworkPolicy; again?: boolean },
+  ): Promise<void>;
   clearPolicy(slot: Slot): Promise<void>;
 }
 
@@ -125,8 +148,48 @@ export class LocalWorker implements Worker {
       destroy: (spriteId) => this.destroy(spriteId),
       isBusy: () => [...this.#sprites.values()].some(isAwaited),
     });
+    for (const survivor of options.survivors) this.#adopt(survivor);
     // Those that the server before was killed over, or that it could not store.
     void this.#addUnsettled();
+  }
+
+  /**
+   * Brings what was adopted in line with what the registry says. What it knows nothing of is put to sleep.
+   * @param specOf null: no such sprite
+   */
+  async reconcile(specOf: (spriteId: string) => SpriteSpec | null): Promise<void> {
+    const adopted = [...this.#sprites.values()];
+    await Promise.all(adopted.map((running) => this.#reconcile(running, specOf(running.spec.id))));
+  }
+
+  async #reconcile(running: RunningSprite, spec: SpriteSpec | null): Promise<void> {
+    const { log, network } = this.#options;
+    const { id, policy, durability } = running.spec;
+    try {
+      // A spare, as a rule, which is about to be removed.
+      if (spec === null) return void running.process.stop({ discard: false });
+      // The kernel holds what it was told: only who resolves names has begun anew.
+      const again = isDeepStrictEqual(spec.policy.network, policy.network);
+      await network.setPolicy(running.slot, {
+        ...{ spriteId: id, policy: spec.policy.network, again },
+      });
+      const isSame = isDeepStrictEqual([spec.policy, spec.durability], [policy, durability]);
+      running.spec = spec;
+      if (!isSame) await this.configure(spec);
+    } catch (error) {
+      log.error({ err: error, spriteId: id }, "a sprite cannot be adopted: it is put to sleep");
+      await running.process.stop({ discard: false });
+    }
+  }
+
+  /** It runs, as it did under the server before. */
+  #adopt({ child, startup }: AgentSurvivor): void {
+    const { spriteId: id, name, environment, imageHash, durability, policy, isFork } = startup;
+    const spec = { id, name, environment, imageHash, durability, policy, isFork };
+    const running = this.#begin(spec, { spare: null, adopted: { child, startup } });
+    running.ready = true;
+    if (child.offer.status === "warm") this.#onRest(id, "warm");
+    this.#options.log.info({ spriteId: id, status: child.offer.status }, "adopted a sprite");
   }
 
   async create(spec: SpriteSpec): Promise<void> {
@@ -346,6 +409,20 @@ export class LocalWorker implements Worker {
     return () => this.#listeners.delete(listener);
   }
 
+  /**
+   * Leaves every sprite that runs to the next server, and takes no more work; those that are just starting, and
+   * spares, are stopped. How many there are.
+   */
+  async leave(): Promise<number> {
+    this.#draining = true;
+    this.#retirement.stop();
+    const stops = [...this.#sprites.values()]
+      .filter(({ ready, process, spare }) => !ready || process.ending || spare !== null)
+      .map(({ process, spare }) => process.stop({ discard: spare !== null }));
+    await Promise.all([this.#settler.stop(), this.#readers.stop(), this.#spares.stop(), ...stops]);
+    return this.#sprites.size;
+  }
+
   /** Stops every sprite, storing its disk, and takes no more work. */
   async drain(): Promise<void> {
     this.#draining = true;
@@ -385,13 +462,19 @@ export class LocalWorker implements Worker {
     process.endMaking(this.#cgroupPathOf(slot));
   }
 
-  #begin(spec: SpriteSpec, { spare }: Pick<RunningSprite, "spare">): RunningSprite {
+  #begin(
+    spec: SpriteSpec,
+    options: Pick<RunningSprite, "spare"> & { adopted?: SpriteProcessOptions["adopted"] },
+  ): RunningSprite {
     const { slots, log } = this.#options;
-    const slot = slots.take();
+    const { spare, adopted } = options;
+    const slot =
+      adopted === undefined ? slots.take() : slots.adopt(adopted.startup.network.slotIndex);
     this.#readers.leave(spec.id);
     const tenure = this.#tenures.get(spec.id) ?? new DiskTenure(this.#options.serverTenure);
     this.#tenures.set(spec.id, tenure);
     const process = new SpriteProcess({
+      ...(adopted === undefined ? {} : { adopted }),
       tenure,
       takeTurn: (signal) => this.#starts.enter({ isUrgent: spare === null, signal }),
       makeStartup: async () => {
@@ -405,11 +488,7 @@ export class LocalWorker implements Worker {
         return { ...startup, isSpare: running.spare !== null };
       },
       isSpare: () => running.spare !== null,
-      identityFile: join(
-        this.#options.places.runDirectory,
-        "processes",
-        `sprite-${slot.index}.json`,
-      ),
+      identityFile: this.#identityFile(slot),
       log: log.child({ spriteId: spec.id }),
       onRest: (status) => this.#onRest(spec.id, status),
       onEnded: () => {
@@ -428,6 +507,10 @@ export class LocalWorker implements Worker {
     };
     this.#sprites.set(spec.id, running);
     return running;
+  }
+
+  #identityFile(slot: Slot): string {
+    return join(processesDirectory(this.#options.places), `sprite-${slot.index}.json`);
   }
 
   /** Nobody may have its addresses while the network still thinks of the one before. */
@@ -470,6 +553,9 @@ export class LocalWorker implements Worker {
       cgroupPath: this.#cgroupPathOf(slot),
       version: options.version,
       logLevel: options.logLevel,
+      imageHash: spec.imageHash,
+      adoptionSocket: adoptionSocketOf(this.#identityFile(slot)),
+      orphanMsMax: options.orphanMsMax,
     };
   }
 

@@ -70,6 +70,15 @@ export function imageCacheDirectory(places: Places, imageHash: string): string {
   return join(places.cacheDirectory, "images", imageHash);
 }
 
+export function imageRunDirectory(places: Places, imageHash: string): string {
+  return join(places.runDirectory, "images", imageHash.slice(0, 16));
+}
+
+/** Of the records of a server's children, and the sockets at which they wait for the next server. */
+export function processesDirectory(places: Places): string {
+  return join(places.runDirectory, "processes");
+}
+
 export function networkDirectory(places: Places): string {
   return join(places.runDirectory, "network");
 }

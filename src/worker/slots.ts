@@ -25,15 +25,19 @@ export class Slots {
   /** @throws SpriteError unavailable when the machine runs as many sprites as it can address. */
   take(): Slot {
     for (let index = 0; index < slotsMax; index += 1) {
-      if (this.#taken.has(index)) continue;
-      this.#taken.add(index);
-      return {
-        index,
-        hostIdBase: hostIdBaseFirst + index * hostIdsPerSprite,
-        interfaceName: `os${this.#serverHash.slice(0, 6)}-${index}`,
-      };
+      if (!this.#taken.has(index)) return this.adopt(index);
     }
     throw new SpriteError("unavailable", `this machine already runs ${slotsMax} sprites`);
+  }
+
+  /** That of a sprite which runs already. */
+  adopt(index: number): Slot {
+    this.#taken.add(index);
+    return {
+      index,
+      hostIdBase: hostIdBaseFirst + index * hostIdsPerSprite,
+      interfaceName: `os${this.#serverHash.slice(0, 6)}-${index}`,
+    };
   }
 
   release(slot: Slot): void {

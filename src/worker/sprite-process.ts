@@ -9,6 +9,7 @@ import { thawCgroup } from "../host/cgroup-freezer.ts";
 import { setNiceness } from "../host/niceness.ts";
 import { deleteContainer } from "../host/runtime.ts";
 import { containerId } from "../sandbox/container-id.ts";
+import type { AdoptedChild } from "./adopted-child.ts";
 import { AgentPace, type NextAgent } from "./agent-pace.ts";
 import type { DiskTenure } from "./disk-tenure.ts";
 import { KeptDescriptors } from "./kept-descriptors.ts";
@@ -19,12 +20,14 @@ import {
   commandTimeoutMs,
 } from "./limits.ts";
 import { nicenessWhileMade } from "./pool/limits.ts";
-import { SupervisedProcess } from "./supervised-process.ts";
+import { SupervisedProcess, type SupervisedOptions } from "./supervised-process.ts";
 
 /** All of an agent's configuration but what differs from one agent of a sprite to the next. */
 export type SpriteStartup = Omit<AgentStartup, "descriptors" | "takesOver" | "isStillOurs">;
 
 export interface SpriteProcessOptions {
+  /** An agent that the server before has left running, and what it was started with. */
+  adopted?: { child: AdoptedChild; startup: SpriteStartup };
   makeStartup: () => Promise<SpriteStartup>;
   /** Waits until it may start; what it gives is called when it has, or has not. */
   takeTurn: (signal: AbortSignal) => Promise<() => void>;
@@ -56,7 +59,8 @@ type Readiness = PromiseWithResolvers<{ socketPath: string }>;
  *
  * What an agent holds alive by being there is kept here too: the descriptor its disk is served on,
  * its mount namespace, its container's lifeline. So when it dies, the guest only waits, and an agent
- * that comes after it takes it over. When this process dies as well, all of that goes with it.
+ * that comes after it takes it over. When this process dies the agent is alone with it, until the next
+ * server adopts the agent and has copies of its own.
  */
 export class SpriteProcess {
   /** Settles when nothing of the sprite runs any more. Never rejects. */
@@ -112,8 +116,9 @@ export class SpriteProcess {
 
   async #run(): Promise<void> {
     let failure: unknown = new SpriteError("unavailable", "the sprite has stopped; try again");
+    let { adopted } = this.#options;
     try {
-      while ((await this.#runOnce()) === "start_anew");
+      while ((await this.#runOnce(adopted)) === "start_anew") adopted = undefined;
     } catch (error) {
       failure = error;
     }
@@ -125,20 +130,22 @@ export class SpriteProcess {
   /**
    * From a start from nothing until nothing is left. @throws SpriteError why an agent does not start
    */
-  async #runOnce(): Promise<NextAgent> {
+  async #runOnce(adopted: SpriteProcessOptions["adopted"]): Promise<NextAgent> {
+    if (adopted !== undefined) return await this.#runInTurn(adopted);
     const leave = await this.#options.takeTurn(this.#stopping.signal);
     this.#readiness.promise.then(leave, leave);
-    return await this.#runInTurn().finally(leave);
+    return await this.#runInTurn(undefined).finally(leave);
   }
 
-  async #runInTurn(): Promise<NextAgent> {
-    const startup = await this.#options.makeStartup();
-    if (this.#stopAsked) throw goneError();
+  async #runInTurn(adopted: SpriteProcessOptions["adopted"]): Promise<NextAgent> {
+    const startup = adopted?.startup ?? (await this.#options.makeStartup());
+    if (this.#stopAsked && adopted === undefined) throw goneError();
     await mkdir(startup.runDirectory, { recursive: true, mode: 0o711 });
     const life: Life = { startup, kept: new KeptDescriptors(), mounts: null };
     try {
-      life.kept.openFuseDevice();
-      const end = await this.#runAgents(life);
+      if (adopted === undefined) life.kept.openFuseDevice();
+      else keepOf(life, adopted.child);
+      const end = await this.#runAgents(life, adopted?.child ?? null);
       if (end.wasStopped) return "give_up";
       // Whoever waits for the disk gets errors from now on, and so can be ended.
       letGo(life);
@@ -152,16 +159,21 @@ export class SpriteProcess {
   }
 
   /** One agent after the other, on the same disk and container, for as long as that goes well. */
-  async #runAgents(life: Life): Promise<{
+  async #runAgents(
+    life: Life,
+    adopted: AdoptedChild | null,
+  ): Promise<{
     wasStopped: boolean;
     next: NextAgent;
     failure: Error | null;
   }> {
-    for (let takesOver = false; ; takesOver = true) {
+    for (let [takesOver, child] = [false, adopted]; ; [takesOver, child] = [true, null]) {
       // Settings may have changed since the last one was told.
       if (takesOver) life.startup = await this.#options.makeStartup();
-      if (this.#stopAsked) return { wasStopped: false, next: "give_up", failure: null };
-      const { how, livedMs, failure, refused } = await this.#runAgent(life, takesOver);
+      if (this.#stopAsked && child === null) {
+        return { wasStopped: false, next: "give_up", failure: null };
+      }
+      const { how, livedMs, failure, refused } = await this.#runAgent(life, takesOver, child);
       if (this.#stopAsked) return { wasStopped: how.code === 0, next: "give_up", failure };
       let next = this.#pace.next(livedMs);
       // What keeps an agent from serving at all is for whoever asked for it to hear.
@@ -176,6 +188,7 @@ export class SpriteProcess {
   async #runAgent(
     life: Life,
     takesOver: boolean,
+    adopted: AdoptedChild | null,
   ): Promise<{
     how: { code: number | null; signal: NodeJS.Signals | null };
     /** Since it was ready; null when it never was. */
@@ -187,8 +200,8 @@ export class SpriteProcess {
     const { startup, kept, mounts } = life;
     const { identityFile, log, tenure } = this.#options;
     // A guest that runs goes on with what it has, as it would if its agent lived.
-    const isStillOurs = takesOver || tenure.isStillOurs();
-    const child = new SupervisedProcess({
+    const isStillOurs = takesOver || adopted !== null || tenure.isStillOurs();
+    const options: SupervisedOptions = {
       modulePath: join(import.meta.dirname, "../agent/main.ts"),
       startup: (descriptors): AgentStartup => ({ ...startup, descriptors, takesOver, isStillOurs }),
       kept,
@@ -199,7 +212,8 @@ export class SpriteProcess {
       ...(this.#options.isSpare() ? { niceness: nicenessWhileMade } : {}),
       onRest: ({ status }) => this.#options.onRest(status),
       log,
-    });
+    };
+    const child = new SupervisedProcess(options, adopted);
     this.#child = child;
     let readyAtMs: number | null = null;
     let failure: Error | null = null;
@@ -258,6 +272,12 @@ function openMounts(pid: number): number | null {
   } catch {
     return null;
   }
+}
+
+/** What an agent of the server before holds alive is from now on kept here too. */
+function keepOf(life: Life, { pid, offer }: AdoptedChild): void {
+  for (const { key, descriptor } of offer.descriptors) life.kept.copy(key, { pid, descriptor });
+  life.mounts = openMounts(pid);
 }
 
 /** With the agents gone, this ends the FUSE connection and all mounts. */

@@ -1,23 +1,15 @@
-import { spawn, type ChildProcess, type SpawnOptions } from "node:child_process";
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
-import { readJsonLines } from "../base/json-lines.ts";
+import { rmSync } from "node:fs";
 import type { Log } from "../base/log.ts";
-import { nodeProcess } from "../base/node-process.ts";
-import { identifyProcess, type ProcessIdentity } from "../base/process-identity.ts";
 import { withDeadline } from "../base/wait.ts";
 import type { AgentCommand, AgentStatus, PassedDescriptor } from "../contract/agent-startup.ts";
 import { SpriteError } from "../contract/errors.ts";
 import { fuseMountsOf } from "../host/fuse-connections.ts";
 import { setThreadNiceness } from "../host/niceness.ts";
+import type { AdoptedChild } from "./adopted-child.ts";
+import { rememberChild } from "./child-records.ts";
+import { passOnLog } from "./child-log.ts";
 import type { KeptDescriptors } from "./kept-descriptors.ts";
-import { lineBytesMax } from "./limits.ts";
-
-/** The one the child was given its first descriptor as; standard streams come before. */
-const firstPassedDescriptor = 3;
-
-/** Which mounts the child sees: ours, a copy of ours, or those of the namespace behind a path. */
-export type ChildMounts = "ours" | "copy" | { of: string };
+import { SpawnedChild, type ChildMounts } from "./spawned-child.ts";
 
 export interface SupervisedOptions {
   /** The module that the child runs. */
@@ -39,41 +31,45 @@ export interface SupervisedOptions {
   log: Log;
 }
 
+/** What there is to a child of this server's, or of the one before. */
+export interface ChildLink {
+  readonly pid: number | undefined;
+  /** Settles when the process is gone, however it ended; both null when that cannot be known. */
+  readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
+  /** False from the moment that the process has ended. */
+  readonly alive: boolean;
+  /** Calls back with everything that it says. */
+  listen(onStatus: (value: unknown) => void, onOther: (line: string) => void): void;
+  send(line: unknown): void;
+  kill(): void;
+}
+
 /**
  * A child of ours that speaks the control pipe's protocol (contract/agent-startup.ts): an agent, or
- * an image server.
+ * an image server. Given one of the server before, it goes on with that.
  */
 export class SupervisedProcess {
   /** Settles when the process is gone, however it ended. */
   readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
-  readonly #child: ChildProcess;
+  readonly #child: ChildLink;
   readonly #options: SupervisedOptions;
   readonly #ready: Promise<Extract<AgentStatus, { type: "ready" }>>;
   #synced = false;
   #refused = false;
 
-  constructor(options: SupervisedOptions) {
+  constructor(options: SupervisedOptions, adopted: AdoptedChild | null = null) {
     this.#options = options;
-    const kept = options.kept.list();
-    this.#child = spawnChild(options, kept);
-    const child = this.#child;
-    if (options.niceness !== undefined) setThreadNiceness(this.pid, options.niceness);
-    this.exited = new Promise((resolve) => {
-      child.once("close", (code, signal) => {
-        rmSync(options.identityFile, { force: true });
-        resolve({ code, signal });
-      });
-      child.once("error", () => resolve({ code: null, signal: null }));
-    });
-    this.#ready = this.#watchStatus();
+    const child = adopted ?? new SpawnedChild(options);
+    this.#child = child;
+    this.exited = child.exited.finally(() => rmSync(options.identityFile, { force: true }));
+    if (adopted === null && options.niceness !== undefined) {
+      setThreadNiceness(this.pid, options.niceness);
+    }
+    passOnLog(options.kept);
+    this.#ready = this.#watchStatus(adopted);
     this.#ready.catch(() => undefined);
-    child.stdin?.on("error", () => undefined);
-    const passed = kept.map(({ key }, index) => ({
-      key,
-      descriptor: firstPassedDescriptor + index,
-    }));
-    child.stdin?.write(`${JSON.stringify(options.startup(passed))}\n`);
-    rememberIdentity(options.identityFile, { pid: child.pid });
+    if (adopted === null) rememberChild(options.identityFile, { pid: child.pid });
+    else child.send({ type: "adopt" } satisfies AgentCommand);
   }
 
   /**
@@ -102,7 +98,7 @@ export class SupervisedProcess {
    */
   async stop(options: { discard: boolean; timeoutMs: number }): Promise<boolean> {
     const command: AgentCommand = { type: "stop", discard: options.discard };
-    this.#child.stdin?.write(`${JSON.stringify(command)}\n`);
+    this.#child.send(command);
     const timer = setTimeout(() => {
       this.#options.log.error({ pid: this.#child.pid }, "did not stop in time: killed");
       this.kill();
@@ -129,13 +125,11 @@ export class SupervisedProcess {
 
   /** False from the moment that the process has ended, which is before `exited` can tell. */
   get alive(): boolean {
-    const { pid, exitCode, signalCode } = this.#child;
-    if (pid === undefined || exitCode !== null || signalCode !== null) return false;
-    return identifyProcess(pid) !== null;
+    return this.#child.alive;
   }
 
   kill(): void {
-    this.#child.kill("SIGKILL");
+    this.#child.kill();
   }
 
   /** For a server that finds the connection hanging, when this one and the child have ended. */
@@ -143,11 +137,11 @@ export class SupervisedProcess {
     const { identityFile, servedDirectory } = this.#options;
     const connection = (await fuseMountsOf(this.pid)).get(servedDirectory);
     if (connection !== undefined && this.alive) {
-      rememberIdentity(identityFile, { pid: this.pid, connection });
+      rememberChild(identityFile, { pid: this.pid, connection });
     }
   }
 
-  #watchStatus(): Promise<Extract<AgentStatus, { type: "ready" }>> {
+  #watchStatus(adopted: AdoptedChild | null): Promise<Extract<AgentStatus, { type: "ready" }>> {
     const { log, kept } = this.#options;
     return new Promise((resolve, reject) => {
       const onStatus = (value: unknown): void => {
@@ -168,58 +162,14 @@ export class SupervisedProcess {
           reject(new SpriteError(code, status.message));
         }
       };
-      const { stdout, stderr } = this.#child;
-      if (stdout !== null) {
-        readJsonLines(stdout, {
-          lineBytesMax,
-          onValue: onStatus,
-          onOther: (line) => log.warn({ line }, "unexpected output of a child"),
-        });
+      if (adopted !== null) {
+        resolve({ type: "ready", socketPath: adopted.offer.socketPath, bootMs: 0 });
       }
-      // A child logs the same structured lines as we do; they are passed on as they are.
-      stderr?.pipe(process.stderr, { end: false });
+      this.#child.listen(onStatus, (line) => log.warn({ line }, "unexpected output of a child"));
       void this.exited.then(({ code, signal }) => {
         const how = signal === null ? `with code ${code}` : `by ${signal}`;
         reject(new SpriteError("start_failed", `the process ended ${how} before it was ready`));
       });
     });
   }
-}
-
-function spawnChild(options: SupervisedOptions, passed: readonly PassedDescriptor[]): ChildProcess {
-  const { file, args, environment } = nodeProcess(options.modulePath);
-  // A session of its own, so that a terminal's Ctrl+C reaches only the server, which then stops its
-  // children in order.
-  const common: SpawnOptions = {
-    stdio: ["pipe", "pipe", "pipe", ...passed.map(({ descriptor }) => descriptor)],
-    detached: true,
-    env: { ...process.env, ...environment },
-  };
-  const { mounts } = options;
-  if (mounts === "ours") return spawn(file, args, common);
-  // unshare(1) and nsenter(1) replace themselves by the child, so the child keeps the process id
-  // that we see.
-  if (mounts === "copy") {
-    const unshareArguments = ["--mount", "--propagation", "private", "--", file];
-    return spawn("unshare", [...unshareArguments, ...args], common);
-  }
-  return spawn("nsenter", [`--mount=${mounts.of}`, "--", file, ...args], common);
-}
-
-/** What a server writes down about a child, for the one that comes after it. */
-export interface ChildRecord extends ProcessIdentity {
-  /** The FUSE connection that it serves, once it is ready. */
-  connection?: number;
-}
-
-function rememberIdentity(
-  file: string,
-  child: { pid: number | undefined; connection?: number },
-): void {
-  const identity = child.pid === undefined ? null : identifyProcess(child.pid);
-  if (identity === null) return;
-  const { connection } = child;
-  const record: ChildRecord = { ...identity, ...(connection === undefined ? {} : { connection }) };
-  mkdirSync(dirname(file), { recursive: true });
-  writeFileSync(file, JSON.stringify(record));
 }

@@ -115,6 +115,12 @@ export interface Worker {
    */
   openPool(isRegistered: (spriteId: string) => boolean): Promise<void>;
   poolState(): PoolState;
+  /**
+   * Brings what runs since before this server in line with the registry, and puts to sleep what that does not know.
+   * Before the first request.
+   * @param specOf null: no such sprite
+   */
+  reconcile(specOf: (spriteId: string) => SpriteSpec | null): Promise<void>;
   status(spriteId: string): SpriteStatus;
   /** Ends the sprite's processes and stores its disk. */
   stop(spriteId: string): Promise<void>;

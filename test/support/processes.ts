@@ -11,7 +11,9 @@ export async function childrenOf(
 ): Promise<ProcessIdentity[]> {
   const directory = join(places.runDirectory, "processes");
   const all = await readdir(directory).catch(() => []);
-  const names = all.filter((name) => kind === "any" || name.startsWith(`${kind}-`));
+  const names = all.filter(
+    (name) => name.endsWith(".json") && (kind === "any" || name.startsWith(`${kind}-`)),
+  );
   const found = await Promise.all(names.map((name) => readIdentity(join(directory, name))));
   return found.filter((identity) => identity !== null);
 }

@@ -7,7 +7,10 @@ import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { promisify } from "node:util";
 import { SpritesClient } from "@fly/sprites";
+import { isAlive } from "../../src/base/process-identity.ts";
+import { waitUntil } from "../../src/base/wait.ts";
 import { placesOf, type Places } from "../../src/worker/places.ts";
+import { childrenOf, killAll, signalAll } from "./processes.ts";
 
 const root = resolve(import.meta.dirname, "../..");
 const run = promisify(execFile);
@@ -117,11 +120,16 @@ export class TestServer {
     return stdout.trim();
   }
 
-  /** Ends the server as a user does; the milliseconds it took. */
+  /** Ends the server and all its sprites, as a user does; the milliseconds it took. */
   async stop(): Promise<number> {
     const start = performance.now();
-    await this.#end("SIGTERM");
+    await this.#end("SIGINT");
     return performance.now() - start;
+  }
+
+  /** Ends the server as an upgrade does: its sprites wait for the next. */
+  async leave(): Promise<void> {
+    await this.#end("SIGTERM");
   }
 
   /** Kills the server's own process and nothing else. */
@@ -129,9 +137,19 @@ export class TestServer {
     await this.#end("SIGKILL");
   }
 
-  /** Stops the server if it runs and removes its data. */
+  /** Kills the server and everything that it has started. */
+  async killAll(): Promise<void> {
+    const children = await childrenOf(this.places);
+    await Promise.all([this.kill(), killAll(children)]);
+  }
+
+  /** Stops the server if it runs, and what waits for another, and removes its data. */
   async close(): Promise<void> {
-    await this.#end("SIGTERM");
+    await this.#end("SIGINT");
+    const orphans = (await childrenOf(this.places)).filter(isAlive);
+    signalAll(orphans, "SIGTERM");
+    await waitUntil(() => !orphans.some(isAlive), { timeoutMs: stopTimeoutMs });
+    await killAll(orphans);
     await rm(this.dataDirectory, { recursive: true, force: true });
   }
 
@@ -156,7 +174,7 @@ export class TestServer {
     return { code: code ?? -1, stdout: await stdout, stderr: await stderr };
   }
 
-  async #end(signal: "SIGTERM" | "SIGKILL"): Promise<void> {
+  async #end(signal: "SIGINT" | "SIGTERM" | "SIGKILL"): Promise<void> {
     const child = this.#child;
     this.#child = null;
     if (child === null || child.exitCode !== null || child.signalCode !== null) return;

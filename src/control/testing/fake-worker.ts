@@ -118,6 +118,9 @@ export class FakeWorker implements Worker {
     return { ready: this.spares.length, target: 0, making: 0 };
   }
 
+  /** Nothing outlives this one. */
+  async reconcile(): Promise<void> {}
+
   status(spriteId: string): SpriteStatus {
     return this.#agents.has(spriteId) ? "running" : "cold";
   }

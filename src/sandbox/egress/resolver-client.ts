@@ -61,13 +61,16 @@ export class ResolverClient {
     this.#isStarted = true;
   }
 
-  /** Settles when the policy holds. @throws SpriteError storage_failure: what held before holds on */
-  async set(policy: PortPolicy): Promise<void> {
+  /**
+   * Settles when the policy holds. `again`: the kernel has it from the server before, and keeps what is open.
+   * @throws SpriteError storage_failure: what held before holds on
+   */
+  async set(policy: PortPolicy, { again } = { again: false }): Promise<void> {
     const { index } = policy.port;
     const before = this.#ports.get(index);
     this.#ports.set(index, policy);
     try {
-      await this.#order({ type: "set", again: false, ...policy });
+      await this.#order({ type: "set", again, ...policy });
     } catch (error) {
       if (this.#ports.get(index) === policy) {
         if (before?.spriteId === policy.spriteId) this.#ports.set(index, before);

@@ -64,6 +64,12 @@ export class ServerLease {
     return this.#isLost || silentMs >= serverTtlMs ? null : this.#tenure;
   }
 
+  /** Stops renewing: this server's sprites go on without it, and others wait for as long as if it had died. */
+  async leave(): Promise<void> {
+    this.#abort.abort();
+    await this.#ended;
+  }
+
   /** Stops renewing and tells others that they need not wait for us. */
   async stop(): Promise<void> {
     this.#abort.abort();
