@@ -86,7 +86,7 @@ export async function endServers(): Promise<void> {
   for (const child of await childrenOf(process.pid)) {
     if (await isServer(child)) servers.push(child);
   }
-  for (const pid of servers) signal(pid, "SIGTERM");
+  for (const pid of servers) signal(pid, "SIGINT");
   const haveEnded = async (): Promise<boolean> => {
     const left = await childrenOf(process.pid);
     return !servers.some((pid) => left.includes(pid));

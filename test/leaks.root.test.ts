@@ -46,7 +46,7 @@ test("50 sprites created, used and destroyed leave nothing", async () => {
   assert.deepEqual(spriteRuns, []);
 });
 
-test("SIGTERM ends a server with running sprites within 10 s and leaves nothing", async () => {
+test("SIGINT ends a server with running sprites within 10 s and leaves nothing", async () => {
   const client = server.client();
   await Promise.all(["one", "two", "three"].map((name) => client.createSprite(name)));
   const tookMs = await server.stop();
@@ -54,11 +54,11 @@ test("SIGTERM ends a server with running sprites within 10 s and leaves nothing"
   assert.deepEqual(await tracesOf(server.places), []);
 });
 
-test("a killed server's successor clears what was left and serves the same sprites", async () => {
+test("the successor of a server that was killed with its sprites clears what was left and serves the same sprites", async () => {
   await server.startProcess();
   const sprite = server.client().sprite("one");
   await sprite.execFile("sh", ["-c", "echo still here > ~/note; sync"]);
-  await server.kill();
+  await server.killAll();
   await server.startProcess();
   const { stdout } = await server.client().sprite("one").execFile("cat", ["/home/sprite/note"]);
   assert.equal(stdout, "still here\n");

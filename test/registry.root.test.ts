@@ -45,7 +45,7 @@ test("what was registered two seconds before the machine was lost is there on th
     (await readdir(transactions).catch(() => [])).length > 0;
   assert.ok(await waitUntil(isShipped, { timeoutMs: 30_000 }));
   // Its last use of the token may be noted yet; what counts is that the token is known.
-  await first.kill();
+  await first.killAll();
   await rm(first.dataDirectory, { recursive: true });
 
   // The next one waits until the lost server's lease has run out.

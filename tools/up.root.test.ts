@@ -87,7 +87,7 @@ test("make up says URL, token and three commands; the second is quick and keeps 
     assert.ok(Math.min(...readyMs) < 3_000, `later starts took ${readyMs.join(" and ")} ms`);
     running = null;
   } finally {
-    running?.child.kill("SIGTERM");
+    running?.child.kill("SIGINT");
     await rm(dataDirectory, { recursive: true, force: true });
   }
 });

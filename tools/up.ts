@@ -46,8 +46,9 @@ async function main(): Promise<number> {
 function forwardSignals(server: ChildProcess): void {
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     process.on(signal, () => {
-      process.stdout.write("\nup: stopping the server; your sprites stay on disk\n");
-      server.kill(signal === "SIGINT" ? "SIGTERM" : signal);
+      const fate = signal === "SIGTERM" ? "go on until the next one comes" : "sleep on disk";
+      process.stdout.write(`\nup: stopping the server; your sprites ${fate}\n`);
+      server.kill(signal);
     });
   }
 }
@@ -56,7 +57,7 @@ async function introduce(url: string): Promise<void> {
   try {
     const token = await localToken(url);
     process.stdout.write(`
-OpenSprites is up. Ctrl+C stops it; the next \`make up\` goes on where it was.
+OpenSprites is up. Ctrl+C stops it and puts its sprites to sleep; the next \`make up\` goes on where it was.
 
   URL    ${url}
   token  ${token}

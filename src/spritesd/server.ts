@@ -32,7 +32,7 @@ import { LocalWorker } from "../worker/local-worker.ts";
 import { imageCacheDirectory, networkDirectory, placesOf, type Places } from "../worker/places.ts";
 import { takeServerLock } from "../worker/server-lock.ts";
 import { Slots } from "../worker/slots.ts";
-import { findSurvivors, noSurvivors, type Survivors } from "../worker/survivors.ts";
+import { endImageServer, findSurvivors, noSurvivors, type Survivors } from "../worker/survivors.ts";
 import { warmUpAgent } from "../worker/warm-up.ts";
 
 export interface Server {
@@ -57,6 +57,8 @@ export async function startServer(
       },
     };
   } catch (error) {
+    // Those that were there before go on: the next start may come further.
+    await startup.leaveSprites();
     await startup.undo();
     throw error;
   }
@@ -71,8 +73,8 @@ class Startup {
   /** Undone only when no sprite is left to the next server. */
   readonly #clearingSteps = new Set<() => Promise<void>>();
   #survivors: Survivors = noSurvivors;
-  /** Stops what would start more, then leaves what runs; how many sprites that is. */
-  #leave: () => Promise<number> = async () => 0;
+  /** Stops what would start more, then leaves what runs; how many sprites that is. Before that, none is touched. */
+  #leave = async (): Promise<number> => this.#survivors.agents.length;
 
   constructor(options: ServeOptions, log: Log) {
     this.#options = options;
@@ -166,6 +168,7 @@ class Startup {
     });
     await mkdir(runDirectory, { recursive: true, mode: 0o711 });
     this.#undoUnlessLeft(async () => {
+      await Promise.all([...survivors.images.values()].map((child) => endImageServer(child)));
       await clearCgroups(this.#places);
       await rm(runDirectory, { recursive: true, force: true });
     });

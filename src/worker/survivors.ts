@@ -5,12 +5,13 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Log } from "../base/log.ts";
 import { isAlive } from "../base/process-identity.ts";
-import type { AgentNetwork, AgentStartup } from "../contract/agent-startup.ts";
+import { settlesWithin } from "../base/wait.ts";
+import type { AgentCommand, AgentNetwork, AgentStartup } from "../contract/agent-startup.ts";
 import { mountPoints } from "../host/mount-points.ts";
 import { AdoptedChild } from "./adopted-child.ts";
 import { adoptionSocketOf, readChildren, type FoundChild } from "./child-records.ts";
 import type { ImageStartup } from "./image-startup.ts";
-import { slotsMax } from "./limits.ts";
+import { imageStopTimeoutMs, slotsMax } from "./limits.ts";
 import {
   imageRunDirectory,
   processesDirectory,
@@ -139,6 +140,12 @@ function isAgentOfOurs(
     networkOf !== null &&
     isDeepStrictEqual(networkOf(slot), network)
   );
+}
+
+/** One that no sprite needs, in a server that adopts nothing else. */
+export async function endImageServer(child: AdoptedChild): Promise<void> {
+  child.send({ type: "stop", discard: true } satisfies AgentCommand);
+  if (!(await settlesWithin(child.exited, imageStopTimeoutMs))) child.kill();
 }
 
 /** Names of what these have in the server's directories and cgroups, which is not to be cleared. */
