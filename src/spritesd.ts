@@ -1,9 +1,10 @@
 /** The server: wires worker and control together on one machine. Run through bin/spritesd. */
 import { once } from "node:events";
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import { watchForCrash } from "./base/crash.ts";
 import { createLog } from "./base/log.ts";
 import { keepCompiledCode } from "./base/node-process.ts";
+import { tokenRoles, type TokenRole } from "./contract/token.ts";
 import { createToken } from "./control/tokens.ts";
 import { addDatabaseCommands } from "./spritesd/database-commands.ts";
 import { addGcCommand } from "./spritesd/gc-command.ts";
@@ -58,10 +59,15 @@ program
     process.env["SPRITES_DATA"] ?? dataDirectoryDefault,
   )
   .option("--description <text>", "what the token is for", "")
-  .action((values: { org: string; data: string; description: string }) => {
+  .addOption(
+    new Option("--role <role>", "an admin's also opens URLs that are for admins only")
+      .choices(tokenRoles)
+      .default("admin"),
+  )
+  .action((values: { org: string; data: string; description: string; role: TokenRole }) => {
     try {
-      const { org: orgSlug, data: dataDirectory, description } = values;
-      const token = createToken({ dataDirectory, orgSlug, description });
+      const { org: orgSlug, data: dataDirectory, description, role } = values;
+      const token = createToken({ dataDirectory, orgSlug, description, role });
       process.stdout.write(`${token}\n`);
     } catch (error) {
       process.stderr.write(`spritesd: ${error instanceof Error ? error.message : String(error)}\n`);

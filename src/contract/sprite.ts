@@ -5,6 +5,8 @@
 
 import { z } from "zod";
 
+import { tokenRoles, type TokenRole } from "./token.ts";
+
 import { checkpointIdPattern, type SyncObject } from "./checkpoint.ts";
 import { durabilities, type Durability } from "./durability.ts";
 import { SpriteError } from "./errors.ts";
@@ -244,14 +246,15 @@ function decodeContinuationToken(token: string): string {
   throw new SpriteError("invalid_request", "continuation_token: not a token of this list");
 }
 
-export const tokenCreateSchema: z.ZodType<{ description: string }> = z
+export const tokenCreateSchema: z.ZodType<{ description: string; role: TokenRole }> = z
   .object(
     {
       description: z
         .string("expected a string")
         .max(tokenDescriptionLengthMax, `at most ${tokenDescriptionLengthMax} characters`)
         .nullish(),
+      role: z.enum(tokenRoles, `expected ${tokenRoles.join(" or ")}`).nullish(),
     },
     bodyMessage,
   )
-  .transform((body) => ({ description: body.description ?? "" }));
+  .transform((body) => ({ description: body.description ?? "", role: body.role ?? "admin" }));

@@ -118,6 +118,6 @@ async function handleSprite(
 
 /** `POST /v1/organizations/{org}/tokens`, once the caller has shown the admin secret. @throws SpriteError */
 export function mintToken(organizations: Organizations, slug: string, body: unknown): ApiResult {
-  const { description } = validate(tokenCreateSchema, body);
-  return { status: 201, body: { token: issueToken(organizations, slug, description) } };
+  const about = validate(tokenCreateSchema, body);
+  return { status: 201, body: { token: issueToken(organizations, slug, about) } };
 }

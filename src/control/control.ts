@@ -9,6 +9,10 @@ import { splicesPerSpriteMax, watchHeartbeatMs } from "./limits.ts";
 import { Organizations } from "./organizations.ts";
 import { Sprites, type OrganizationLimits } from "./sprites.ts";
 import { TokenUse } from "./token-use.ts";
+import type { Caller } from "./tokens.ts";
+import { LoginCodes } from "./url-access/login-codes.ts";
+import { UrlAccess } from "./url-access/url-access.ts";
+import { UrlSessions } from "./url-access/url-sessions.ts";
 
 export interface ControlOptions {
   dataDirectory: string;
@@ -26,6 +30,8 @@ export interface ControlOptions {
 }
 
 export interface Control {
+  /** Who may open a sprite's URL, as the edge asks it. */
+  readonly urlAccess: UrlAccess;
   /** Finishes what a crash cut short, without waiting for it, and serves requests when it resolves. */
   start(): Promise<{ address: string; host: string; port: number }>;
   /** Ends within two seconds; open WebSockets get close code 1001. The worker may stop afterwards. */
@@ -44,14 +50,19 @@ export function createControl(options: ControlOptions): Control {
   const limits = options.limits ?? { creationsPerMinuteMax: null, runningMax: null };
   const sprites = new Sprites({ organizations, worker, splices, urlDomain, version, limits, log });
   const tokenUse = new TokenUse(log);
+  const adminSecret = options.adminSecret ?? null;
+  const onTokenUsed = (caller: Caller): void => tokenUse.note(caller);
+  const sessions = new UrlSessions({ organizations, adminSecret });
+  const codes = new LoginCodes();
   const frontDoor = new FrontDoor({
     organizations,
     sprites,
     splices,
     version,
-    adminSecret: options.adminSecret ?? null,
+    adminSecret,
+    urlLogins: { sessions, codes, urlDomain },
     log,
-    onTokenUsed: (caller) => tokenUse.note(caller),
+    onTokenUsed,
   });
   let recovered: Promise<void> | null = null;
   let heartbeat: NodeJS.Timeout | null = null;
@@ -62,6 +73,7 @@ export function createControl(options: ControlOptions): Control {
     return recovered;
   };
   return {
+    urlAccess: new UrlAccess({ organizations, sessions, codes, onTokenUsed }),
     recover,
     async start() {
       recover().catch((error: unknown) => log.error({ err: error }, "recover sprites"));

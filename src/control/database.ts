@@ -62,6 +62,26 @@ const migrations: readonly string[] = [
   -- What the sprite may reach, do and use, as JSON. Null: nobody has said anything about it.
   ALTER TABLE sprite ADD COLUMN policy TEXT;
   `,
+  `
+  -- An admin may open the URLs that are for admins only. All tokens were as good as each other before.
+  ALTER TABLE token ADD COLUMN role TEXT NOT NULL DEFAULT 'admin' CHECK (role IN ('admin', 'member'));
+
+  -- Browsers that have logged in.
+  CREATE TABLE url_session (
+    id TEXT PRIMARY KEY,
+    -- SHA-256 of the cookie's random part.
+    hash BLOB NOT NULL,
+    -- The sprite's host it is for; null: the login page's own, from which the others come.
+    host TEXT,
+    login_id TEXT NOT NULL,
+    -- What was shown at the login: it ends with the token.
+    credential TEXT NOT NULL,
+    expires_at_ms INTEGER NOT NULL
+  ) STRICT;
+
+  CREATE INDEX url_session_login ON url_session (login_id);
+  CREATE INDEX url_session_expiry ON url_session (expires_at_ms);
+  `,
 ];
 
 /** Opens the file, making it if it is new. `token create` and the server may do so at the same time. */

@@ -32,6 +32,8 @@ import type { Sprites } from "./sprites.ts";
 import { answerTokens, type TokenRoute } from "./token-routes.ts";
 import { authenticate, parseAuthorization, secretsEqual, type Caller } from "./tokens.ts";
 import { exportSprite, importSprite } from "./transfer.ts";
+import type { LoginCodes } from "./url-access/login-codes.ts";
+import type { UrlSessions } from "./url-access/url-sessions.ts";
 import { streamWatch, wantsWatch } from "./watch-stream.ts";
 
 export interface FrontDoorOptions {
@@ -41,6 +43,8 @@ export interface FrontDoorOptions {
   version: string;
   /** Lets its holder mint tokens over the API; null lets nobody. */
   adminSecret: string | null;
+  /** Of browsers that open sprites' URLs. */
+  urlLogins: { sessions: UrlSessions; codes: LoginCodes; urlDomain: string };
   log: Log;
   onTokenUsed(caller: Caller): void;
 }
@@ -61,7 +65,7 @@ export class FrontDoor {
 
   constructor(options: FrontDoorOptions) {
     this.#options = options;
-    this.#login = new LoginDoor(options);
+    this.#login = new LoginDoor({ ...options, ...options.urlLogins });
     this.#listener = new Listener(
       {
         onRequest: (request, response, expectsContinue) => {

@@ -58,3 +58,14 @@ export const failedAttemptsWindowMs = 60_000;
 export const failingAddressesMax = 10_000;
 /** Tokens that one answer lists, newest first. */
 export const tokensListedMax = 1_000;
+
+/** A browser's login on the login page, of which a sprite's host gets a session that is renewed by itself. */
+export const urlLoginLifetimeMs = 7 * 24 * 3600_000;
+export const urlSessionLifetimeMs = 24 * 3600_000;
+/** Of one organization; the oldest are dropped. */
+export const urlSessionsMax = 10_000;
+/** For the redirect from the login page to the sprite's host. */
+export const loginCodeLifetimeMs = 60_000;
+export const loginCodesMax = 10_000;
+/** Of the address that a visitor wanted. */
+export const returnPathLengthMax = 2_048;

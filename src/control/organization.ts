@@ -2,8 +2,10 @@ import type { Buffer } from "node:buffer";
 
 import type { Durability } from "../contract/durability.ts";
 import type { SpritePolicy } from "../contract/policy.ts";
+import type { TokenRole } from "../contract/token.ts";
 import type { UrlSettings } from "../contract/sprite-config.ts";
 import { openOrganizationDatabase, type Sqlite } from "./database.ts";
+import { UrlSessionRows } from "./url-access/session-rows.ts";
 import {
   parseSpriteRow,
   serializeSprite,
@@ -22,12 +24,14 @@ export interface NewToken {
   id: string;
   hash: Buffer;
   description: string;
+  role: TokenRole;
   createdAtMs: number;
 }
 
 export interface TokenRow {
   id: string;
   description: string;
+  role: TokenRole;
   createdAtMs: number;
   lastUsedAtMs: number | null;
 }
@@ -52,12 +56,14 @@ export interface SpritePage {
  */
 export class Organization {
   readonly record: OrganizationRecord;
+  readonly urlSessions: UrlSessionRows;
   readonly #database: Sqlite;
   readonly #statements: ReturnType<typeof prepareStatements>;
 
   private constructor(database: Sqlite, record: OrganizationRecord) {
     this.#database = database;
     this.record = record;
+    this.urlSessions = new UrlSessionRows(database);
     this.#statements = prepareStatements(database);
   }
 
@@ -92,12 +98,12 @@ export class Organization {
   }
 
   insertToken(token: NewToken): void {
-    this.#statements.insertToken.run(token.id, token.hash, token.description, token.createdAtMs);
+    this.#statements.insertToken.run(token);
   }
 
   /** Read anew for every request: another process may have added or revoked it a moment ago. */
-  validTokenHash(tokenId: string): Buffer | null {
-    return this.#statements.validTokenHash.get(tokenId)?.hash ?? null;
+  validToken(tokenId: string): { hash: Buffer; role: TokenRole } | null {
+    return this.#statements.validToken.get(tokenId) ?? null;
   }
 
   /** Those that are valid, newest first. */
@@ -191,14 +197,15 @@ export class Organization {
 
 function prepareStatements(database: Sqlite) {
   return {
-    insertToken: database.prepare<[string, Buffer, string, number]>(
-      "INSERT INTO token (id, hash, description, created_at_ms) VALUES (?, ?, ?, ?)",
+    insertToken: database.prepare<[NewToken]>(
+      `INSERT INTO token (id, hash, description, role, created_at_ms)
+         VALUES (@id, @hash, @description, @role, @createdAtMs)`,
     ),
-    validTokenHash: database.prepare<[string], { hash: Buffer }>(
-      "SELECT hash FROM token WHERE id = ? AND revoked_at_ms IS NULL",
+    validToken: database.prepare<[string], { hash: Buffer; role: TokenRole }>(
+      "SELECT hash, role FROM token WHERE id = ? AND revoked_at_ms IS NULL",
     ),
     listTokens: database.prepare<[number], TokenRow>(
-      `SELECT id, description, created_at_ms AS createdAtMs, last_used_at_ms AS lastUsedAtMs
+      `SELECT id, description, role, created_at_ms AS createdAtMs, last_used_at_ms AS lastUsedAtMs
          FROM token WHERE revoked_at_ms IS NULL ORDER BY created_at_ms DESC, id LIMIT ?`,
     ),
     revokeToken: database.prepare<[number, string]>(

@@ -39,6 +39,7 @@ function listTokens({ organization, tokenId }: Caller): TokenListObject {
     tokens: rows.map((row) => ({
       id: row.id,
       description: row.description,
+      role: row.role,
       created_at: formatTimestamp(row.createdAtMs),
       last_used_at: row.lastUsedAtMs === null ? null : formatTimestamp(row.lastUsedAtMs),
       is_current: row.id === tokenId,

@@ -4,6 +4,7 @@ import { createHash, timingSafeEqual } from "node:crypto";
 
 import { SpriteError } from "../contract/errors.ts";
 import { organizationSlugSchema } from "../contract/names.ts";
+import type { TokenRole } from "../contract/token.ts";
 import { validate } from "../contract/validate.ts";
 import { tokenLengthMax } from "./limits.ts";
 import type { Organization } from "./organization.ts";
@@ -14,6 +15,8 @@ export interface CreateTokenOptions {
   dataDirectory: string;
   orgSlug: string;
   description: string;
+  /** Absent: an admin's. */
+  role?: TokenRole;
 }
 
 /**
@@ -23,7 +26,7 @@ export interface CreateTokenOptions {
 export function createToken(options: CreateTokenOptions): string {
   const organizations = new Organizations(options.dataDirectory);
   try {
-    return issueToken(organizations, options.orgSlug, options.description);
+    return issueToken(organizations, options.orgSlug, options);
   } finally {
     organizations.close();
   }
@@ -33,20 +36,22 @@ export function createToken(options: CreateTokenOptions): string {
 export function issueToken(
   organizations: Organizations,
   orgSlug: string,
-  description: string,
+  about: { description: string; role?: TokenRole | undefined },
 ): string {
   const slug = validate(organizationSlugSchema, orgSlug);
   const nowMs = Date.now();
   const organization = organizations.findOrCreate(slug, nowMs);
   const id = randomTokenId();
   const token = [slug, organization.record.id, id, randomTokenValue()].join("/");
-  organization.insertToken({ id, hash: hashToken(token), description, createdAtMs: nowMs });
+  const { description, role = "admin" } = about;
+  organization.insertToken({ id, hash: hashToken(token), description, role, createdAtMs: nowMs });
   return token;
 }
 
 export interface Caller {
   organization: Organization;
   tokenId: string;
+  role: TokenRole;
 }
 
 const unauthorizedMessage = "invalid or missing token";
@@ -59,10 +64,10 @@ export function authenticate(organizations: Organizations, header: string | unde
   if (token !== null && token.length <= tokenLengthMax) {
     const [slug, , tokenId] = token.split("/");
     const organization = slug === undefined ? null : organizations.find(slug);
-    const expected = organization?.validTokenHash(tokenId ?? "") ?? null;
-    const matches = timingSafeEqual(hashToken(token), expected ?? nobodysHash);
+    const expected = organization?.validToken(tokenId ?? "") ?? null;
+    const matches = timingSafeEqual(hashToken(token), expected?.hash ?? nobodysHash);
     if (organization !== null && tokenId !== undefined && expected !== null && matches) {
-      return { organization, tokenId };
+      return { organization, tokenId, role: expected.role };
     }
   }
   throw new SpriteError("unauthorized", unauthorizedMessage);
@@ -84,6 +89,6 @@ export function secretsEqual(a: string, b: string): boolean {
   return timingSafeEqual(hashToken(a), hashToken(b));
 }
 
-function hashToken(token: string): Buffer {
+export function hashToken(token: string): Buffer {
   return createHash("sha256").update(token).digest();
 }

@@ -8,7 +8,7 @@ import {
   type DeviceTokenObject,
 } from "../login.ts";
 import { tokenCreateSchema } from "../sprite.ts";
-import type { TokenListObject } from "../token.ts";
+import { tokenRoles, type TokenListObject } from "../token.ts";
 import { json, named, timeSchema, type Endpoint } from "./endpoint.ts";
 
 const tokenListSchema: z.ZodType<TokenListObject> = named(
@@ -19,6 +19,7 @@ const tokenListSchema: z.ZodType<TokenListObject> = named(
       z.object({
         id: z.string(),
         description: z.string(),
+        role: z.enum(tokenRoles),
         created_at: timeSchema,
         last_used_at: timeSchema.nullable(),
         is_current: z.boolean().describe("the one that asks"),

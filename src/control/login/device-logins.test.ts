@@ -26,11 +26,16 @@ test("a login waits, is approved once, and its answer is given once", () => {
   assert.deepEqual(logins.poll(deviceCode), { kind: "tooEarly" });
   const typed = userCode.toLowerCase().replace("-", "  ");
   assert.deepEqual(logins.find(typed), { ...here, userCode });
-  assert.ok(logins.settle(typed, { kind: "approved", organizationSlug: "acme" }));
+  assert.ok(logins.settle(typed, { kind: "approved", organizationSlug: "acme", role: "member" }));
   assert.equal(logins.find(userCode), null, "nobody can approve it again for somebody else");
   assert.ok(!logins.settle(userCode, { kind: "denied" }));
   pass(loginPollIntervalMs);
-  const approved = { kind: "approved", organizationSlug: "acme", client: here.client };
+  const approved = {
+    kind: "approved",
+    organizationSlug: "acme",
+    role: "member",
+    client: here.client,
+  };
   assert.deepEqual(logins.poll(deviceCode), approved);
   assert.deepEqual(logins.poll(deviceCode), { kind: "unknown" });
 });
@@ -42,7 +47,9 @@ test("the person's code fetches no token, and neither does a refused or an old l
   assert.deepEqual(logins.poll(refused.userCode), { kind: "unknown" });
   assert.ok(logins.settle(refused.userCode, { kind: "denied" }));
   assert.deepEqual(logins.poll(refused.deviceCode), { kind: "denied" });
-  assert.ok(logins.settle(old.userCode, { kind: "approved", organizationSlug: "acme" }));
+  assert.ok(
+    logins.settle(old.userCode, { kind: "approved", organizationSlug: "acme", role: "member" }),
+  );
   pass(loginLifetimeMs);
   assert.deepEqual(logins.poll(old.deviceCode), { kind: "unknown" });
 });

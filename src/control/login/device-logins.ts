@@ -3,6 +3,7 @@
 import { createHash, randomBytes, randomInt } from "node:crypto";
 
 import { SpriteError } from "../../contract/errors.ts";
+import type { TokenRole } from "../../contract/token.ts";
 import {
   loginLifetimeMs,
   loginPollIntervalMs,
@@ -30,7 +31,7 @@ export interface StartedLogin {
 
 export type LoginState =
   | { kind: "waiting" }
-  | { kind: "approved"; organizationSlug: string }
+  | { kind: "approved"; organizationSlug: string; role: TokenRole }
   | { kind: "denied" };
 
 interface Login extends LoginRequester {
@@ -43,7 +44,7 @@ interface Login extends LoginRequester {
 /** What a poll finds. An answer other than `waiting` is given once; the login is then forgotten. */
 export type PollAnswer =
   | { kind: "waiting" | "tooEarly" | "denied" | "unknown" }
-  | { kind: "approved"; organizationSlug: string; client: string };
+  | { kind: "approved"; organizationSlug: string; role: TokenRole; client: string };
 
 /** Kept in memory only: a login is a matter of minutes, and a restarted server has none. */
 export class DeviceLogins {

@@ -4,11 +4,9 @@
  * token of its own.
  */
 
-import { randomBytes } from "node:crypto";
-import type { IncomingMessage, ServerResponse } from "node:http";
+import type { IncomingMessage } from "node:http";
 
 import { SpriteError } from "../../contract/errors.ts";
-import { isOrganizationSlug } from "../../contract/names.ts";
 import {
   deviceLoginSchema,
   deviceTokenSchema,
@@ -17,17 +15,18 @@ import {
 } from "../../contract/login.ts";
 import { validate } from "../../contract/validate.ts";
 import { assertMethodAllowed } from "../api.ts";
-import type { Exchange } from "../exchange.ts";
 import { readFormBody, readJsonBody } from "../json-body.ts";
 import { loginLifetimeMs, loginPollIntervalMs } from "../limits.ts";
-import type { Organizations } from "../organizations.ts";
-import { authenticate, issueToken, secretsEqual } from "../tokens.ts";
-import { DeviceLogins, type LoginState } from "./device-logins.ts";
+import { issueToken } from "../tokens.ts";
+import type { LoginCodes } from "../url-access/login-codes.ts";
+import type { UrlSessions } from "../url-access/url-sessions.ts";
+import { judgeCredential, type JudgeOptions } from "./credentials.ts";
+import { DeviceLogins } from "./device-logins.ts";
 import { FailedAttempts } from "./failed-attempts.ts";
-import { approvalPage, codePage, pageHeaders, resultPage } from "./login-page.ts";
-
-const csrfCookie = "sprites_login";
-const csrfSizeBytes = 24;
+import { addressOf, assertFromOurPage, isOverTls, newCsrfToken } from "./form-guard.ts";
+import { approvalPage, codePage, resultPage } from "./login-page.ts";
+import { sendJson, sendPage, type Visit } from "./page-answers.ts";
+import { UrlLoginDoor } from "./url-login-door.ts";
 
 /** What a poll is told, by the names of RFC 8628, section 3.5. */
 const pollErrors = {
@@ -37,17 +36,10 @@ const pollErrors = {
   unknown: ["expired_token", "the login has expired; begin a new one"],
 } as const;
 
-export interface LoginDoorOptions {
-  organizations: Organizations;
-  /** Its holder may approve for any organization; null: only holders of tokens may, for theirs. */
-  adminSecret: string | null;
-}
-
-interface Visit {
-  exchange: Exchange;
-  request: IncomingMessage;
-  response: ServerResponse;
-  expectsContinue: boolean;
+export interface LoginDoorOptions extends JudgeOptions {
+  sessions: UrlSessions;
+  codes: LoginCodes;
+  urlDomain: string;
 }
 
 export function isLoginPath(rawPath: string): boolean {
@@ -58,9 +50,11 @@ export class LoginDoor {
   readonly #options: LoginDoorOptions;
   readonly #logins = new DeviceLogins();
   readonly #failures = new FailedAttempts();
+  readonly #urls: UrlLoginDoor;
 
   constructor(options: LoginDoorOptions) {
     this.#options = options;
+    this.#urls = new UrlLoginDoor({ ...options, failures: this.#failures });
   }
 
   /** @throws SpriteError */
@@ -77,6 +71,8 @@ export class LoginDoor {
       case "/login/device/token":
         assertMethodAllowed(exchange.method, ["POST"]);
         return await this.#poll(visit);
+      case "/login/url":
+        return await this.#urls.answer(visit);
       default:
         throw new SpriteError("not_found", "no such endpoint");
     }
@@ -112,8 +108,9 @@ export class LoginDoor {
       const [error, message] = pollErrors[answer.kind];
       return sendJson(visit, 400, { error, message });
     }
-    const { organizationSlug, client } = answer;
-    const token = issueToken(this.#options.organizations, organizationSlug, client);
+    const { organizationSlug, role, client } = answer;
+    const { organizations } = this.#options;
+    const token = issueToken(organizations, organizationSlug, { description: client, role });
     const granted: DeviceTokenObject = {
       token,
       token_type: "Bearer",
@@ -125,20 +122,24 @@ export class LoginDoor {
   #showPage(visit: Visit): void {
     const { exchange, request } = visit;
     const typed = exchange.target.query.get("user_code");
-    if (typed === null) return sendPage(visit, 200, codePage({}));
+    if (typed === null) return sendPage(visit, { status: 200, page: codePage({}) });
     const address = addressOf(request);
     this.#failures.assertAllowed(address);
     const login = this.#logins.find(typed);
     if (login === null) return this.#sendUnknownCode(visit);
-    const csrfToken = randomBytes(csrfSizeBytes).toString("base64url");
-    sendPage(visit, 200, approvalPage({ ...login, csrfToken, organization: "" }), csrfToken);
+    const csrfToken = newCsrfToken();
+    sendPage(visit, {
+      status: 200,
+      page: approvalPage({ ...login, csrfToken, organization: "" }),
+      csrfToken,
+    });
   }
 
   /** A wrong code counts as a failure: codes are short. */
   #sendUnknownCode(visit: Visit): void {
     this.#failures.note(addressOf(visit.request));
     const problem = "No login with this code waits. It may have expired: look at your terminal.";
-    sendPage(visit, 404, codePage({ problem }));
+    sendPage(visit, { status: 404, page: codePage({ problem }) });
   }
 
   async #settle(visit: Visit): Promise<void> {
@@ -153,117 +154,27 @@ export class LoginDoor {
     if (form.get("action") === "deny") {
       this.#logins.settle(typed, { kind: "denied" });
       const text = "The command line was not let in. You can close this page.";
-      return sendPage(visit, 200, resultPage({ title: "Refused", text }));
+      return sendPage(visit, { status: 200, page: resultPage({ title: "Refused", text }) });
     }
     const organization = (form.get("organization") ?? "").trim();
-    const verdict = this.#judge((form.get("credential") ?? "").trim(), organization);
+    const credential = (form.get("credential") ?? "").trim();
+    const verdict = judgeCredential(this.#options, { credential, organization });
     if ("problem" in verdict) {
       if (verdict.isWrong) this.#failures.note(address);
       const { problem } = verdict;
       const shown = approvalPage({ ...login, csrfToken, organization, problem });
-      return sendPage(visit, 403, shown, csrfToken);
+      return sendPage(visit, { status: 403, page: shown, csrfToken });
     }
-    this.#logins.settle(typed, verdict);
-    const text = `Your terminal now acts for ${verdict.organizationSlug}. You can close this page.`;
-    sendPage(visit, 200, resultPage({ title: "Logged in", text }));
+    const { organizationSlug, role } = verdict;
+    this.#logins.settle(typed, { kind: "approved", organizationSlug, role });
+    const text = `Your terminal now acts for ${organizationSlug}. You can close this page.`;
+    sendPage(visit, { status: 200, page: resultPage({ title: "Logged in", text }) });
   }
-
-  /** Whom the credential lets in, or why it does not. */
-  #judge(
-    credential: string,
-    organization: string,
-  ): Extract<LoginState, { kind: "approved" }> | { problem: string; isWrong: boolean } {
-    const { adminSecret, organizations } = this.#options;
-    if (credential === "") {
-      return { problem: "Give a token or the admin secret.", isWrong: false };
-    }
-    if (adminSecret !== null && secretsEqual(credential, adminSecret)) {
-      if (isOrganizationSlug(organization)) {
-        return { kind: "approved", organizationSlug: organization };
-      }
-      const problem =
-        "Name the organization: lower-case letters, digits and hyphens, such as `local`.";
-      return { problem, isWrong: false };
-    }
-    try {
-      const caller = authenticate(organizations, `Bearer ${credential}`);
-      const { slug } = caller.organization.record;
-      if (organization === "" || organization === slug) {
-        return { kind: "approved", organizationSlug: slug };
-      }
-      return { problem: `This token is of the organization ${slug}.`, isWrong: false };
-    } catch (error) {
-      if (!(error instanceof SpriteError) || error.code !== "unauthorized") throw error;
-      const problem = "This is neither a valid token nor the server's admin secret.";
-      return { problem, isWrong: true };
-    }
-  }
-}
-
-/**
- * The form must come from a page of ours in the same browser: its cookie and its field are the same
- * random text, and the browser names no other site. Returns that text. @throws SpriteError forbidden
- */
-function assertFromOurPage(request: IncomingMessage, form: URLSearchParams): string {
-  const { origin } = request.headers;
-  // Behind a proxy the browser knows us by another name. No other site can make a form say so.
-  const host = request.headers["x-forwarded-host"] ?? request.headers.host;
-  const site = request.headers["sec-fetch-site"];
-  const cookie = cookieOf(request.headers.cookie, csrfCookie);
-  const field = form.get("csrf") ?? "";
-  const isOurs =
-    (site === undefined || site === "same-origin") &&
-    (origin === undefined || URL.parse(origin)?.host === host) &&
-    field !== "" &&
-    cookie !== null &&
-    secretsEqual(field, cookie);
-  if (!isOurs) {
-    throw new SpriteError("forbidden", "the form did not come from this server's own login page");
-  }
-  return field;
-}
-
-function cookieOf(header: string | undefined, name: string): string | null {
-  for (const pair of (header ?? "").split(";")) {
-    const separator = pair.indexOf("=");
-    if (pair.slice(0, separator).trim() === name) return pair.slice(separator + 1).trim();
-  }
-  return null;
 }
 
 /** As the client sees us. It is shown to nobody but who sent the header. */
 function originOf(request: IncomingMessage): string {
   const host = request.headers.host ?? "";
   const isPlain = /^[A-Za-z0-9.:[\]-]{1,255}$/.test(host);
-  const isTls = request.headers["x-forwarded-proto"] === "https";
-  return `${isTls ? "https" : "http"}://${isPlain ? host : "localhost"}`;
-}
-
-function addressOf(request: IncomingMessage): string {
-  return request.socket.remoteAddress ?? "an unknown address";
-}
-
-function sendPage(visit: Visit, status: number, page: string, csrfToken?: string): void {
-  const isTls = visit.request.headers["x-forwarded-proto"] === "https";
-  const rules = `Path=/login; HttpOnly; SameSite=Strict${isTls ? "; Secure" : ""}`;
-  const cookie =
-    csrfToken === undefined ? {} : { "set-cookie": `${csrfCookie}=${csrfToken}; ${rules}` };
-  send(visit, status, page, { ...pageHeaders, ...cookie });
-}
-
-function sendJson(visit: Visit, status: number, body: object): void {
-  const headers = { "content-type": "application/json", "cache-control": "no-store" };
-  send(visit, status, JSON.stringify(body), headers);
-}
-
-function send(
-  visit: Visit,
-  status: number,
-  text: string,
-  headers: Readonly<Record<string, string>>,
-): void {
-  const { exchange, response } = visit;
-  const length = Buffer.byteLength(text);
-  response.writeHead(status, { ...exchange.added, ...headers, "content-length": length });
-  response.end(exchange.method === "HEAD" ? undefined : text);
+  return `${isOverTls(request) ? "https" : "http"}://${isPlain ? host : "localhost"}`;
 }

@@ -75,6 +75,40 @@ export function approvalPage(options: ApprovalPage): string {
     </form>`);
 }
 
+export interface UrlLoginPage {
+  hostName: string;
+  nonce: string;
+  path: string;
+  csrfToken: string;
+  problem?: string | undefined;
+}
+
+/** Asks whoever wants to open a sprite's URL who they are. */
+export function urlLoginPage(options: UrlLoginPage): string {
+  const { hostName, nonce, path, csrfToken, problem } = options;
+  return page(`
+    <h1>Log in to ${escape(hostName)}</h1>
+    ${problemText(problem)}
+    <p>This address is open to members of its organization. The login holds for the organization's other sprites too.</p>
+    <form method="post" action="/login/url">
+      <input type="hidden" name="host" value="${escape(hostName)}">
+      <input type="hidden" name="nonce" value="${escape(nonce)}">
+      <input type="hidden" name="path" value="${escape(path)}">
+      <input type="hidden" name="csrf" value="${escape(csrfToken)}">
+      <label for="credential">A token of the organization, or the server's admin secret</label>
+      <input id="credential" name="credential" type="password" required autofocus autocomplete="current-password">
+      <small>Where the server runs: bin/spritesd token create --org NAME</small>
+      <button>Log in</button>
+    </form>`);
+}
+
+/** For a page whose form ends in a redirect to another origin, which browsers count as its target. */
+export function formAction(origin: string): Readonly<Record<string, string>> {
+  const name = "content-security-policy";
+  const policy = pageHeaders[name] ?? "";
+  return { [name]: policy.replace("form-action 'self'", `form-action 'self' ${origin}`) };
+}
+
 export function resultPage(options: { title: string; text: string }): string {
   return page(`<h1>${escape(options.title)}</h1><p>${escape(options.text)}</p>`);
 }
