@@ -8,6 +8,7 @@ import type { RouterServer } from "./api/server.ts";
 import { createAgentServer, createInsideServer, insideSocketMode } from "./api/agent-server.ts";
 import type { AgentBeginnings } from "./beginnings.ts";
 import { writeInsideFiles } from "./inside-files.ts";
+import { rehearse } from "./rehearsal.ts";
 import { makeParts, type Parts, type Places } from "./parts.ts";
 import { findRemains, waitForElders } from "./remains.ts";
 
@@ -82,7 +83,7 @@ export async function bootAgent(
       await sprite.start();
     }
     await outside.listen(socketPath, { mode: 0o600 });
-    if (startup.isSpare) parts.rest.standBy();
+    if (startup.isSpare) void standBy(parts, socketPath, log);
     else parts.rest.start();
   } catch (error) {
     // The worker clears up: it knows whether another agent is to try.
@@ -93,6 +94,14 @@ export async function bootAgent(
     throw error;
   }
   return { socketPath, policy: () => parts.policy.current, stop };
+}
+
+/** Nobody waits for it: what would make its first user wait is done now, and then it sleeps. */
+async function standBy({ rest }: Parts, socketPath: string, log: Log): Promise<void> {
+  await rehearse(socketPath).catch((error: unknown) => {
+    log.warn({ err: error }, "a spare sprite was not rehearsed");
+  });
+  rest.standBy();
 }
 
 /** Goes on with the sprite of an agent that died. True when its container and sessions are the same. */

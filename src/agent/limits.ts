@@ -45,3 +45,6 @@ export const durabilityStoreMsMax = 1_000;
 /** How long what a dead agent began may go on before its sprite starts anew, and how often to look. */
 export const eldersMsMax = 20_000;
 export const elderPollMs = 5;
+/** Each answer of a rehearsal: how long it may take, and how much of it is read. */
+export const rehearsalMsMax = 10_000;
+export const rehearsalBytesMax = 16 * 1024;
