@@ -1,40 +1,26 @@
 import { isDeepStrictEqual } from "node:util";
 import { readdir, rm } from "node:fs/promises";
-import { join } from "node:path";
-import type { Log } from "../base/log.ts";
-import type { AgentNetwork, AgentStartup, SpriteLimits } from "../contract/agent-startup.ts";
+import type { SpriteLimits } from "../contract/agent-startup.ts";
 import { withDeadline } from "../base/wait.ts";
 import { SpriteError } from "../contract/errors.ts";
-import type { NetworkPolicy } from "../contract/policy.ts";
 import type { SpriteStatus } from "../contract/sprite.ts";
-import type { ObjectStore } from "../storage/object-store/object-store.ts";
 import { isRetiring, storeAgentsDisk, tellAgent } from "./agent-settings.ts";
 import { destroyVolume } from "../storage/volume/destroy.ts";
 import { mayHaveMore } from "../storage/volume/fork.ts";
 import { ColdReaders } from "./cold-readers.ts";
 import { DiskTenure } from "./disk-tenure.ts";
-import type { ImageServers } from "./image-servers.ts";
 import { parallelStopsMax, readerCacheBytesMax, settleSyncIntervalMs } from "./limits.ts";
 import { standByTimeoutMs } from "./pool/limits.ts";
 import { Spares } from "./pool/spares.ts";
-import { adoptionSocketOf } from "./child-records.ts";
-import {
-  processesDirectory,
-  spriteCacheDirectory,
-  spriteRunDirectory,
-  type Places,
-} from "./places.ts";
-import {
-  goneError,
-  SpriteProcess,
-  type SpriteProcessOptions,
-  type SpriteStartup,
-} from "./sprite-process.ts";
+import { spriteCacheDirectory } from "./places.ts";
+import { goneError, SpriteProcess, type SpriteProcessOptions } from "./sprite-process.ts";
+import type { LocalWorkerOptions } from "./local-worker-options.ts";
+import { cgroupPathOf, identityFileOf, startupOf } from "./sprite-startup.ts";
 import type { AgentSurvivor } from "./survivors.ts";
 import { Retirement } from "./retirement.ts";
 import { Settler } from "./settler.ts";
 import { machineStarts } from "./starts/machine-starts.ts";
-import type { Slot, Slots } from "./slots.ts";
+import type { Slot } from "./slots.ts";
 import { openVolume } from "../storage/volume/open-volume.ts";
 import { Transfers } from "./transfers.ts";
 import type {
@@ -47,50 +33,6 @@ import type {
   Worker,
   WorkerStatusEvent,
 } from "./worker.ts";
-
-export interface LocalWorkerOptions {
-  places: Places;
-  serverId: string;
-  bucket: string;
-  store: ObjectStore;
-  images: ImageServers;
-  defaultImageHash: string;
-  slots: Slots;
-  network: SpriteNetwork;
-  /** As `ServerLease.tenure`, of this server. */
-  serverTenure: () => number | null;
-  limits: SpriteLimits;
-  /** After so long with nothing going on a sprite is suspended, and after so much longer ended; null: never. */
-  idleWindowMs: number | null;
-  warmMsMax: number | null;
-  /** Spare sprites that are kept for creates; 0: none. */
-  poolSize: number;
-  /** How long a sprite goes on without a server; 0: not at all. */
-  orphanMsMax: number;
-  /** Agents that the server before has left running. */
-  survivors: readonly AgentSurvivor[];
-  runtime: AgentStartup["runtime"];
-  diskSizeBytes: number;
-  cacheSizeBytesMax: number;
-  version: string;
-  logLevel: string;
-  log: Log;
-}
-
-/** The network that the sprites of this machine share. */
-export interface SpriteNetwork {
-  /** The addresses of a slot. */
-  networkOf(slot: Slot): AgentNetwork;
-  /**
-   * Settles when it holds for the sprite in that slot. `again`: it held already, under the server before, and what
-   * is open stays so. @throws SpriteError storage_failure
-   */
-  setPolicy(
-    slot: Slot,
-    sprite: { spriteId: string; policy: NetworkPolicy; again?: boolean },
-  ): Promise<void>;
-  clearPolicy(slot: Slot): Promise<void>;
-}
 
 interface RunningSprite {
   /** What it was started with, or has become. */
@@ -459,7 +401,7 @@ export class LocalWorker implements Worker {
       timeoutMs: standByTimeoutMs,
       onTimeout: () => new SpriteError("start_failed", "a spare sprite does not come to rest"),
     });
-    process.endMaking(this.#cgroupPathOf(slot));
+    process.endMaking(cgroupPathOf(this.#options.places, slot));
   }
 
   #begin(
@@ -484,11 +426,11 @@ export class LocalWorker implements Worker {
         const newest = (): SpriteSpec => this.#newest.get(spec.id) ?? running.spec;
         // Before its network is plugged in. A change that comes from now on is told to both.
         await this.#setNetworkPolicy(slot, newest());
-        const startup = this.#startupOf(newest(), slot, mountDirectory);
-        return { ...startup, isSpare: running.spare !== null };
+        const from = { slot, imageDirectory: mountDirectory, options: this.#options };
+        return startupOf(newest(), { ...from, isSpare: running.spare !== null });
       },
       isSpare: () => running.spare !== null,
-      identityFile: this.#identityFile(slot),
+      identityFile: identityFileOf(this.#options.places, slot),
       log: log.child({ spriteId: spec.id }),
       onRest: (status) => this.#onRest(spec.id, status),
       onEnded: () => {
@@ -509,10 +451,6 @@ export class LocalWorker implements Worker {
     return running;
   }
 
-  #identityFile(slot: Slot): string {
-    return join(processesDirectory(this.#options.places), `sprite-${slot.index}.json`);
-  }
-
   /** Nobody may have its addresses while the network still thinks of the one before. */
   async #release(slot: Slot): Promise<void> {
     const { network, slots, log } = this.#options;
@@ -521,42 +459,6 @@ export class LocalWorker implements Worker {
       log.error({ err: error, slot }, "a sprite's network policy stays with its slot");
     });
     slots.release(slot);
-  }
-
-  #cgroupPathOf(slot: Slot): string {
-    return `${this.#options.places.cgroupParent}/${slot.index}`;
-  }
-
-  #startupOf(spec: SpriteSpec, slot: Slot, imageDirectory: string): Omit<SpriteStartup, "isSpare"> {
-    const options = this.#options;
-    const runDirectory = spriteRunDirectory(options.places, spec.id);
-    return {
-      spriteId: spec.id,
-      serverId: options.serverId,
-      name: spec.name,
-      environment: spec.environment,
-      isFork: spec.isFork,
-      durability: spec.durability,
-      policy: spec.policy,
-      bucket: options.bucket,
-      cacheDirectory: spriteCacheDirectory(options.places, spec.id),
-      cacheSizeBytesMax: options.cacheSizeBytesMax,
-      runDirectory,
-      imageDirectory,
-      diskSizeBytes: options.diskSizeBytes,
-      hostIdBase: slot.hostIdBase,
-      limits: options.limits,
-      idleWindowMs: options.idleWindowMs,
-      network: options.network.networkOf(slot),
-      runtime: options.runtime,
-      runtimeRoot: options.places.runtimeRoot,
-      cgroupPath: this.#cgroupPathOf(slot),
-      version: options.version,
-      logLevel: options.logLevel,
-      imageHash: spec.imageHash,
-      adoptionSocket: adoptionSocketOf(this.#identityFile(slot)),
-      orphanMsMax: options.orphanMsMax,
-    };
   }
 
   #onRest(spriteId: string, status: "warm" | "running"): void {
