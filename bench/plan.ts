@@ -28,6 +28,10 @@ export interface Plan {
   coldReads: number;
   coldReadMegabytes: number;
   fsyncRounds: number;
+  /** Rounds of sleeping and waking; cold sprites that are asked for at once; sprites whose memory is measured in each state. */
+  wakeRounds: number;
+  stormSprites: number;
+  memorySprites: number;
 }
 
 export const fullPlan: Plan = {
@@ -51,6 +55,9 @@ export const fullPlan: Plan = {
   coldReads: 2,
   coldReadMegabytes: 96,
   fsyncRounds: 2,
+  wakeRounds: 15,
+  stormSprites: 24,
+  memorySprites: 8,
 };
 
 export const quickPlan: Plan = {
@@ -74,4 +81,7 @@ export const quickPlan: Plan = {
   coldReads: 1,
   coldReadMegabytes: 96,
   fsyncRounds: 1,
+  wakeRounds: 5,
+  stormSprites: 8,
+  memorySprites: 3,
 };

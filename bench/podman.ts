@@ -71,6 +71,24 @@ export class Podman {
     return await this.#podman(["exec", container, ...command]);
   }
 
+  async pause(container: string): Promise<void> {
+    await this.#podman(["pause", container]);
+  }
+
+  async unpause(container: string): Promise<void> {
+    await this.#podman(["unpause", container]);
+  }
+
+  /** Its processes are killed; what it wrote stays. */
+  async stop(container: string): Promise<void> {
+    await this.#podman(["stop", "--time", "0", container]);
+  }
+
+  /** One that was stopped. */
+  async restart(container: string): Promise<void> {
+    await this.#podman(["start", container]);
+  }
+
   /** Resolves once the command has been started. */
   async execDetached(container: string, command: readonly string[]): Promise<void> {
     await this.#podman(["exec", "--detach", container, ...command]);

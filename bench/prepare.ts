@@ -17,7 +17,16 @@ import { BenchStore } from "./store.ts";
 const parentDirectory = "/var/tmp";
 const installTimeoutMs = 600_000;
 /** How the names of the rows begin that have podman as their peer. */
-const podmanGroups = ["create", "destroy", "exec", "service", "checkpoint", "restore"];
+const podmanGroups = [
+  "create",
+  "destroy",
+  "exec",
+  "service",
+  "checkpoint",
+  "restore",
+  "wake",
+  "sleep",
+];
 
 export interface Options {
   only: readonly string[];

@@ -22,6 +22,7 @@ import { runPeers } from "./peers.ts";
 import { prepare, type Options } from "./prepare.ts";
 import { markdownTable, type Row } from "./report.ts";
 import { runTunnel } from "./tunnel.ts";
+import { runSleep } from "./sleep.ts";
 import { runServices } from "./services.ts";
 import { runStorage } from "./storage.ts";
 
@@ -78,6 +79,7 @@ async function main(options: Options): Promise<void> {
 async function runSuites(bench: Bench): Promise<void> {
   await runCreate(bench);
   await runExec(bench);
+  await runSleep(bench);
   await runFiles(bench);
   await runTunnel(bench);
   await runServices(bench);

@@ -15,8 +15,8 @@ export interface Footprint {
   cgroups: number;
   interfaces: number;
   runDirectories: number;
-  /** Open in the server, but for sockets, of which its clients have some. */
-  serverFiles: number;
+  /** Open in the server, but for sockets, of which its clients have some: how many of each kind. */
+  serverFiles: Record<string, number>;
 }
 
 export interface SpriteMemory {
@@ -47,7 +47,7 @@ export async function footprintOf(server: TestServer): Promise<Footprint> {
     interfaces: links.filter((name) => name.startsWith(`os${places.serverHash.slice(0, 6)}`))
       .length,
     runDirectories: runs.length,
-    serverFiles: files.filter((target) => !target.startsWith("socket:")).length,
+    serverFiles: countByKind(files.filter((target) => !target.startsWith("socket:"))),
   };
 }
 
@@ -133,6 +133,16 @@ async function directoriesBelow(directory: string): Promise<number> {
     below.map(({ name }) => directoriesBelow(join(directory, name))),
   );
   return below.length + counts.reduce((total, count) => total + count, 0);
+}
+
+/** Files by their names, the rest by what it is. */
+function countByKind(targets: readonly string[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const target of targets.toSorted()) {
+    const kind = target.replace(/\[\d+\]$/, "");
+    counts[kind] = (counts[kind] ?? 0) + 1;
+  }
+  return counts;
 }
 
 async function openFiles(pid: number): Promise<string[]> {

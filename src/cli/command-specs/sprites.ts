@@ -75,7 +75,7 @@ export const spriteCommands: readonly CommandSpec[] = [
   {
     usage: "info [name]",
     description: "show a sprite: state and why, address, disk",
-    details: "A sleeping sprite is not woken for it; what only its processes know is left out.",
+    details: "Also checkpoints and services. A sleeping sprite is not woken for it.",
     examples: [
       ["sprite info box", "all there is to say"],
       ["sprite info box --json | jq .activity.awake_because", "for a program"],

@@ -36,19 +36,17 @@ export async function info(cli: Cli, args: readonly string[]): Promise<number> {
   return 0;
 }
 
-/** What only a running agent knows is not asked of a sprite that sleeps: it must not wake for it. */
+/** None of these wakes a sprite that sleeps. */
 async function fetchDetails(cli: Cli, sprite: Sprite): Promise<Details> {
   const path = spritePath(sprite.name);
   const ask = async <T>(rest: string): Promise<T | null> =>
     await cli.client.json<T>("GET", `${path}/${rest}`).catch(() => null);
-  const isUp = sprite.status !== undefined && sprite.status !== "cold";
-  const askAwake = async <T>(rest: string): Promise<T | null> => (isUp ? await ask<T>(rest) : null);
   const [activity, check, checkpoints, current, services] = await Promise.all([
     ask<ActivityObject>("activity"),
     ask<Partial<SpriteCheckObject>>("check"),
-    askAwake<Checkpoint[]>("checkpoints"),
-    askAwake<Checkpoint>("checkpoints/Current"),
-    askAwake<ListedService[]>("services"),
+    ask<Checkpoint[]>("checkpoints"),
+    ask<Checkpoint>("checkpoints/Current"),
+    ask<ListedService[]>("services"),
   ]);
   return { activity, check, checkpoints, current, services };
 }
