@@ -3,6 +3,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { runCommand } from "../src/host/command.ts";
 import type { Bench } from "./context.ts";
+import { removeCgroups } from "./machine.ts";
 
 const commandTimeoutMs = 30_000;
 
@@ -17,7 +18,7 @@ export class LxcContainer {
 
   /** The reason as text where lxc cannot run a container. */
   static async start(bench: Bench): Promise<LxcContainer | string> {
-    const name = `bench-${process.pid}`;
+    const name = `opensprites-bench-lxc-${process.pid}`;
     const directory = join(bench.directory, "lxc");
     const container = new LxcContainer(name, directory);
     try {
@@ -25,11 +26,13 @@ export class LxcContainer {
       const lines = [
         `lxc.uts.name = ${name}`,
         `lxc.rootfs.path = dir:${bench.imageMount}`,
-        "lxc.rootfs.options = ro",
-        "lxc.net.0.type = none",
+        "lxc.net.0.type = empty",
         "lxc.apparmor.profile = unconfined",
         "lxc.init.cmd = /bin/sleep 7200",
-        "lxc.autodev = 0",
+        // The image is read-only: /dev is memory, and its console there.
+        "lxc.autodev = 1",
+        "lxc.mount.auto = proc:mixed sys:ro",
+        `lxc.cgroup.dir = ${name}`,
       ];
       await writeFile(join(directory, name, "config"), `${lines.join("\n")}\n`);
       bench.cleanup.add("end the lxc container", () => container.#end());
@@ -52,6 +55,8 @@ export class LxcContainer {
 
   async #end(): Promise<void> {
     await this.#run("lxc-stop", ["--kill"]).catch(() => undefined);
+    // It leaves both behind.
+    for (const name of [this.#name, "lxc.pivot"]) await removeCgroups(`/${name}`);
   }
 
   async #run(program: string, args: readonly string[]): Promise<void> {

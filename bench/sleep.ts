@@ -69,6 +69,7 @@ class Beds {
 
 /** In turns with the peers, so that all meet the same machine. */
 async function runWakes(bench: Bench, beds: Beds): Promise<void> {
+  if (!times.some(bench.wants)) return;
   const own = { wake: [] as number[], cold: [] as number[], sleep: [] as number[] };
   const peer = {
     unpause: [] as number[],
@@ -161,6 +162,7 @@ async function eachMs<T>(items: readonly T[], work: (item: T) => Promise<void>):
 
 /** Proportional shares: what agents have in common is counted once. */
 async function runMemories(bench: Bench, beds: Beds): Promise<void> {
+  if (!memories.some(bench.wants)) return;
   const { server } = beds;
   const names = Array.from({ length: bench.plan.memorySprites }, (_, index) => `memory-${index}`);
   const sizeNow = async (): Promise<number[]> => {
