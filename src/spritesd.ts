@@ -9,6 +9,7 @@ import { createToken } from "./control/tokens.ts";
 import { addDatabaseCommands } from "./spritesd/database-commands.ts";
 import { addGcCommand } from "./spritesd/gc-command.ts";
 import { addScrubCommand } from "./spritesd/scrub-command.ts";
+import { addOperatorCommands } from "./spritesd/operator-commands.ts";
 import { joinSurvivors } from "./spritesd/join-survivors.ts";
 import { startServer } from "./spritesd/server.ts";
 import { addServeOptions, dataDirectoryDefault, serveOptionsOf } from "./spritesd/options.ts";
@@ -79,6 +80,7 @@ const print = (text: string): boolean => process.stdout.write(text);
 addDatabaseCommands(program, print);
 addGcCommand(program, print);
 addScrubCommand(program, print);
+addOperatorCommands(program, print);
 
 try {
   await program.parseAsync();

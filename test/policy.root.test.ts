@@ -103,6 +103,12 @@ test("a policy outlives a restart, a restore, the agent's death and the server",
   await server.startProcess();
   sprite = server.client().sprite("bound");
   await holds("after the server's restart");
+  const agents = await childrenOf(server.places, "sprite");
+  await server.kill();
+  await server.startProcess();
+  sprite = server.client().sprite("bound");
+  await holds("after the server's death");
+  assert.deepEqual(await childrenOf(server.places, "sprite"), agents);
 });
 
 test("a limit of memory holds at once, both ways", async () => {

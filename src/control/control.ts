@@ -34,6 +34,8 @@ export interface Control {
   readonly urlAccess: UrlAccess;
   /** Finishes what a crash cut short, without waiting for it, and serves requests when it resolves. */
   start(): Promise<{ address: string; host: string; port: number }>;
+  /** Whether it says at /readyz that it takes no work for now. */
+  setDrained(isDrained: boolean): void;
   /** Ends within two seconds; open WebSockets get close code 1001. The worker may stop afterwards. */
   stop(): Promise<void>;
   /**
@@ -83,6 +85,7 @@ export function createControl(options: ControlOptions): Control {
       const host = family === "IPv6" ? `[${address}]` : address;
       return { address: `${host}:${port}`, host: address, port };
     },
+    setDrained: (isDrained) => frontDoor.setDrained(isDrained),
     async stop() {
       if (heartbeat !== null) clearInterval(heartbeat);
       await frontDoor.stop();

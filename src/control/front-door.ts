@@ -61,6 +61,7 @@ export class FrontDoor {
   readonly #listener: Listener;
   readonly #login: LoginDoor;
   #mcp: Promise<McpDoor> | null = null;
+  #isDrained = false;
   #state: "starting" | "ready" | "stopping" = "starting";
 
   constructor(options: FrontDoorOptions) {
@@ -82,6 +83,11 @@ export class FrontDoor {
     const address = await this.#listener.listen(listen);
     this.#state = "ready";
     return address;
+  }
+
+  /** It serves on, and says that it takes no work for now. */
+  setDrained(isDrained: boolean): void {
+    this.#isDrained = isDrained;
   }
 
   /** Sockets are told; answers under way get a moment to end; then everything is cut. */
@@ -159,8 +165,9 @@ export class FrontDoor {
     const { rawPath } = exchange.target;
     if (rawPath === "/healthz") return { status: 200, body: { status: "ok" } };
     if (rawPath !== "/readyz") return null;
-    const ready = this.#state === "ready";
-    return { status: ready ? 200 : 503, body: { status: ready ? "ok" : this.#state } };
+    const state = this.#state === "ready" && this.#isDrained ? "drained" : this.#state;
+    const isReady = state === "ready";
+    return { status: isReady ? 200 : 503, body: { status: isReady ? "ok" : state } };
   }
 
   /** @throws SpriteError unauthorized */

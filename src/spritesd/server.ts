@@ -3,7 +3,7 @@ import { join, resolve } from "node:path";
 import { ensureImage } from "../../images/build.ts";
 import type { Log } from "../base/log.ts";
 import type { AgentNetwork, RuntimeName } from "../contract/agent-startup.ts";
-import { createControl } from "../control/control.ts";
+import { createControl, type Control } from "../control/control.ts";
 import { createHostHelper } from "../host/host-helper.ts";
 import { chooseRuntime } from "../host/runtime.ts";
 import {
@@ -24,6 +24,7 @@ import { probeObjectStore } from "../storage/object-store/probe.ts";
 import { importImage } from "../storage/volume/image.ts";
 import { readAdminSecret } from "./admin-secret.ts";
 import { limitsOf, type ServeOptions } from "./options.ts";
+import { operatorSocketOf, serveOperators } from "./operator-socket.ts";
 import { version } from "./version.ts";
 import { ImageServers } from "../worker/image-servers.ts";
 import { clearCgroups, clearLeftovers } from "../worker/leftovers.ts";
@@ -128,6 +129,7 @@ class Startup {
     await control.recover();
     signal.throwIfAborted();
     const { address } = await control.start();
+    await this.#obeyOperators(worker, control);
     this.#scrub();
     return address;
   }
@@ -306,6 +308,22 @@ class Startup {
     this.#undoUnlessLeft(() => worker.drain());
     this.#leave = () => worker.leave();
     return worker;
+  }
+
+  async #obeyOperators(worker: LocalWorker, control: Control): Promise<void> {
+    const path = operatorSocketOf(this.#places.runDirectory);
+    const operators = await serveOperators(path, async (order, tell) => {
+      const isDrained = order.type === "drain";
+      this.#log.info({ isDrained }, "told by an operator");
+      control.setDrained(isDrained);
+      if (isDrained) {
+        const { unstored } = await worker.rest((left) => tell({ type: "progress", left }));
+        return { type: "done", unstored };
+      }
+      worker.resume();
+      return { type: "done", unstored: 0 };
+    });
+    this.#undoSteps.push(() => operators.close());
   }
 
   /** Reads the bucket again now and then, so that damage is known before a user finds it. */

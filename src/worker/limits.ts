@@ -83,3 +83,5 @@ export const offerBytesMax = 4 * 2 ** 20;
 export const adoptedEndMsMax = 10_000;
 /** Image servers wait for longer, since agents that give up still end their containers. */
 export const imageOrphanExtraMs = 30_000;
+/** When to come again to a server that was drained: its operator is at work on it. */
+export const drainedRetrySeconds = 30;

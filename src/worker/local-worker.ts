@@ -9,7 +9,8 @@ import { destroyVolume } from "../storage/volume/destroy.ts";
 import { mayHaveMore } from "../storage/volume/fork.ts";
 import { ColdReaders } from "./cold-readers.ts";
 import { DiskTenure } from "./disk-tenure.ts";
-import { parallelStopsMax, readerCacheBytesMax, settleSyncIntervalMs } from "./limits.ts";
+import { readerCacheBytesMax, settleSyncIntervalMs } from "./limits.ts";
+import { drainedError, stopInTurns } from "./draining.ts";
 import { standByTimeoutMs } from "./pool/limits.ts";
 import { Spares } from "./pool/spares.ts";
 import { spriteCacheDirectory } from "./places.ts";
@@ -66,6 +67,8 @@ export class LocalWorker implements Worker {
   readonly #tenures = new Map<string, DiskTenure>();
   readonly #listeners = new Set<(event: WorkerStatusEvent) => void>();
   #draining = false;
+  /** It was drained, and may take work again. */
+  #isResting = false;
 
   constructor(options: LocalWorkerOptions) {
     this.#options = options;
@@ -135,6 +138,7 @@ export class LocalWorker implements Worker {
   }
 
   async create(spec: SpriteSpec): Promise<void> {
+    this.#assertTakesWork();
     this.#spares.noteCreate();
     try {
       if (!(await this.#claim(spec))) await this.ensureRunning(spec);
@@ -185,7 +189,7 @@ export class LocalWorker implements Worker {
   async ensureRunning(spec: SpriteSpec): Promise<{ socketPath: string }> {
     for (;;) {
       if (this.#destroyed.has(spec.id)) throw goneError();
-      if (this.#draining) throw new SpriteError("unavailable", "the server is stopping");
+      this.#assertTakesWork();
       const running = this.#sprites.get(spec.id);
       if (running === undefined) return await this.#start(spec);
       await running.retiring;
@@ -198,6 +202,12 @@ export class LocalWorker implements Worker {
     if (this.#destroyed.has(spec.id)) throw goneError();
     if (this.#draining || this.#sprites.has(spec.id)) return null;
     return await this.#readers.open(spec);
+  }
+
+  /** @throws SpriteError unavailable */
+  #assertTakesWork(): void {
+    if (this.#draining) throw new SpriteError("unavailable", "the server is stopping");
+    if (this.#isResting) throw drainedError();
   }
 
   /** Ends a sprite that sleeps. False when somebody needs it. */
@@ -365,18 +375,28 @@ export class LocalWorker implements Worker {
     return this.#sprites.size;
   }
 
+  /**
+   * Puts every sprite to sleep and starts none, until `resume`; spares, which are nobody's, stand by.
+   * @returns of how many sprites this machine has more than the bucket
+   */
+  async rest(onLeft: (left: number) => void): Promise<{ unstored: number }> {
+    this.#isResting = true;
+    const all = [...this.#sprites.values()].filter(({ spare }) => spare === null);
+    onLeft(all.length);
+    await stopInTurns(all, { onLeft });
+    return { unstored: all.filter(({ spec }) => this.#mayHaveMore(spec.id)).length };
+  }
+
+  resume(): void {
+    this.#isResting = false;
+  }
+
   /** Stops every sprite, storing its disk, and takes no more work. */
   async drain(): Promise<void> {
     this.#draining = true;
     this.#retirement.stop();
-    const waiting = [...this.#sprites.values()];
-    const stopNext = async (): Promise<void> => {
-      for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
-        await next.process.stop({ discard: next.spare !== null });
-      }
-    };
-    const stops = Array.from({ length: parallelStopsMax }, stopNext);
-    await Promise.all([this.#settler.stop(), this.#readers.stop(), this.#spares.stop(), ...stops]);
+    const stops = stopInTurns([...this.#sprites.values()]);
+    await Promise.all([this.#settler.stop(), this.#readers.stop(), this.#spares.stop(), stops]);
   }
 
   async #start(spec: SpriteSpec): Promise<{ socketPath: string }> {

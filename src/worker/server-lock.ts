@@ -44,6 +44,12 @@ export async function takeServerLock(options: {
   return { release };
 }
 
+/** The server of a data directory, if one runs. */
+export async function serverOf(runDirectory: string): Promise<ProcessIdentity | null> {
+  const holder = await readHolder(`${runDirectory}.lock`);
+  return holder !== null && isAlive(holder) ? holder : null;
+}
+
 async function readHolder(file: string): Promise<ProcessIdentity | null> {
   try {
     return JSON.parse(await readFile(file, "utf8")) as ProcessIdentity;
