@@ -67,7 +67,11 @@ export async function bootAgent(
   const stop = async (options: { discard: boolean }): Promise<void> => {
     await parts.rest.end();
     if (options.discard) parts.services.hurry();
-    await sprite.stop(options);
+    try {
+      await sprite.stop(options);
+    } finally {
+      await parts.usage.end();
+    }
     await Promise.all([inside.close(), outside.close()]);
     await helper.close();
   };
@@ -85,6 +89,7 @@ export async function bootAgent(
     await outside.listen(socketPath, { mode: 0o600 });
     if (startup.isSpare) void standBy(parts, socketPath, log);
     else parts.rest.start();
+    if (!startup.isSpare) parts.usage.start();
   } catch (error) {
     // The worker clears up: it knows whether another agent is to try.
     if (startup.takesOver) throw error;

@@ -13,7 +13,7 @@ import {
   CheckpointDiffs,
   type CheckpointDiffsOptions,
 } from "./checkpoint-diff/checkpoint-diffs.ts";
-import { Rest } from "./activity/rest.ts";
+import { Rest, type RestParts } from "./activity/rest.ts";
 import { Disk } from "./disk.ts";
 import { Identity } from "./identity.ts";
 import { FileService, type FileServiceOptions } from "./files/file-service.ts";
@@ -28,6 +28,7 @@ import { TaskRecords } from "./tasks/task-records.ts";
 import { Tasks } from "./tasks/tasks.ts";
 import { Sprite } from "./sprite.ts";
 import { SyncState } from "./sync-state.ts";
+import { UsageMeter } from "./usage/usage-meter.ts";
 
 function diskParts(options: Omit<CheckpointViewsOptions, "shown"> & { fuseDescriptor: number }): {
   disk: Disk;
@@ -55,6 +56,7 @@ export interface Parts {
   policy: Policy;
   identity: Identity;
   rest: Rest;
+  usage: UsageMeter;
   tables: RouteTables;
 }
 
@@ -62,14 +64,34 @@ export interface Parts {
 function fileParts(
   { runDirectory, hostIdBase, imageDirectory }: AgentStartup,
   options: Pick<FileServiceOptions, "enter" | "socketPath" | "log"> &
-    Pick<CheckpointDiffsOptions, "helper" | "shown" | "liveDirectory">,
+    Pick<CheckpointDiffsOptions, "helper" | "shown" | "liveDirectory"> & { beforeEnd: () => void },
 ): { files: FileService; diffs: CheckpointDiffs; endFiles: (sandbox: Sandbox) => Promise<void> } {
   const files = new FileService({ ...options, hostIdBase });
   const diffs = new CheckpointDiffs({ ...options, imageDirectory, runDirectory });
   const endFiles = async (sandbox: Sandbox): Promise<void> => {
+    options.beforeEnd();
     await Promise.all([files.end(sandbox), diffs.end(sandbox)]);
   };
   return { files, diffs, endFiles };
+}
+
+function tellRest(say: AgentBeginnings["say"], usage: () => UsageMeter): RestParts["onChange"] {
+  return (status, because) => {
+    say({ type: "rest", status, because });
+    usage().onRest(status);
+  };
+}
+
+function meterUsage(
+  { usageFile, takesOver }: AgentStartup,
+  options: Pick<AgentBeginnings, "say"> & { sprite: () => Sprite; volume: Volume; log: Log },
+): UsageMeter {
+  const { sprite, say } = options;
+  return new UsageMeter({
+    ...{ ...options, path: usageFile, takesOver },
+    container: () => sprite().sandbox,
+    say: (report) => say({ type: "usage", report }),
+  });
 }
 
 /** What a sprite consists of, made and wired; nothing of it has begun. */
@@ -88,6 +110,7 @@ export function makeParts(
   const { files, diffs, endFiles } = fileParts(startup, {
     ...{ helper, shown, liveDirectory: disk.directory, log },
     ...{ enter: () => sprite.enter(), socketPath: join(privateDirectory, "files.sock") },
+    beforeEnd: () => usage.beforeEnd(),
   });
   const identity = new Identity(startup);
   const policy = new Policy({ startup, dotSpriteDirectory, sandbox: () => sprite.sandbox, log });
@@ -103,11 +126,13 @@ export function makeParts(
       await Promise.all([services.end(), connections.endAll(reason)]);
     },
     onContainer: (sandbox, options) => {
+      usage.onContainer(options);
       policy.onContainer(sandbox, options);
       services.onContainer(sandbox, options);
     },
     holdAwake: (because) => rest.requests.enter({ method: "start", name: because }),
   });
+  const usage = meterUsage(startup, { sprite: () => sprite, volume, say, log });
   const environment = () => identity.environment;
   const services = new Services({
     whenRunning: async () => void (await sprite.enter()),
@@ -133,10 +158,10 @@ export function makeParts(
     sessions: () => sessions,
     tasks,
     diskDirectory: disk.directory,
-    onChange: (status, because) => say({ type: "rest", status, because }),
+    onChange: tellRest(say, () => usage),
     log,
   });
-  const made = { sprite, sessions, services, policy, identity, rest };
+  const made = { sprite, sessions, services, policy, identity, rest, usage };
   const tables = routeTables({
     ...made,
     ...{ environment, connections, syncState, tasks, volume, disk, files, diffs, log },

@@ -7,6 +7,7 @@
 
 import type { Durability } from "./durability.ts";
 import type { SpritePolicy } from "./policy.ts";
+import type { UsageReport } from "./usage-report.ts";
 
 /** The OCI runtimes that containers can get. */
 export const runtimeNames = ["runc", "crun", "runsc"] as const;
@@ -39,6 +40,8 @@ export interface AgentStartup {
   /** Disposable local state of this sprite. */
   cacheDirectory: string;
   cacheSizeBytesMax: number;
+  /** Where what the sprite has used is written down, beyond the life of its agents. */
+  usageFile: string;
   /** Sockets, FIFOs and mount points; on tmpfs. */
   runDirectory: string;
   /** Where the standard image is mounted, read-only, in the mount namespace the agent inherits. */
@@ -120,5 +123,7 @@ export type AgentStatus =
   | { type: "ready"; socketPath: string; bootMs: number }
   /** Its processes were suspended, or go on. */
   | { type: "rest"; status: "warm" | "running"; because: string }
+  /** What it has used so far. */
+  | { type: "usage"; report: UsageReport }
   | { type: "failed"; code: string; message: string }
   | { type: "stopped"; synced: boolean };

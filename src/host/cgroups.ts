@@ -41,6 +41,26 @@ export function memoryInUse(
   }
 }
 
+/**
+ * Memory of a cgroup's processes without what the kernel can drop at once, which are pages of files that nobody has used of late, in bytes:
+ * what the field calls the working set. Null when it cannot be read.
+ */
+export function workingSetBytes(path: string): number | null {
+  try {
+    const { directory, version } = cgroupMount("memory");
+    const at = join(directory, path);
+    const total = version === 1 ? "memory.usage_in_bytes" : "memory.current";
+    const inactive = version === 1 ? "total_inactive_file" : "inactive_file";
+    const bytes = Number(readFileSync(join(at, total), "utf8"));
+    const stat = readFileSync(join(at, "memory.stat"), "utf8");
+    const droppable = Number(new RegExp(`^${inactive} (\\d+)$`, "m").exec(stat)?.[1] ?? 0);
+    return Math.max(0, bytes - droppable);
+  } catch {
+    // There is no container at the moment.
+    return null;
+  }
+}
+
 /** Where the hierarchies are mounted, the empty one included. */
 export function cgroupDirectories(mounts = readFileSync("/proc/self/mounts", "utf8")): string[] {
   return cgroupMounts(mounts).map(({ directory }) => directory);
@@ -48,7 +68,7 @@ export function cgroupDirectories(mounts = readFileSync("/proc/self/mounts", "ut
 
 /** Where a controller's cgroups are, and of which version. */
 export function cgroupMount(
-  controller: "freezer" | "cpuacct",
+  controller: "freezer" | "cpuacct" | "memory",
   mounts = readFileSync("/proc/self/mounts", "utf8"),
 ): { directory: string; version: 1 | 2 } {
   const isUnified = cgroupMode(mounts) === "v2";

@@ -20,7 +20,13 @@ import type { SpriteLimits } from "../contract/agent-startup.ts";
 import { SpriteError } from "../contract/errors.ts";
 import type { PrivilegesPolicy } from "../contract/policy.ts";
 import { freezeCgroup, thawCgroup } from "../host/cgroup-freezer.ts";
-import { canLimitSwap, cgroupMode, memoryInUse, processorTimeMs } from "../host/cgroups.ts";
+import {
+  canLimitSwap,
+  cgroupMode,
+  memoryInUse,
+  processorTimeMs,
+  workingSetBytes,
+} from "../host/cgroups.ts";
 import { createHostHelper, type HostHelper } from "../host/host-helper.ts";
 import { setNamespaceHostname } from "../host/namespace-hostname.ts";
 import { containerId } from "./container-id.ts";
@@ -248,6 +254,10 @@ class ContainerSandbox implements Sandbox {
 
   processorTimeMs(): number | null {
     return processorTimeMs(this.#options.cgroupPath);
+  }
+
+  memoryBytes(): number | null {
+    return workingSetBytes(this.#options.cgroupPath);
   }
 
   openRoot(): number {

@@ -82,6 +82,8 @@ export interface Sandbox extends Launcher {
   resume(): Promise<void>;
   /** Processor time used inside, ms; null when it is not known. */
   processorTimeMs(): number | null;
+  /** Memory held inside, without pages of files that the kernel can drop; null when it is not known. */
+  memoryBytes(): number | null;
   /**
    * A descriptor of the root directory as the container's processes see it, with all that is mounted
    * below. It only names the directory (O_PATH), and the caller closes it: the file system stays as

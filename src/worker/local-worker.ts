@@ -24,6 +24,7 @@ import { machineStarts } from "./starts/machine-starts.ts";
 import type { Slot } from "./slots.ts";
 import { openVolume } from "../storage/volume/open-volume.ts";
 import { Transfers } from "./transfers.ts";
+import { UsageReports } from "./usage-reports.ts";
 import type {
   ForkOrigin,
   OpenedArchive,
@@ -31,6 +32,7 @@ import type {
   Reading,
   Reservation,
   SpriteSpec,
+  SpriteUsage,
   Worker,
   WorkerStatusEvent,
 } from "./worker.ts";
@@ -60,6 +62,7 @@ export class LocalWorker implements Worker {
   readonly #starts = machineStarts();
   readonly #readers: ColdReaders;
   readonly #spares: Spares;
+  readonly #usage: UsageReports;
   readonly #destroyed = new Set<string>();
   /** As of the last change of each sprite that was changed: what its next start, or its next agent, gets. */
   readonly #newest = new Map<string, SpriteSpec>();
@@ -74,6 +77,7 @@ export class LocalWorker implements Worker {
     this.#options = options;
     this.defaultImageHash = options.defaultImageHash;
     this.#transfers = new Transfers(options);
+    this.#usage = new UsageReports(options.places);
     const { log } = options;
     this.#settler = new Settler({ settle: (spriteId) => this.#settle(spriteId), log });
     this.#retirement = new Retirement({
@@ -354,11 +358,24 @@ export class LocalWorker implements Worker {
     await destroyVolume({ store: this.#options.store, prefix: `sprites/${spriteId}` });
     const cacheDirectory = spriteCacheDirectory(this.#options.places, spriteId);
     await rm(cacheDirectory, { recursive: true, force: true });
+    await this.#usage.remove(spriteId);
   }
 
   onStatus(listener: (event: WorkerStatusEvent) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  onUsage(listener: (usage: SpriteUsage) => void): () => void {
+    return this.#usage.on(listener);
+  }
+
+  async tellKeptUsage(): Promise<void> {
+    await this.#usage.tellKept();
+  }
+
+  get usageNow(): UsageReports["newest"] {
+    return this.#usage.newest;
   }
 
   /**
@@ -453,8 +470,10 @@ export class LocalWorker implements Worker {
       identityFile: identityFileOf(this.#options.places, slot),
       log: log.child({ spriteId: spec.id }),
       onRest: (status) => this.#onRest(spec.id, status),
+      onUsage: (report) => this.#usage.note(spec.id, report),
       onEnded: () => {
         this.#retirement.onAwake(spec.id);
+        this.#usage.onEnded(spec.id);
         void this.#release(slot);
         this.#sprites.delete(spec.id);
         if (running.spare !== null) return this.#spares.onLost(spec.id);

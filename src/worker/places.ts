@@ -79,6 +79,16 @@ export function processesDirectory(places: Places): string {
   return join(places.runDirectory, "processes");
 }
 
+/** What sprites have used, which outlives their caches. */
+export function usageDirectory(places: Places): string {
+  return join(places.dataDirectory, "usage");
+}
+
+/** Of one sprite. */
+export function usageFile(places: Places, spriteId: string): string {
+  return join(usageDirectory(places), `${spriteId}.json`);
+}
+
 export function networkDirectory(places: Places): string {
   return join(places.runDirectory, "network");
 }

@@ -38,6 +38,7 @@ export interface SpriteProcessOptions {
   log: Log;
   /** Called whenever its processes were suspended, or go on. */
   onRest: (status: "warm" | "running") => void;
+  onUsage: (report: unknown) => void;
   /** Called once, when nothing of the sprite runs any more, however it ended. */
   onEnded: () => void;
 }
@@ -211,6 +212,7 @@ export class SpriteProcess {
       startTimeoutMs: takesOver ? agentTakeoverTimeoutMs : agentStartTimeoutMs,
       ...(this.#options.isSpare() ? { niceness: nicenessWhileMade } : {}),
       onRest: ({ status }) => this.#options.onRest(status),
+      onUsage: (report) => this.#options.onUsage(report),
       log,
     };
     const child = new SupervisedProcess(options, adopted);

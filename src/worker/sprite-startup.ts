@@ -6,6 +6,7 @@ import {
   processesDirectory,
   spriteCacheDirectory,
   spriteRunDirectory,
+  usageFile,
   type Places,
 } from "./places.ts";
 import type { Slot } from "./slots.ts";
@@ -40,6 +41,7 @@ export function startupOf(
     bucket: options.bucket,
     cacheDirectory: spriteCacheDirectory(options.places, spec.id),
     cacheSizeBytesMax: options.cacheSizeBytesMax,
+    usageFile: usageFile(places, spec.id),
     runDirectory,
     imageDirectory,
     diskSizeBytes: options.diskSizeBytes,

@@ -28,6 +28,8 @@ export interface SupervisedOptions {
   niceness?: number;
   /** Told when an agent has suspended its sprite's processes, or let them go on. */
   onRest?: (rest: Extract<AgentStatus, { type: "rest" }>) => void;
+  /** Told what an agent's sprite has used. */
+  onUsage?: (report: unknown) => void;
   log: Log;
 }
 
@@ -155,6 +157,7 @@ export class SupervisedProcess {
           void this.#rememberConnection();
         }
         if (status.type === "rest") this.#options.onRest?.(status);
+        if (status.type === "usage") this.#options.onUsage?.(status.report);
         if (status.type === "stopped") this.#synced = status.synced;
         if (status.type === "failed") {
           this.#refused = true;

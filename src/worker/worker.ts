@@ -7,6 +7,7 @@ import type { SpriteLimits } from "../contract/agent-startup.ts";
 import type { Durability } from "../contract/durability.ts";
 import type { SpritePolicy } from "../contract/policy.ts";
 import type { SpriteStatus } from "../contract/sprite.ts";
+import type { UsageReport } from "../contract/usage-report.ts";
 
 /** All that a worker needs to open a sprite; control keeps it in the registry. */
 export interface SpriteSpec {
@@ -46,6 +47,11 @@ export interface Reservation {
   spriteId: string;
   /** Gives it back, unless it was claimed. */
   release: () => void;
+}
+
+export interface SpriteUsage {
+  spriteId: string;
+  report: UsageReport;
 }
 
 export interface OpenedArchive {
@@ -127,4 +133,10 @@ export interface Worker {
   /** Ends everything of the sprite, here and in the bucket. */
   destroy(spriteId: string): Promise<void>;
   onStatus(listener: (event: WorkerStatusEvent) => void): () => void;
+  /** Called with what a sprite has used so far, now and then while it runs, and when it ends. */
+  onUsage(listener: (usage: SpriteUsage) => void): () => void;
+  /** Tells of every sprite once more what is known on this machine: a server that was killed may not have heard it. */
+  tellKeptUsage(): Promise<void>;
+  /** Of the sprites that have processes, by id. */
+  readonly usageNow: ReadonlyMap<string, UsageReport>;
 }

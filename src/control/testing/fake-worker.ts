@@ -5,12 +5,14 @@ import { json } from "node:stream/consumers";
 
 import { SpriteError } from "../../contract/errors.ts";
 import type { SpriteStatus } from "../../contract/sprite.ts";
+import type { UsageReport } from "../../contract/usage-report.ts";
 import type {
   ForkOrigin,
   OpenedArchive,
   PoolState,
   Reservation,
   SpriteSpec,
+  SpriteUsage,
   Worker,
   WorkerStatusEvent,
 } from "../../worker/worker.ts";
@@ -40,6 +42,10 @@ export class FakeWorker implements Worker {
   readonly #directory: string;
   readonly #agents = new Map<string, FakeAgent>();
   readonly #listeners = new Set<(event: WorkerStatusEvent) => void>();
+  readonly #usageListeners = new Set<(usage: SpriteUsage) => void>();
+  readonly usageNow = new Map<string, UsageReport>();
+  /** What was written down before this server started. */
+  readonly keptUsage: SpriteUsage[] = [];
 
   constructor(directory: string) {
     this.#directory = directory;
@@ -140,6 +146,19 @@ export class FakeWorker implements Worker {
   onStatus(listener: (event: WorkerStatusEvent) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  onUsage(listener: (usage: SpriteUsage) => void): () => void {
+    this.#usageListeners.add(listener);
+    return () => this.#usageListeners.delete(listener);
+  }
+
+  async tellKeptUsage(): Promise<void> {
+    for (const usage of this.keptUsage) this.reportUsage(usage);
+  }
+
+  reportUsage(usage: SpriteUsage): void {
+    for (const listener of this.#usageListeners) listener(usage);
   }
 
   agentOf(spriteId: string): FakeAgent {

@@ -7,6 +7,7 @@ import { FuseFrontEnd, type GivenDescriptor } from "./fuse-front-end.ts";
 import { LaneClient } from "./lane-client.ts";
 import type { OpenedVolume } from "./rpc.ts";
 import type {
+  BucketUse,
   CheckpointRecord,
   Durability,
   PendingCheckpoint,
@@ -36,6 +37,7 @@ class ThreadedVolume implements Volume {
   #opened: OpenedVolume | null = null;
   #frontEnd: FuseFrontEnd | null = null;
   #isFormatted = false;
+  #bucketUse: BucketUse | null = null;
   #closing: Promise<void> | null = null;
 
   constructor(options: VolumeOptions) {
@@ -139,8 +141,18 @@ class ThreadedVolume implements Volume {
     return this.#slowLane.call("hideCheckpoint", [id]);
   }
 
-  statistics(): Promise<VolumeStatistics> {
-    return this.#slowLane.call("statistics", []);
+  async statistics(): Promise<VolumeStatistics> {
+    const statistics = await this.#slowLane.call("statistics", []);
+    await this.#readBucketUse();
+    return statistics;
+  }
+
+  get bucketUse(): BucketUse | null {
+    return this.#bucketUse;
+  }
+
+  async #readBucketUse(): Promise<void> {
+    this.#bucketUse = await this.#slowLane.call("bucketUse", []);
   }
 
   onProblem(listener: (problem: Error | null) => void): void {
@@ -159,6 +171,8 @@ class ThreadedVolume implements Volume {
       await this.unmount();
       await this.#slowLane.call("close", [options]);
     } finally {
+      // A thread that has died tells no more.
+      await this.#readBucketUse().catch(() => undefined);
       await this.#slowLane.terminate();
     }
   }

@@ -3,7 +3,13 @@ import type { MessagePort } from "node:worker_threads";
 import { SpriteError, type ErrorCode } from "../../contract/errors.ts";
 import type { CacheFiles } from "../chunk-cache/block-cache.ts";
 import type { SharedBuffers } from "../chunk-cache/shared-state.ts";
-import type { CheckpointRecord, Durability, VolumeOptions, VolumeStatistics } from "./volume.ts";
+import type {
+  BucketUse,
+  CheckpointRecord,
+  Durability,
+  VolumeOptions,
+  VolumeStatistics,
+} from "./volume.ts";
 
 /** What the facade needs to start a fast lane, and to answer without asking. */
 export interface OpenedVolume {
@@ -37,6 +43,7 @@ export interface SlowLaneCalls {
   showCheckpoint(id: string): void;
   hideCheckpoint(id: string): void;
   statistics(): VolumeStatistics;
+  bucketUse(): BucketUse;
   close(options: { discard: boolean }): void;
 }
 

@@ -6,6 +6,7 @@ import { trimMemoryRegularly } from "../../base/trim-memory.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import { FuseServer } from "../fuse/fuse-server.ts";
 import { becomeIoFlusher } from "../io-flusher.ts";
+import type { ObjectStore } from "../object-store/object-store.ts";
 import { openObjectStore } from "../object-store/open-object-store.ts";
 import type { VolumeEngine } from "./engine.ts";
 import { OpeningVolume } from "./opening-volume.ts";
@@ -29,6 +30,7 @@ type Handlers = {
 class SlowLane {
   readonly #port: MessagePort;
   #opening: OpeningVolume | null = null;
+  #store: ObjectStore | null = null;
   #server: FuseServer | null = null;
   #patient: PatientFile | null = null;
   #fastLane: MessagePort | null = null;
@@ -74,6 +76,7 @@ class SlowLane {
     open: async (options) => {
       assert(this.#opening === null, "a lane opens one volume");
       const store = await openObjectStore(options.bucket);
+      this.#store = store;
       this.#opening = await OpeningVolume.open({
         ...options,
         store,
@@ -140,6 +143,7 @@ class SlowLane {
       (await this.#volume).hideCheckpoint(id);
     },
     statistics: async () => (await this.#volume).statistics(),
+    bucketUse: () => must(this.#store, "the volume is open").statistics(),
     close: (options) => this.#opened.close(options),
   };
 

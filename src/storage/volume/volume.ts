@@ -1,4 +1,5 @@
 /** The disk as a value: what an agent may do with it. `openVolume` (open-volume.ts) makes one. */
+import type { ObjectStoreStatistics } from "../object-store/object-store.ts";
 import type { GivenDescriptor } from "./fuse-front-end.ts";
 
 export interface VolumeOptions {
@@ -72,6 +73,9 @@ export interface VolumeStatistics {
   durability: Durability;
 }
 
+/** Requests that the volume has made since it was opened. */
+export type BucketUse = ObjectStoreStatistics;
+
 /** A cut that has been made: the guest may go on writing while it is stored. */
 export interface PendingCheckpoint {
   /** Settles when the checkpoint is in the bucket. @throws SpriteError storage_failure, disk_full */
@@ -125,6 +129,8 @@ export interface Volume {
   showCheckpoint(id: string): Promise<void>;
   hideCheckpoint(id: string): Promise<void>;
   statistics(): Promise<VolumeStatistics>;
+  /** As of the last answer of `statistics`, and in the end of `close`; null before the first. */
+  readonly bucketUse: BucketUse | null;
   /**
    * Called when background storing fails and again when it recovers (null). The volume retries by
    * itself, unless the details say `isFenced`: then another writer has the volume, for good.
