@@ -75,6 +75,12 @@ function fileParts(
   return { files, diffs, endFiles };
 }
 
+function tasksIn(directory: string, { takesOver }: AgentStartup, log: Log): Tasks {
+  const tasks = new Tasks({ records: new TaskRecords(join(directory, "tasks.json"), log) });
+  if (takesOver) tasks.adopt();
+  return tasks;
+}
+
 function tellRest(say: AgentBeginnings["say"], usage: () => UsageMeter): RestParts["onChange"] {
   return (status, because) => {
     say({ type: "rest", status, because });
@@ -150,8 +156,7 @@ export function makeParts(
   const ports = connections.sessionPorts;
   const sessions = new Sessions({ launcher: sprite, records, ports, log });
   const syncState = new SyncState({ volume, cacheDirectory: startup.cacheDirectory });
-  const tasks = new Tasks({ records: new TaskRecords(join(privateDirectory, "tasks.json"), log) });
-  if (startup.takesOver) tasks.adopt();
+  const tasks = tasksIn(privateDirectory, startup, log);
   const rest = new Rest({
     windowMs: startup.idleWindowMs,
     sandbox: () => sprite.sandbox,
