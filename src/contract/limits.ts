@@ -62,3 +62,8 @@ export const policyDevicesMax = 16;
 export const memoryPolicyMbMin = 64;
 export const cpuCoresPolicyMin = 0.05;
 export const processesPolicyMin = 32;
+
+/** Of one answer about usage: its rows, and how far it reaches, in days and by the hour. */
+export const usagePageSizeMax = 1_000;
+export const usageDaysMax = 400;
+export const usageHoursMax = 35 * 24;

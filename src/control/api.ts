@@ -18,7 +18,7 @@ import { issueToken } from "./tokens.ts";
 
 export type JsonRoute = Exclude<
   Route,
-  { kind: "agent" | "tokens" | "token" | "export" | "import" }
+  { kind: "agent" | "tokens" | "token" | "usage" | "export" | "import" }
 >;
 
 export interface ApiRequest {

@@ -13,6 +13,7 @@ import type { Caller } from "./tokens.ts";
 import { LoginCodes } from "./url-access/login-codes.ts";
 import { UrlAccess } from "./url-access/url-access.ts";
 import { UrlSessions } from "./url-access/url-sessions.ts";
+import { UsageKeeper } from "./usage/usage-keeper.ts";
 
 export interface ControlOptions {
   dataDirectory: string;
@@ -56,10 +57,12 @@ export function createControl(options: ControlOptions): Control {
   const onTokenUsed = (caller: Caller): void => tokenUse.note(caller);
   const sessions = new UrlSessions({ organizations, adminSecret });
   const codes = new LoginCodes();
+  const usage = new UsageKeeper({ organizations, worker, log });
   const frontDoor = new FrontDoor({
     organizations,
     sprites,
     splices,
+    usage,
     version,
     adminSecret,
     urlLogins: { sessions, codes, urlDomain },
@@ -80,6 +83,7 @@ export function createControl(options: ControlOptions): Control {
     async start() {
       recover().catch((error: unknown) => log.error({ err: error }, "recover sprites"));
       tokenUse.start();
+      usage.start().catch((error: unknown) => log.error({ err: error }, "read kept usage"));
       const { address, family, port } = await frontDoor.start(options.listen);
       heartbeat = setInterval(() => sprites.watch.publishHeartbeats(), watchHeartbeatMs);
       const host = family === "IPv6" ? `[${address}]` : address;
@@ -90,6 +94,7 @@ export function createControl(options: ControlOptions): Control {
       if (heartbeat !== null) clearInterval(heartbeat);
       await frontDoor.stop();
       sprites.stop();
+      usage.stop();
       tokenUse.stop();
       organizations.close();
     },

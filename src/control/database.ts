@@ -4,6 +4,7 @@ import { dirname } from "node:path";
 import Database from "better-sqlite3";
 
 import { SpriteError } from "../contract/errors.ts";
+import { usageSchema } from "./usage/usage-schema.ts";
 import { databaseBusyTimeoutMs, databaseLogSizeBytesMax } from "./limits.ts";
 
 export type Sqlite = Database.Database;
@@ -82,6 +83,7 @@ const migrations: readonly string[] = [
   CREATE INDEX url_session_login ON url_session (login_id);
   CREATE INDEX url_session_expiry ON url_session (expires_at_ms);
   `,
+  usageSchema,
 ];
 
 /** Opens the file, making it if it is new. `token create` and the server may do so at the same time. */

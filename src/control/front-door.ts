@@ -34,12 +34,15 @@ import { authenticate, parseAuthorization, secretsEqual, type Caller } from "./t
 import { exportSprite, importSprite } from "./transfer.ts";
 import type { LoginCodes } from "./url-access/login-codes.ts";
 import type { UrlSessions } from "./url-access/url-sessions.ts";
+import { sendUsage } from "./usage/usage-door.ts";
+import type { UsageKeeper } from "./usage/usage-keeper.ts";
 import { streamWatch, wantsWatch } from "./watch-stream.ts";
 
 export interface FrontDoorOptions {
   organizations: Organizations;
   sprites: Sprites;
   splices: OpenSplices;
+  usage: UsageKeeper;
   version: string;
   /** Lets its holder mint tokens over the API; null lets nobody. */
   adminSecret: string | null;
@@ -144,6 +147,7 @@ export class FrontDoor {
     if (route.kind === "tokens" || route.kind === "token") {
       return sendJson(response, answerTokens(exchange.method, caller, route), exchange.added);
     }
+    if (route.kind === "usage") return sendUsage(plain, caller.organization, this.#options.usage);
     if (route.kind === "agent") return this.#askAgent(plain, caller.organization, route);
     return this.#askControl(plain, caller.organization, route);
   }
@@ -198,7 +202,7 @@ export class FrontDoor {
   async #askControl(
     plain: Plain,
     organization: Organization,
-    route: Exclude<Route, { kind: "agent" } | TokenRoute>,
+    route: Exclude<Route, { kind: "agent" | "usage" } | TokenRoute>,
   ): Promise<void> {
     const { exchange, request, response, expectsContinue } = plain;
     const { sprites } = this.#options;

@@ -6,6 +6,7 @@ import type { TokenRole } from "../contract/token.ts";
 import type { UrlSettings } from "../contract/sprite-config.ts";
 import { openOrganizationDatabase, type Sqlite } from "./database.ts";
 import { UrlSessionRows } from "./url-access/session-rows.ts";
+import { UsageLedger } from "./usage/usage-ledger.ts";
 import {
   parseSpriteRow,
   serializeSprite,
@@ -57,6 +58,7 @@ export interface SpritePage {
 export class Organization {
   readonly record: OrganizationRecord;
   readonly urlSessions: UrlSessionRows;
+  readonly usage: UsageLedger;
   readonly #database: Sqlite;
   readonly #statements: ReturnType<typeof prepareStatements>;
 
@@ -64,6 +66,7 @@ export class Organization {
     this.#database = database;
     this.record = record;
     this.urlSessions = new UrlSessionRows(database);
+    this.usage = new UsageLedger(database);
     this.#statements = prepareStatements(database);
   }
 
@@ -164,13 +167,17 @@ export class Organization {
 
   updateSprite(id: string, change: SpriteChange): void {
     const { labels, urlSettings, durability, updatedAtMs } = change;
-    this.#statements.updateSprite.run(
-      JSON.stringify(labels),
-      JSON.stringify(urlSettings),
-      durability,
-      updatedAtMs,
-      id,
-    );
+    const run = this.#database.transaction(() => {
+      this.#statements.updateSprite.run(
+        JSON.stringify(labels),
+        JSON.stringify(urlSettings),
+        durability,
+        updatedAtMs,
+        id,
+      );
+      this.usage.storage.relabel({ id, labels }, Date.now());
+    });
+    run.immediate();
   }
 
   updateSpritePolicy(id: string, policy: SpritePolicy, updatedAtMs: number): void {
@@ -187,11 +194,19 @@ export class Organization {
 
   /** Frees the name. False when the sprite was being destroyed already. */
   setSpriteDestroying(id: string): boolean {
-    return this.#statements.setSpriteDestroying.run(id).changes === 1;
+    const run = this.#database.transaction(() => {
+      this.usage.storage.end(id, Date.now());
+      return this.#statements.setSpriteDestroying.run(id).changes === 1;
+    });
+    return run.immediate();
   }
 
   deleteSprite(id: string): void {
-    this.#statements.deleteSprite.run(id);
+    const run = this.#database.transaction(() => {
+      this.#statements.deleteSprite.run(id);
+      this.usage.forgetMeters(id);
+    });
+    run.immediate();
   }
 }
 

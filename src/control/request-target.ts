@@ -23,6 +23,7 @@ export function splitTarget(url: string): RequestTarget {
 export type Route =
   | { kind: "tokens"; organizationSlug: string }
   | { kind: "token"; organizationSlug: string; tokenId: string }
+  | { kind: "usage" }
   | { kind: "sprites" }
   | { kind: "sprite"; name: string }
   | { kind: "restart" | "upgrade" | "check" | "sleep"; name: string }
@@ -45,6 +46,7 @@ export function parseRoute(rawPath: string): Route {
     if (tokenId === undefined) return { kind: "tokens", organizationSlug: name };
     return { kind: "token", organizationSlug: name, tokenId };
   }
+  if (collection === "usage" && name === undefined) return { kind: "usage" };
   if (collection !== "sprites") throw noSuchEndpoint();
   if (name === undefined) return { kind: "sprites" };
   const [action] = rest;

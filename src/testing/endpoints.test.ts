@@ -37,6 +37,7 @@ function lineOf({ method, path }: Endpoint): string {
 const placeOf: Readonly<
   Record<Exclude<Route["kind"], "agent">, { path: string; methods: readonly string[] }>
 > = {
+  usage: { path: "/v1/usage", methods: ["GET", "HEAD"] },
   tokens: { path: "/v1/organizations/{}/tokens", methods: ["GET", "POST"] },
   token: { path: "/v1/organizations/{}/tokens/{}", methods: ["DELETE"] },
   sprites: { path: "/v1/sprites", methods: methodsByRoute.sprites },

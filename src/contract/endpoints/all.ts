@@ -7,6 +7,7 @@ import { networkEndpoints } from "./network.ts";
 import { serviceEndpoints } from "./services.ts";
 import { policyEndpoints } from "./policies.ts";
 import { taskEndpoints } from "./tasks.ts";
+import { usageEndpoints } from "./usage.ts";
 import { serverEndpoints, spriteEndpoints } from "./sprites.ts";
 
 /** Every endpoint that the server has. docs/howto/add-an-endpoint.md says how to add one. */
@@ -19,6 +20,7 @@ export const endpointGroups: ReadonlyArray<{ tag: string; endpoints: readonly En
   { tag: "checkpoints", endpoints: checkpointEndpoints },
   { tag: "services", endpoints: serviceEndpoints },
   { tag: "tasks", endpoints: taskEndpoints },
+  { tag: "usage", endpoints: usageEndpoints },
   { tag: "access", endpoints: accessEndpoints },
   { tag: "server", endpoints: serverEndpoints },
 ];
