@@ -2,10 +2,8 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import type { UsageObject } from "../src/contract/usage.ts";
-import { waitUntil } from "../src/base/wait.ts";
 import { TestServer } from "./support/server.ts";
 
-const mebibyte = 1024 * 1024;
 let server: TestServer;
 before(async () => {
   server = await TestServer.start();

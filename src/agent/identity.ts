@@ -6,6 +6,7 @@ import type { Volume } from "../storage/volume/volume.ts";
 import type { Rest } from "./activity/rest.ts";
 import type { Policy } from "./policy.ts";
 import type { Sprite } from "./sprite.ts";
+import type { UsageMeter } from "./usage/usage-meter.ts";
 
 export class Identity {
   name: string;
@@ -44,6 +45,7 @@ export interface ClaimParts {
   volume: Pick<Volume, "setDurability">;
   policy: Pick<Policy, "change" | "isSame">;
   rest: Pick<Rest, "beginLife">;
+  usage: Pick<UsageMeter, "begin">;
   sprite: Pick<Sprite, "enter">;
 }
 
@@ -52,8 +54,9 @@ export interface ClaimParts {
  * @throws SpriteError conflict, start_failed: it is no spare any more, nor anybody's, and must be started anew
  */
 export async function claimSpare(parts: ClaimParts, as: SpriteIdentity): Promise<void> {
-  const { identity, volume, policy, rest, sprite } = parts;
+  const { identity, volume, policy, rest, usage, sprite } = parts;
   identity.become(as);
+  usage.begin();
   // It counts at once; that the bucket knows is nothing to wait for, as it is told at each start.
   if (as.durability !== "local") volume.setDurability(as.durability).catch(() => undefined);
   // Before anything runs that it is to hold for.

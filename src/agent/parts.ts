@@ -89,12 +89,12 @@ function tellRest(say: AgentBeginnings["say"], usage: () => UsageMeter): RestPar
 }
 
 function meterUsage(
-  { usageFile, takesOver }: AgentStartup,
+  { usageFile, takesOver, isSpare }: AgentStartup,
   options: Pick<AgentBeginnings, "say"> & { sprite: () => Sprite; volume: Volume; log: Log },
 ): UsageMeter {
   const { sprite, say } = options;
   return new UsageMeter({
-    ...{ ...options, path: usageFile, takesOver },
+    ...{ ...options, path: usageFile, takesOver, isSpare },
     container: () => sprite().sandbox,
     say: (report) => say({ type: "usage", report }),
   });
@@ -159,12 +159,9 @@ export function makeParts(
   const tasks = tasksIn(privateDirectory, startup, log);
   const rest = new Rest({
     windowMs: startup.idleWindowMs,
-    sandbox: () => sprite.sandbox,
-    sessions: () => sessions,
-    tasks,
+    ...{ sandbox: () => sprite.sandbox, sessions: () => sessions, tasks },
     diskDirectory: disk.directory,
-    onChange: tellRest(say, () => usage),
-    log,
+    ...{ onChange: tellRest(say, () => usage), log },
   });
   const made = { sprite, sessions, services, policy, identity, rest, usage };
   const tables = routeTables({

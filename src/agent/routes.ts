@@ -25,10 +25,12 @@ import type { Sprite } from "./sprite.ts";
 import type { SyncState } from "./sync-state.ts";
 import { taskRoutes } from "./tasks/task-routes.ts";
 import type { Tasks } from "./tasks/tasks.ts";
+import type { UsageMeter } from "./usage/usage-meter.ts";
 import { workerRoutes } from "./worker-routes.ts";
 
 export interface RouteParts {
   rest: Rest;
+  usage: UsageMeter;
   sprite: Sprite;
   sessions: Sessions;
   identity: Identity;
@@ -58,7 +60,7 @@ export interface RouteTables {
 /** Each is described in `contract/endpoints/`, except the worker's: a test compares. */
 export function routeTables(parts: RouteParts): RouteTables {
   const { sprite, sessions, environment, connections, syncState, tasks } = parts;
-  const { volume, disk, policy, files, log } = parts;
+  const { volume, policy, files, log } = parts;
   return {
     everywhere: [
       ...checkpointRoutes({ sprite, syncState, diffs: parts.diffs }),
@@ -75,7 +77,7 @@ export function routeTables(parts: RouteParts): RouteTables {
         policy,
         log,
       }),
-      ...workerRoutes({ rest: parts.rest, identity: parts.identity, sprite, volume, disk, policy }),
+      ...workerRoutes(parts),
     ],
     upgrades: (upgrade) => {
       const guest = { launcher: sprite, network: () => sprite.network(), connections, upgrade };

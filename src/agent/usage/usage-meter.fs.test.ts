@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
+import { setImmediate } from "node:timers/promises";
 import { createLog } from "../../base/log.ts";
 import type { UsageReport } from "../../contract/usage-report.ts";
 import type { BucketUse, VolumeStatistics } from "../../storage/volume/volume.ts";
@@ -16,6 +17,7 @@ let path: string;
 let nowMs: number;
 const container = { processorMs: 0, sent: 0, memory: 0 };
 let use: BucketUse;
+const statistics = { bucketBytes: 4_000, cachedBytes: 9 } as VolumeStatistics;
 
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), "usage-meter-"));
@@ -32,17 +34,16 @@ function makeMeter(given: Partial<UsageMeterParts> = {}): {
 } {
   const said: UsageReport[] = [];
   const meter = new UsageMeter({
-    ...{ path, takesOver: false, log, bootId: "boot-1" },
+    ...{ path, takesOver: false, isSpare: false, log, bootId: "boot-1" },
     container: () => ({
       processorTimeMs: () => container.processorMs,
       memoryBytes: () => container.memory,
       network: { sentBytes: () => container.sent },
     }),
     volume: {
-      statistics: async () =>
-        await Promise.resolve({ bucketBytes: 4_000, cachedBytes: 9 } as VolumeStatistics),
-      get bucketUse() {
-        return use;
+      statistics: async () => await Promise.resolve(statistics),
+      get lastSeen() {
+        return { statistics, use };
       },
     },
     say: (report) => said.push(report),
@@ -178,4 +179,27 @@ test("what is written down reads as it was said, and a full disk costs no report
   const unwritable = makeMeter({ path: join(path, "below a file", "s.json") });
   nowMs += 1_000;
   assert.equal((await ended(unwritable.meter, unwritable.said)).counters.runningMs, 1_000);
+});
+
+test("a spare sprite counts nothing before it is somebody's", async () => {
+  const { meter, said } = makeMeter({ isSpare: true });
+  meter.onContainer({ isAdopted: false });
+  container.processorMs = 300;
+  nowMs += 50_000;
+  meter.onRest("warm");
+  nowMs += 50_000;
+  use = { ...use, requests: { get: 2, put: 9, list: 1, delete: 0 } };
+  meter.begin();
+  meter.onRest("running");
+  assert.deepEqual(readUsageFile(path), null);
+  await setImmediate();
+  use = { ...use, requests: { get: 3, put: 9, list: 1, delete: 0 } };
+  container.processorMs = 340;
+  nowMs += 2_000;
+  const { counters } = await ended(meter, said);
+  assert.deepEqual([counters.runningMs, counters.warmMs, counters.processorMs], [2_000, 0, 40]);
+  assert.deepEqual([counters.bucketReads, counters.bucketWrites], [1, 0]);
+  const spare = makeMeter({ isSpare: true, path: join(directory, "other.json") });
+  await spare.meter.end();
+  assert.deepEqual(spare.said, []);
 });

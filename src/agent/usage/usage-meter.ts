@@ -9,7 +9,7 @@ import { dirname } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Log } from "../../base/log.ts";
 import { noUsage, type UsageCounters, type UsageReport } from "../../contract/usage-report.ts";
-import type { BucketUse, Volume } from "../../storage/volume/volume.ts";
+import type { BucketUse, Volume, VolumeStatistics } from "../../storage/volume/volume.ts";
 import { diskAnswerMsMax, usageIntervalMs, warmUsageIntervalMs } from "./limits.ts";
 import { readUsageFile, writeUsageFile, type UsageMark } from "./usage-file.ts";
 
@@ -25,8 +25,10 @@ export interface UsageMeterParts {
   path: string;
   /** An agent before this one died under its container, which runs on. */
   takesOver: boolean;
+  /** It is nobody's: nothing is counted before `begin`. */
+  isSpare: boolean;
   container: () => MeteredContainer | null;
-  volume: Pick<Volume, "statistics" | "bucketUse">;
+  volume: Pick<Volume, "statistics" | "lastSeen">;
   say: (report: UsageReport) => void;
   log: Log;
   /** Of the machine since its boot, ms, whichever process asks; does not jump. */
@@ -45,10 +47,12 @@ export class UsageMeter {
   #bucketSeen: BucketUse | null = null;
   #timer: NodeJS.Timeout | null = null;
   #reporting: Promise<void> | null = null;
+  #isNobodys: boolean;
   #isOver = false;
 
   constructor(parts: UsageMeterParts) {
     this.#parts = parts;
+    this.#isNobodys = parts.isSpare;
     this.#monotonicMs = parts.monotonicMs ?? (() => Number(process.hrtime.bigint()) / 1e6);
     const bootId = parts.bootId ?? machineBootId();
     const found = readUsageFile(parts.path);
@@ -65,6 +69,19 @@ export class UsageMeter {
   #newMark(bootId: string): UsageMark {
     const none = { processorMs: null, sentBytes: null, memoryBytes: 0 };
     return { bootId, monotonicMs: this.#monotonicMs(), isWarm: false, ...none };
+  }
+
+  /** The sprite is somebody's from now on: what was used before is not counted. */
+  begin(): void {
+    this.#isNobodys = false;
+    this.#advance();
+    this.#counters = noUsage();
+    const seen = this.#parts.volume.statistics();
+    seen.then(
+      () => (this.#bucketSeen = this.#parts.volume.lastSeen?.use ?? null),
+      () => undefined,
+    );
+    this.#schedule();
   }
 
   /** The sprite is awake, whatever it was while there was no agent. */
@@ -91,6 +108,7 @@ export class UsageMeter {
   onRest(status: "warm" | "running"): void {
     this.#advance();
     this.#mark.isWarm = status === "warm";
+    if (this.#isNobodys) return;
     void this.#report();
     this.#schedule();
   }
@@ -99,9 +117,10 @@ export class UsageMeter {
   async end(): Promise<void> {
     this.#isOver = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
+    if (this.#isNobodys) return;
     await this.#reporting;
     this.#advance();
-    this.#noteBucket(this.#parts.volume.bucketUse);
+    this.#noteDisk();
     await this.#tell();
   }
 
@@ -132,10 +151,16 @@ export class UsageMeter {
     const statistics = volume.statistics().catch(() => null);
     const late = delay(diskAnswerMsMax, null, { ref: false });
     const found = await Promise.race([statistics, late]);
-    if (found === null) return;
-    this.#storedBytes = found.bucketBytes;
-    this.#cachedBytes = found.cachedBytes;
-    this.#noteBucket(volume.bucketUse);
+    if (found !== null) this.#noteDisk();
+  }
+
+  #noteDisk(): void {
+    const { lastSeen } = this.#parts.volume;
+    if (lastSeen === null) return;
+    const { statistics, use }: { statistics: VolumeStatistics; use: BucketUse } = lastSeen;
+    this.#storedBytes = statistics.bucketBytes;
+    this.#cachedBytes = statistics.cachedBytes;
+    this.#noteBucket(use);
   }
 
   async #tell(): Promise<void> {
@@ -190,8 +215,7 @@ export class UsageMeter {
     this.#mark.sentBytes = container?.network?.sentBytes() ?? 0;
   }
 
-  #noteBucket(use: BucketUse | null): void {
-    if (use === null) return;
+  #noteBucket(use: BucketUse): void {
     const seen = this.#bucketSeen;
     const since = (read: (from: BucketUse) => number): number =>
       Math.max(0, read(use) - (seen === null ? 0 : read(seen)));

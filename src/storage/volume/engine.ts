@@ -65,6 +65,7 @@ export class VolumeEngine {
   readonly #punchHole: PunchHole;
   readonly #shown = new Map<string, CheckpointFile>();
   readonly #clock: LeaseClock;
+  #closedAs: VolumeStatistics | null = null;
   #durability: Durability;
   #isRelaxed = false;
 
@@ -260,7 +261,9 @@ export class VolumeEngine {
     this.#shown.delete(id);
   }
 
+  /** Of one that is closed: as it was then. */
   statistics(): VolumeStatistics {
+    if (this.#closedAs !== null) return this.#closedAs;
     const { usedBytes, bucketBytes } = this.#map.statistics();
     const words = this.local.cache.state.control;
     return {
@@ -276,6 +279,15 @@ export class VolumeEngine {
       generation: this.#bucket?.generation ?? 0,
       durability: this.#durability,
     };
+  }
+
+  /** Figures are no reason not to close. */
+  #lastStatistics(): VolumeStatistics | null {
+    try {
+      return this.statistics();
+    } catch {
+      return null;
+    }
   }
 
   getAttribute(name: string): string | null {
@@ -308,6 +320,7 @@ export class VolumeEngine {
     if (isStoring) await this.#syncWithin(deadline.signal).catch((error) => failures.push(error));
     await this.#loop.stop();
     const release = await this.#cuts.acquire();
+    this.#closedAs = this.#lastStatistics();
     if (options.discard && this.#bucket !== null) this.local.abandon();
     else await this.local.close();
     await this.#staging.close();

@@ -37,7 +37,7 @@ class ThreadedVolume implements Volume {
   #opened: OpenedVolume | null = null;
   #frontEnd: FuseFrontEnd | null = null;
   #isFormatted = false;
-  #bucketUse: BucketUse | null = null;
+  #lastSeen: { statistics: VolumeStatistics; use: BucketUse } | null = null;
   #closing: Promise<void> | null = null;
 
   constructor(options: VolumeOptions) {
@@ -143,16 +143,13 @@ class ThreadedVolume implements Volume {
 
   async statistics(): Promise<VolumeStatistics> {
     const statistics = await this.#slowLane.call("statistics", []);
-    await this.#readBucketUse();
+    const use = await this.#slowLane.call("bucketUse", []);
+    this.#lastSeen = { statistics, use };
     return statistics;
   }
 
-  get bucketUse(): BucketUse | null {
-    return this.#bucketUse;
-  }
-
-  async #readBucketUse(): Promise<void> {
-    this.#bucketUse = await this.#slowLane.call("bucketUse", []);
+  get lastSeen(): Volume["lastSeen"] {
+    return this.#lastSeen;
   }
 
   onProblem(listener: (problem: Error | null) => void): void {
@@ -172,7 +169,7 @@ class ThreadedVolume implements Volume {
       await this.#slowLane.call("close", [options]);
     } finally {
       // A thread that has died tells no more.
-      await this.#readBucketUse().catch(() => undefined);
+      await this.statistics().catch(() => undefined);
       await this.#slowLane.terminate();
     }
   }

@@ -130,7 +130,7 @@ export interface Volume {
   hideCheckpoint(id: string): Promise<void>;
   statistics(): Promise<VolumeStatistics>;
   /** As of the last answer of `statistics`, and in the end of `close`; null before the first. */
-  readonly bucketUse: BucketUse | null;
+  readonly lastSeen: { statistics: VolumeStatistics; use: BucketUse } | null;
   /**
    * Called when background storing fails and again when it recovers (null). The volume retries by
    * itself, unless the details say `isFenced`: then another writer has the volume, for good.
