@@ -7,7 +7,12 @@ import { constants } from "node:os";
 import koffi from "koffi";
 
 const library = koffi.load("libc.so.6");
-const errorNames = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]));
+/** Of those with two names, as EAGAIN is EWOULDBLOCK too, the one that Node gives them: the first. */
+const errorNames = new Map(
+  Object.entries(constants.errno)
+    .toReversed()
+    .map(([name, number]) => [number, name]),
+);
 
 const foreign = {
   openAt2: library.func("syscall", "long", ["long", "int", "str", "void *", "unsigned long"]),

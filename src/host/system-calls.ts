@@ -18,7 +18,12 @@ export class SystemCallError extends Error {
 
 const unknownError = "failed";
 const library = koffi.load("libc.so.6");
-const errorNames = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]));
+/** As in file-calls.ts: the first of two names. */
+const errorNames = new Map(
+  Object.entries(constants.errno)
+    .toReversed()
+    .map(([name, number]) => [number, name]),
+);
 
 const foreign = {
   mount: library.func(

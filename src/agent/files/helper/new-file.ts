@@ -70,8 +70,7 @@ export class NewFile {
       const descriptor = openSync(descriptorPath(place.directory), flags, 0o600);
       return new NewFile(place, descriptor, null);
     } catch (error) {
-      if (!["EOPNOTSUPP", "EISDIR", "EINVAL", "ENOSYS"].includes(errorCode(error) ?? ""))
-        throw error;
+      if (!["ENOTSUP", "EISDIR", "EINVAL", "ENOSYS"].includes(errorCode(error) ?? "")) throw error;
       const name = passingName();
       const path = entryPath(place.directory, name);
       return new NewFile(place, openSync(path, O_WRONLY | O_CREAT | O_EXCL, 0o600), name);
