@@ -1,10 +1,13 @@
 /** What a sprite that sleeps answers by its disk alone: the same as when it ran, and it sleeps on. */
 import assert from "node:assert/strict";
-import { readdir, readFile, stat } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 
 import { waitUntil } from "../src/base/wait.ts";
+import { tracesOf } from "./support/machine.ts";
+import { childrenOf, killAll, signalAll } from "./support/processes.ts";
 import { TestServer } from "./support/server.ts";
 
 const withinMs = 30_000;
@@ -19,7 +22,9 @@ before(async () => {
     void (await sprite.execFile("sh", ["-c", script]));
   await shell("cd ~ && mkdir -p d/deep && echo one > d/file && ln -s ../file d/deep/link");
   await shell("cd ~ && ln -s /../../../../etc/passwd out && mkfifo pipe");
-  await shell("cd ~ && head -c 9000000 /dev/urandom > big");
+  await shell("cd ~ && head -c 9000000 /dev/urandom > big && head -c 1000 big > long");
+  // More than all that lies between the disk and somebody who does not read on can hold.
+  await shell("cd ~ && truncate -s 100M long && tail -c 1000 big >> long");
   const first = await checkpoint();
   await shell(
     "cd ~ && echo two > d/file && rm out && ln -s /proc/1/root/etc leads && echo new > d/new",
@@ -198,7 +203,96 @@ describe("a sprite that sleeps", () => {
     const head = await readFile(join(server.dataDirectory, "bucket", headOf(stored)), "utf8");
     assert.equal((JSON.parse(head) as { holder: unknown }).holder, null);
   });
+
+  test("is read by many at a time through one process, of which nothing stays", async () => {
+    await sleep();
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, () => answerOf(read("/home/sprite/big"))),
+    );
+    assert.equal(new Set(answers.map(({ body }) => body)).size, 1);
+    assert.equal((await readers()).length, 1);
+    // One that starts needs it no more.
+    await run("true");
+    await untilNoReader();
+    const traces = await tracesOf(server.places);
+    const own = traces.filter((line) => line.includes("/readers/") || line.includes("agent/cold"));
+    assert.deepEqual(own, []);
+  });
+
+  test("can be started in the middle of a read: both succeed, and the next read is of the new state", async () => {
+    await sleep();
+    const response = await request(read("/home/sprite/long"));
+    const body = response.body?.getReader();
+    assert.ok(body);
+    const hash = createHash("sha256");
+    const first = await body.read();
+    hash.update(first.value ?? "");
+    const woken = await run("sha256sum < long && echo new > long");
+    assert.equal(await status(), "running");
+    for (let part = await body.read(); !part.done; part = await body.read())
+      hash.update(part.value);
+    assert.equal(hash.digest("hex"), woken.slice(0, 64));
+    assert.equal(await textOf(read("/home/sprite/long")), "new\n");
+    await sleep();
+    assert.equal(await textOf(read("/home/sprite/long")), "new\n");
+    assert.equal(await status(), "cold");
+  });
+
+  test("is read from the bucket when nothing of it is on this machine", async () => {
+    // The reader of before has what it has read.
+    await run("true");
+    await untilNoReader();
+    await sleep();
+    await rm(join(server.dataDirectory, "cache/sprites"), { recursive: true });
+    assert.equal(await textOf(read("/home/sprite/d/file")), "two\n");
+    assert.equal((await answerOf(read("/home/sprite/big"))).body.length, 9_000_000);
+    assert.equal(await status(), "cold");
+  });
+
+  test("whose disk was not closed is put right by a start, which the read waits for", async () => {
+    await run("echo unsynced > d/late && sync");
+    const agents = await childrenOf(server.places, "sprite");
+    // So that they can neither be replaced nor end in order.
+    signalAll(agents, "SIGSTOP");
+    await server.kill();
+    await killAll(agents);
+    await server.startProcess();
+    assert.equal(await status(), "cold");
+    assert.equal(await textOf(read("/home/sprite/d/late")), "unsynced\n");
+    assert.equal(await status(), "running");
+    await sleep();
+    assert.equal(await textOf(read("/home/sprite/d/late")), "unsynced\n");
+    assert.equal(await status(), "cold");
+  });
+
+  test("can be deleted while it is read: the read breaks off, and nothing stays", async () => {
+    await sleep();
+    const response = await request(read("/home/sprite/big"));
+    const body = response.body?.getReader();
+    assert.ok(body);
+    await body.read();
+    await server.client().deleteSprite(name);
+    const rest = async (): Promise<void> => {
+      for (let part = await body.read(); !part.done; part = await body.read());
+    };
+    await assert.rejects(rest());
+    await untilNoReader();
+  });
 });
+
+async function run(script: string): Promise<string> {
+  const sprite = server.client().sprite(name);
+  return String((await sprite.execFile("sh", ["-c", `cd ~ && ${script}`])).stdout);
+}
+
+async function readers(): Promise<string[]> {
+  return await readdir(join(server.places.runDirectory, "readers")).catch(() => []);
+}
+
+async function untilNoReader(): Promise<void> {
+  const isGone = async (): Promise<boolean> => (await readers()).length === 0;
+  assert.ok(await waitUntil(isGone, { timeoutMs: withinMs, intervalMs: 50 }));
+}
 
 function headOf(listing: readonly string[]): string {
   return (listing.find((line) => line.includes("/head.json")) ?? "").split(" ")[0] ?? "";

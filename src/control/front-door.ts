@@ -16,7 +16,7 @@ import { endGently } from "./splice/gentle-end.ts";
 import { LateSplice } from "./splice/late-splice.ts";
 import { UpgradeSplice } from "./splice/upgrade-splice.ts";
 import { assertMethodAllowed, handleApi, mintToken, type ApiResult } from "./api.ts";
-import { answerAsleep } from "./asleep.ts";
+import { answerAsleep, refuseGone } from "./asleep.ts";
 import { ColdRead, isColdRead } from "./cold-reads.ts";
 import { Exchange } from "./exchange.ts";
 import { readJsonBody } from "./json-body.ts";
@@ -301,6 +301,7 @@ export class FrontDoor {
     }
     const { sprites } = this.#options;
     const sprite = sprites.findReady(caller.organization, route.name);
+    refuseGone("GET", route, () => sprites.isCold(sprite));
     const options = {
       request,
       socket,

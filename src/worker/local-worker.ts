@@ -204,7 +204,7 @@ export class LocalWorker implements Worker {
 
   async openReader(spec: SpriteSpec): Promise<Reading | null> {
     if (this.#destroyed.has(spec.id)) throw goneError();
-    if (this.#draining || this.#sprites.has(spec.id)) return null;
+    if (this.#draining || this.#sprites.has(spec.id) || this.#mayHaveMore(spec.id)) return null;
     return await this.#readers.open(spec);
   }
 

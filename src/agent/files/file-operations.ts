@@ -47,6 +47,8 @@ export interface Entry {
   mode: string;
   modTime: string;
   isDir: boolean;
+  /** Where a symbolic link leads, as it says; only of one that is listed by its directory. */
+  target?: string;
 }
 
 export interface Listing {

@@ -25,10 +25,14 @@ interface Job {
   mode: number;
 }
 
+interface LinkJob extends Job {
+  target?: string;
+}
+
 interface Plan {
   directories: Job[];
   files: Job[];
-  links: Job[];
+  links: LinkJob[];
 }
 
 /**
@@ -162,7 +166,7 @@ export async function downloadTree(
   });
   for (const [directory, names] of namesByDirectory(plan.files))
     await removeParts(directory, names);
-  const targets = await files.readLinks(plan.links.map(({ source }) => source));
+  const targets = await files.readLinks(plan.links);
   // Last, so that nothing is written through a link that the sprite made up.
   for (const [index, { dest }] of plan.links.entries()) {
     await rm(dest, { force: true });
@@ -194,7 +198,7 @@ async function planTree(
       mode: Number.parseInt(entry.mode, 8) & 0o777,
     };
     if (entry.type === "file") plan.files.push(job);
-    else if (entry.type === "symlink") plan.links.push(job);
+    else if (entry.type === "symlink") plan.links.push(linkJob(job, entry));
     else if (entry.type !== "directory") {
       progress.addProblem(`${printable(entry.path)} is neither file, directory nor link`);
     } else {
@@ -204,6 +208,10 @@ async function planTree(
       await planTree(files, { ...job, entries }, { ...state, depth: depth + 1 });
     }
   }
+}
+
+function linkJob(job: Job, { target }: RemoteEntry): LinkJob {
+  return target === undefined ? job : { ...job, target };
 }
 
 async function receive(

@@ -17,6 +17,8 @@ export interface RemoteEntry {
   /** Octal text. */
   mode: string;
   isDir: boolean;
+  /** Where a symbolic link leads; missing when the server is older than that. */
+  target?: string;
 }
 
 export type RemoteKind =
@@ -101,8 +103,15 @@ export class RemoteFiles {
     await this.#client.json<unknown>("POST", `${this.#path}/fs/chmod`, { body });
   }
 
-  /** Where symbolic links lead, in the order of the paths. */
-  async readLinks(paths: readonly string[]): Promise<string[]> {
+  /** Where symbolic links lead, in their order. A sprite that sleeps need not wake up for those that were listed with it. */
+  async readLinks(links: ReadonlyArray<{ source: string; target?: string }>): Promise<string[]> {
+    const unknown = links.filter(({ target }) => target === undefined);
+    const read = await this.#readLinksInside(unknown.map(({ source }) => source));
+    const found = new Map(unknown.map(({ source }, index) => [source, read[index] ?? ""]));
+    return links.map(({ source, target }) => target ?? found.get(source) ?? "");
+  }
+
+  async #readLinksInside(paths: readonly string[]): Promise<string[]> {
     const script = 'for link; do "$0" readlink -- "$link"; printf ".\\0"; done';
     const targets: string[] = [];
     for (let at = 0; at < paths.length; at += linksPerCommand) {

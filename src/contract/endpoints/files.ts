@@ -34,6 +34,7 @@ const entrySchema = named(
     mode: modeSchema,
     modTime: timeSchema,
     isDir: z.boolean(),
+    target: z.string().optional().describe("where a symbolic link in a directory leads"),
   }),
 );
 

@@ -11,6 +11,7 @@ import type {
   OpenedArchive,
   PoolState,
   Reservation,
+  Reading,
   SpriteSpec,
   SpriteUsage,
   Worker,
@@ -30,6 +31,9 @@ export class FakeWorker implements Worker {
   spares: string[] = [];
   isRegistered: ((spriteId: string) => boolean) | null = null;
   startCount = 0;
+  /** Whether the disks of sleeping sprites can be read, and the requests for which one is read now. */
+  hasReaders = true;
+  readingCount = 0;
   /** Faults to inject: each is thrown as long as it is set. */
   createError: Error | null = null;
   startError: Error | null = null;
@@ -41,6 +45,7 @@ export class FakeWorker implements Worker {
   startGate: Promise<void> = Promise.resolve();
   readonly #directory: string;
   readonly #agents = new Map<string, FakeAgent>();
+  readonly #readers = new Map<string, FakeAgent>();
   readonly #listeners = new Set<(event: WorkerStatusEvent) => void>();
   readonly #usageListeners = new Set<(usage: SpriteUsage) => void>();
   readonly usageNow = new Map<string, UsageReport>();
@@ -73,9 +78,27 @@ export class FakeWorker implements Worker {
     return { socketPath: agent.socketPath };
   }
 
-  /** Its sprites have no disks: whatever is asked of one starts it. */
-  async openReader(): Promise<null> {
-    return null;
+  async openReader(spec: SpriteSpec): Promise<Reading | null> {
+    if (!this.hasReaders || this.#agents.has(spec.id)) return null;
+    const reader = this.#readers.get(spec.id) ?? (await this.#startReader(spec.id));
+    this.readingCount += 1;
+    let isDone = false;
+    const done = (): void => {
+      if (!isDone) this.readingCount -= 1;
+      isDone = true;
+    };
+    return { socketPath: reader.socketPath, done };
+  }
+
+  async #startReader(spriteId: string): Promise<FakeAgent> {
+    const reader = new FakeAgent(join(this.#directory, `${spriteId.slice(-12)}.reader`));
+    this.#readers.set(spriteId, reader);
+    await reader.listen();
+    return reader;
+  }
+
+  readerOf(spriteId: string): FakeAgent | null {
+    return this.#readers.get(spriteId) ?? null;
   }
 
   async configure(spec: SpriteSpec): Promise<void> {
@@ -173,7 +196,7 @@ export class FakeWorker implements Worker {
   }
 
   async close(): Promise<void> {
-    for (const agent of this.#agents.values()) await agent.close();
+    for (const agent of [...this.#agents.values(), ...this.#readers.values()]) await agent.close();
     this.#agents.clear();
   }
 

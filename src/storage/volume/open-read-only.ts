@@ -11,20 +11,28 @@ import { filesOf, listChainOf, openChain, restoreLegacyMap, restoreMap } from ".
 import { LocalRecord } from "./local-state.ts";
 import { mapName, type OpenStateOptions } from "./volume-state.ts";
 import { localNames } from "./orphan.ts";
+import type { VolumeOptions } from "./volume.ts";
 
 export interface OpenedReadOnly {
   map: BlockMap;
   cacheId: string;
 }
 
-/** @throws SpriteError not_found, storage_failure */
-export async function openReadOnly(
-  options: Omit<OpenStateOptions, "sizeBytes" | "server">,
-): Promise<OpenedReadOnly> {
-  const { store, prefix, cacheDirectory, clock } = options;
+type ReadOnlyOptions = Omit<OpenStateOptions, "sizeBytes" | "server"> &
+  Pick<VolumeOptions, "otherCacheDirectory">;
+
+/** @throws SpriteError not_found, storage_failure, conflict (somebody has it, and so something newer) */
+export async function openReadOnly(options: ReadOnlyOptions): Promise<OpenedReadOnly> {
+  const { store, prefix, cacheDirectory, clock, otherCacheDirectory } = options;
   mkdirSync(cacheDirectory, { recursive: true, mode: 0o700 });
   const found = await store.getWithEtag(headKey(prefix));
   if (found === null) throw new SpriteError("not_found", `there is no volume ${prefix}`);
+  const head = { value: decodeHead(found.bytes), etag: found.etag };
+  // An image has no holder; a disk that one shares with its owner may.
+  const isHeld = head.value.formatVersion === 2 && head.value.holder !== null;
+  if (isHeld && otherCacheDirectory !== undefined) {
+    throw new SpriteError("conflict", `the volume ${prefix} is being written`);
+  }
   const path = join(cacheDirectory, mapName);
   const record = existsSync(path) ? LocalRecord.read(cacheDirectory, prefix) : null;
   const isSame = record?.state.mapCheck === null || record?.state.mapCheck === checkOfMap(path);
@@ -37,11 +45,11 @@ export async function openReadOnly(
       if (!(error instanceof SpriteError)) throw error;
     }
   }
-  return await fetchReadOnly(options, { value: decodeHead(found.bytes), etag: found.etag });
+  return await fetchReadOnly(options, head);
 }
 
 async function fetchReadOnly(
-  options: Omit<OpenStateOptions, "sizeBytes" | "server">,
+  options: ReadOnlyOptions,
   head: { value: Head | LegacyHead; etag: string },
 ): Promise<OpenedReadOnly> {
   const { cacheDirectory, clock, prefix } = options;

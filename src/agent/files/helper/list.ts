@@ -1,4 +1,4 @@
-import { closeSync, fstatSync } from "node:fs";
+import { closeSync, fstatSync, readlinkSync } from "node:fs";
 
 import { FileError } from "../../../contract/file-error.ts";
 import type { ListRequest } from "../../../contract/file-requests.ts";
@@ -7,7 +7,7 @@ import { batchEntriesMax, depthMax, listingEntriesMax } from "../limits.ts";
 import { childPath, describeEntry, readEntries } from "./entries.ts";
 import { matchesPattern } from "./name-pattern.ts";
 import type { Pace } from "./pace.ts";
-import { openChildDirectory, type Root } from "./root.ts";
+import { entryPath, openChildDirectory, type Root } from "./root.ts";
 
 /** A directory's entries, or the one file that the path names (contract.md section 7.4). */
 export async function* list(
@@ -43,6 +43,7 @@ async function* walk(
   try {
     for await (const found of readEntries(directory, { path, pace, sorted: true })) {
       const entry = describeEntry(childPath(path, found.name), found.stats);
+      if (entry.type === "symlink") Object.assign(entry, targetOf(directory, found.name));
       yield entry;
       if (!recursive || !entry.isDir) continue;
       if (depth === depthMax)
@@ -53,6 +54,15 @@ async function* walk(
     }
   } finally {
     closeSync(directory);
+  }
+}
+
+/** Empty for one that is gone, or no link any more. */
+function targetOf(directory: number, name: Buffer): Pick<Entry, "target"> {
+  try {
+    return { target: readlinkSync(entryPath(directory, name)) };
+  } catch {
+    return {};
   }
 }
 
