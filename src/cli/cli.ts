@@ -16,6 +16,10 @@ export interface CommandOptions {
   token?: string;
   prefix?: string;
   watch?: boolean;
+  by?: string;
+  since?: string;
+  until?: string;
+  csv?: boolean;
   all?: boolean;
   skipConsole?: boolean;
   label?: string[];

@@ -7,13 +7,14 @@ import { policyCommands } from "./command-specs/policies.ts";
 import { serviceCommands } from "./command-specs/services.ts";
 import { sessionCommands } from "./command-specs/sessions.ts";
 import { spriteCommands } from "./command-specs/sprites.ts";
+import { usageCommands } from "./command-specs/usage.ts";
 
 /** In the order and under the headings of `sprite --help`. */
 export const commandGroups: readonly (readonly [
   heading: string,
   commands: readonly CommandSpec[],
 ])[] = [
-  ["Sprites:", spriteCommands],
+  ["Sprites:", [...spriteCommands, ...usageCommands]],
   ["Commands in a sprite:", sessionCommands],
   ["Files:", fileCommands],
   ["Checkpoints:", checkpointCommands],

@@ -17,6 +17,8 @@ export const queueLowBytes = 256 * 1024;
 export const frameSizeBytesMax = 16 * 1024 * 1024;
 /** One line of NDJSON is below 64 KiB by contract; ten times that is a broken server. */
 export const lineSizeBytesMax = 640 * 1024;
+/** Of a thousand rows each. */
+export const usagePagesMax = 1_000;
 export const responseBodyBytesMax = 16 * 1024 * 1024;
 export const errorBodyBytesMax = 64 * 1024;
 
