@@ -3,7 +3,7 @@ import type { CommandSpec } from "../command-spec.ts";
 export const usageCommands: readonly CommandSpec[] = [
   {
     usage: "usage [name]",
-    description: "show what sprites have used: time, processor, memory, storage, requests",
+    description: "show what sprites have used: time, processor, memory, disk",
     options: [
       ["--by <what>", "`sprite` (the default), `label`, `day` or `hour`"],
       ["--since <time>", "a date, a time, or how long ago: 7d, 12h (default: this month)"],
