@@ -6,6 +6,7 @@ import { createLog } from "./base/log.ts";
 import { keepCompiledCode } from "./base/node-process.ts";
 import { tokenRoles, type TokenRole } from "./contract/token.ts";
 import { createToken } from "./control/tokens.ts";
+import { addCaCommand } from "./spritesd/ca-command.ts";
 import { addDatabaseCommands } from "./spritesd/database-commands.ts";
 import { addGcCommand } from "./spritesd/gc-command.ts";
 import { addScrubCommand } from "./spritesd/scrub-command.ts";
@@ -77,6 +78,7 @@ program
   });
 
 const print = (text: string): boolean => process.stdout.write(text);
+addCaCommand(program, print);
 addDatabaseCommands(program, print);
 addGcCommand(program, print);
 addScrubCommand(program, print);

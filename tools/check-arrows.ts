@@ -36,14 +36,16 @@ export const arrows: Readonly<Record<string, readonly string[]>> = {
     "sandbox/container-id",
   ],
   control: ["contract", "base", "worker/worker"],
+  // It knows control and worker by interfaces of its own, and of nobody else.
+  edge: ["contract", "base"],
   cli: ["contract"],
   "env-cli": ["contract"],
   // Helpers of tests; a test file may import them whatever its room.
-  testing: ["contract", "base", "host", "storage", "sandbox", "agent", "worker", "control"],
+  testing: ["contract", "base", "host", "storage", "sandbox", "agent", "worker", "control", "edge"],
   // The wiring, `spritesd.ts` and `spritesd/`: it chooses implementations, so it sees the rooms
   // that have some.
   spritesd: [
-    ...["contract", "base", "host", "worker", "control"],
+    ...["contract", "base", "host", "worker", "control", "edge"],
     ...[
       "storage/object-store",
       "storage/litestream",

@@ -32,8 +32,13 @@ needs='
 /etc/ssl/certs/ca-certificates.crt ca-certificates
 '
 
-# What only the tests need, with `deps.sh --tests`: a real S3 server, Ceph's. `make up` installs none of it.
+# What only the tests need, with `deps.sh --tests`: a real S3 server, Ceph's; an ACME service; a browser, and what fills its
+# store of certificates. `make up` installs none of it.
 test_needs='
+/usr/bin/pebble pebble
+/usr/bin/chromium-headless-shell chromium-headless-shell
+/usr/bin/certutil libnss3-tools
+/usr/bin/openssl openssl
 /usr/bin/radosgw radosgw
 /usr/bin/ceph-mon ceph-mon
 /usr/bin/ceph-osd ceph-osd

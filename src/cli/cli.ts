@@ -68,6 +68,11 @@ export interface CommandOptions {
   pids?: string;
   bind?: string;
   portForward?: boolean;
+  remove?: boolean;
+  print?: boolean;
+  fingerprint?: string;
+  system?: boolean;
+  browsers?: boolean;
 }
 
 /** A command gets its surroundings, its words and its options, and returns the exit code. */

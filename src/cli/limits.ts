@@ -80,3 +80,9 @@ export const sleepsAtOnceMax = 8;
 /** `list --watch` asks so often what the sprites in sight do, and so many of them. */
 export const activityLookMs = 2_000;
 export const activityLooksMax = 30;
+
+/** A certificate authority is some 700 bytes. */
+export const authoritySizeBytesMax = 64 * 1024;
+export const storeProgramTimeoutMs = 60_000;
+/** Browser profiles in one home directory. */
+export const storesMax = 100;

@@ -4,7 +4,7 @@ import { assert } from "../base/assert.ts";
 import type { Log } from "../base/log.ts";
 import { OpenSplices } from "./splice/open-splices.ts";
 import type { Worker } from "../worker/worker.ts";
-import { FrontDoor } from "./front-door.ts";
+import { FrontDoor, type CertificateState } from "./front-door.ts";
 import { splicesPerSpriteMax, watchHeartbeatMs } from "./limits.ts";
 import { Organizations } from "./organizations.ts";
 import { Sprites, type OrganizationLimits } from "./sprites.ts";
@@ -25,6 +25,8 @@ export interface ControlOptions {
   urlDomain: string;
   /** Lets its holder mint tokens over the API. */
   adminSecret?: string;
+  /** Absent: there is no TLS port. */
+  certificates?: CertificateState;
   /** Absent: no limits. */
   limits?: OrganizationLimits;
   log: Log;
@@ -46,6 +48,8 @@ export interface Control {
   recover(): Promise<void>;
 }
 
+const noCertificates: CertificateState = { authorityPem: async () => null, problems: () => [] };
+
 export function createControl(options: ControlOptions): Control {
   const { dataDirectory, worker, log, urlDomain, version } = options;
   const organizations = new Organizations(dataDirectory);
@@ -66,6 +70,7 @@ export function createControl(options: ControlOptions): Control {
     version,
     adminSecret,
     urlLogins: { sessions, codes, urlDomain },
+    certificates: options.certificates ?? noCertificates,
     log,
     onTokenUsed,
   });
@@ -78,7 +83,7 @@ export function createControl(options: ControlOptions): Control {
     return recovered;
   };
   return {
-    urlAccess: new UrlAccess({ organizations, sessions, codes, onTokenUsed }),
+    urlAccess: new UrlAccess({ organizations, sessions, codes, urlDomain, onTokenUsed }),
     recover,
     async start() {
       recover().catch((error: unknown) => log.error({ err: error }, "recover sprites"));

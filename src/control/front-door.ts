@@ -48,8 +48,17 @@ export interface FrontDoorOptions {
   adminSecret: string | null;
   /** Of browsers that open sprites' URLs. */
   urlLogins: { sessions: UrlSessions; codes: LoginCodes; urlDomain: string };
+  certificates: CertificateState;
   log: Log;
   onTokenUsed(caller: Caller): void;
+}
+
+/** Of the port that sprites' URLs are on. */
+export interface CertificateState {
+  /** PEM; null: clients trust it already, or there is no such port. */
+  authorityPem(): Promise<string | null>;
+  /** What is wrong now, for people. */
+  problems(): readonly string[];
 }
 
 interface Plain {
@@ -133,6 +142,7 @@ export class FrontDoor {
     const health = this.#health(exchange);
     if (health !== null) return sendJson(response, health, exchange.added);
     if (isPublicPage(exchange.target.rawPath)) return this.#sendPage(plain);
+    if (exchange.target.rawPath === "/ca.pem") return this.#sendAuthority(plain);
     if (this.#state === "stopping") throw new SpriteError("unavailable", "the server is stopping");
     if (isLoginPath(exchange.target.rawPath)) return this.#login.answer(plain);
     if (parseAuthorization(request.headers.authorization, "FlyV1") !== null) {
@@ -159,6 +169,18 @@ export class FrontDoor {
     response.writeHead(200, { ...exchange.added, ...headers }).end(page.bytes);
   }
 
+  /** What clients have to trust, for `sprite trust`. @throws SpriteError not_found */
+  async #sendAuthority({ exchange, response }: Plain): Promise<void> {
+    assertMethodAllowed(exchange.method, ["GET", "HEAD"]);
+    const authorityPem = await this.#options.certificates.authorityPem();
+    if (authorityPem === null) {
+      throw new SpriteError("not_found", "this server has no certificate authority of its own");
+    }
+    const contentType = { "content-type": "application/x-pem-file" };
+    const headers = { ...contentType, "content-length": Buffer.byteLength(authorityPem) };
+    response.writeHead(200, { ...exchange.added, ...headers }).end(authorityPem);
+  }
+
   /** Loaded when first asked for: most servers never are. */
   #mcpDoor(): Promise<McpDoor> {
     this.#mcp ??= import("./mcp/mcp-door.ts").then(({ McpDoor }) => new McpDoor(this.#options));
@@ -171,7 +193,10 @@ export class FrontDoor {
     if (rawPath !== "/readyz") return null;
     const state = this.#state === "ready" && this.#isDrained ? "drained" : this.#state;
     const isReady = state === "ready";
-    return { status: isReady ? 200 : 503, body: { status: isReady ? "ok" : state } };
+    // What is wrong with a certificate keeps nobody from the API: whoever watches it reads of it.
+    const problems = this.#options.certificates.problems();
+    const more = problems.length === 0 ? {} : { problems };
+    return { status: isReady ? 200 : 503, body: { status: isReady ? "ok" : state, ...more } };
   }
 
   /** @throws SpriteError unauthorized */

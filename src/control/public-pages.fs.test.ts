@@ -27,3 +27,20 @@ test("they are only for reading", async () => {
   assert.equal(post.status, 405);
   assert.equal(post.headers.get("allow"), "GET, HEAD");
 });
+
+test("the server's own authority is for everybody, and what is wrong with certificates is told", async () => {
+  let problems: string[] = [];
+  const certificates = { authorityPem: async () => "a certificate\n", problems: () => problems };
+  await using harness = await startHarness({ certificates });
+  const authority = await fetch(`${harness.baseUrl}/ca.pem`);
+  assert.equal(authority.status, 200);
+  assert.equal(await authority.text(), "a certificate\n");
+  assert.equal((await fetch(`${harness.baseUrl}/ca.pem`, { method: "POST" })).status, 405);
+  const ready = async (): Promise<unknown> =>
+    await (await fetch(`${harness.baseUrl}/readyz`)).json();
+  assert.deepEqual(await ready(), { status: "ok" });
+  problems = ["no certificate for sprites.example: the service is away"];
+  assert.deepEqual(await ready(), { status: "ok", problems });
+  await using plain = await startHarness();
+  assert.equal((await fetch(`${plain.baseUrl}/ca.pem`)).status, 404);
+});

@@ -3,7 +3,9 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { logLevels, type LogLevel } from "../base/log.ts";
 import { runtimeNames, type RuntimeName, type SpriteLimits } from "../contract/agent-startup.ts";
 import { parseDuration } from "../contract/duration.ts";
+import type { CertificateOrigin } from "../edge/certificates/open-certificates.ts";
 import type { Uplink } from "../sandbox/gateway-uplink.ts";
+import { certificateOriginOf, certificateSettings } from "./certificate-options.ts";
 import { sparesMax } from "../worker/pool/limits.ts";
 
 export const dataDirectoryDefault = "/var/lib/opensprites";
@@ -31,6 +33,7 @@ export interface ServeOptions {
   /** Bytes a second that the scrubber reads; null: it does not run. */
   scrubRateBytes: number | null;
   urlDomain: string;
+  certificates: CertificateOrigin;
   /** Of one organization; null: no limit. */
   creationsPerMinuteMax: number | null;
   runningMax: number | null;
@@ -44,7 +47,7 @@ export function limitsOf(options: ServeOptions): SpriteLimits {
   return { memoryBytesMax, cpuCoresMax, pidsMax };
 }
 
-interface Setting {
+export interface Setting {
   flags: string;
   variable: string;
   text: string;
@@ -176,7 +179,9 @@ const serveSettings: readonly Setting[] = [
     variable: "SPRITES_URL_DOMAIN",
     text: "domain of the sprites' own URLs",
     default: "sprites.localhost",
+    parse: parseUrlDomain,
   },
+  ...certificateSettings,
   {
     flags: "--admin-secret-file <file>",
     variable: "SPRITES_ADMIN_SECRET_FILE",
@@ -224,6 +229,7 @@ export function serveOptionsOf(values: Record<string, unknown>): ServeOptions {
     orphanMsMax: limitOf(values["orphanTime"]),
     scrubRateBytes: values["scrubRate"] === "off" ? null : (values["scrubRate"] as number),
     urlDomain: values["urlDomain"] as string,
+    certificates: certificateOriginOf(values),
     creationsPerMinuteMax: limitOf(values["createRateMax"]),
     runningMax: limitOf(values["runningMax"]),
     adminSecretFile: (values["adminSecretFile"] as string | undefined) ?? null,
@@ -257,6 +263,13 @@ export function parseUplink(text: string): Uplink {
   if (match?.[1] === "interface") return { kind: "interface", name: match[2] ?? "" };
   if (match?.[1] === "netns") return { kind: "network-namespace", name: match[2] ?? "" };
   throw new InvalidArgumentError("give default, none, interface:NAME or netns:NAME");
+}
+
+/** Lower case, without dots at its ends. */
+function parseUrlDomain(text: string): string {
+  const domain = text.toLowerCase().replace(/\.$/, "");
+  if (domain.length <= 180 && /^[a-z0-9-]+(?:\.[a-z0-9-]+)*$/.test(domain)) return domain;
+  throw new InvalidArgumentError("give a domain such as sprites.example.com");
 }
 
 /** Bytes from a number with an optional binary suffix: 512M, 8G, 1T. */

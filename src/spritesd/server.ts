@@ -4,6 +4,7 @@ import { ensureImage } from "../../images/build.ts";
 import type { Log } from "../base/log.ts";
 import type { AgentNetwork, RuntimeName } from "../contract/agent-startup.ts";
 import { createControl, type Control } from "../control/control.ts";
+import { openCertificates, type Certificates } from "../edge/certificates/open-certificates.ts";
 import { createHostHelper } from "../host/host-helper.ts";
 import { chooseRuntime } from "../host/runtime.ts";
 import {
@@ -74,6 +75,8 @@ class Startup {
   /** Undone only when no sprite is left to the next server. */
   readonly #clearingSteps = new Set<() => Promise<void>>();
   #survivors: Survivors = noSurvivors;
+  /** Whether a sprite's URL is at that host: nobody knows before control is there. */
+  #isKnownHost: (hostName: string) => boolean = () => false;
   /** Stops what would start more, then leaves what runs; how many sprites that is. Before that, none is touched. */
   #leave = async (): Promise<number> => this.#survivors.agents.length;
 
@@ -108,6 +111,7 @@ class Startup {
     const adminSecret =
       adminSecretFile === null ? {} : { adminSecret: readAdminSecret(adminSecretFile) };
     const { dataDirectory } = this.#places;
+    const certificates = await this.#openCertificates();
     const control = createControl({
       dataDirectory,
       worker,
@@ -116,8 +120,10 @@ class Startup {
       urlDomain,
       ...adminSecret,
       limits: { creationsPerMinuteMax, runningMax },
+      certificates,
       log: this.#log,
     });
+    this.#isKnownHost = (hostName) => control.urlAccess.isKnownHost(hostName);
     let stopped: Promise<void> | null = null;
     const stop = (): Promise<void> => (stopped ??= control.stop());
     this.#undoSteps.push(stop);
@@ -324,6 +330,19 @@ class Startup {
       return { type: "done", unstored: 0 };
     });
     this.#undoSteps.push(() => operators.close());
+  }
+
+  /** What the sprites' URLs are shown with. */
+  async #openCertificates(): Promise<Certificates> {
+    const certificates = await openCertificates({
+      origin: this.#options.certificates,
+      domain: this.#options.urlDomain,
+      dataDirectory: this.#places.dataDirectory,
+      isKnownName: (name) => this.#isKnownHost(name),
+      log: this.#log,
+    });
+    this.#undoSteps.push(async () => certificates.stop());
+    return certificates;
   }
 
   /** Reads the bucket again now and then, so that damage is known before a user finds it. */

@@ -167,6 +167,29 @@ export const clientCommands: readonly CommandSpec[] = [
     ],
   },
   {
+    usage: "trust",
+    description: "have browsers and programs take the server's certificates",
+    options: [
+      ["--fingerprint <sha256>", "the authority that it must be"],
+      ["--system", "only the machine's store (needs root)"],
+      ["--browsers", "only this user's browsers"],
+      ["--print", "print the authority and change nothing"],
+      ["--remove", "forget every authority that was added so"],
+    ],
+    details: [
+      "A server without a certificate of its own makes an authority, which is limited",
+      "to its domain. This adds it to the machine's store and to those of Chromium and",
+      "Firefox (certutil, of libnss3-tools). From another machine it is fetched over",
+      "TLS that is trusted already, or has to be named by its fingerprint.",
+    ].join("\n"),
+    examples: [
+      ["sudo sprite trust --system", "for curl, git and the like"],
+      ["sprite trust --browsers", "for your own browser"],
+      ["sprite trust --remove", "and back"],
+    ],
+    load: async () => (await import("../commands/trust.ts")).trust,
+  },
+  {
     usage: "api <path> [curl-options...]",
     description: "call the API with curl and our token",
     passesThrough: true,

@@ -205,6 +205,10 @@ describe("logging in to a sprite's URL", () => {
     }
     assert.equal(urlAccess.visitorByToken(`Bearer ${harness.token}`)?.organizationSlug, "acme");
     assert.equal(urlAccess.visitorByToken("Bearer a/b/c/d"), null);
+    assert.ok(urlAccess.isKnownHost(hostName));
+    for (const name of [`x${hostName}`, `${hostName}.`, "box-zzzz.sprites.localhost", "box", ""]) {
+      assert.ok(!urlAccess.isKnownHost(name), name);
+    }
   });
 });
 

@@ -10,6 +10,7 @@ import { returnPathLengthMax, urlLoginLifetimeMs } from "../limits.ts";
 import type { Organization } from "../organization.ts";
 import type { SpriteRecord } from "../sprite-record.ts";
 import type { LoginCodes } from "../url-access/login-codes.ts";
+import { spriteAtHost } from "../url-access/sprite-at-host.ts";
 import type { LoggedIn, UrlSessions } from "../url-access/url-sessions.ts";
 import { judgeCredential, type JudgeOptions } from "./credentials.ts";
 import type { FailedAttempts } from "./failed-attempts.ts";
@@ -92,17 +93,12 @@ export class UrlLoginDoor {
     const { urlDomain, organizations } = this.#options;
     const hostName = fields.get("host") ?? "";
     const nonce = fields.get("nonce") ?? "";
-    const [, name = "", shortId] =
-      /^([a-z0-9][a-z0-9-]{0,61})-([a-z0-9]{1,20})$/.exec(hostName.split(".")[0] ?? "") ?? [];
-    if (hostName !== `${name}-${shortId}.${urlDomain}` || !/^[\w-]{1,100}$/.test(nonce))
-      return null;
-    const organization = organizations.all().find(({ record }) => record.shortId === shortId);
-    const sprite = organization?.spriteByName(name) ?? null;
-    if (organization === undefined || sprite === null) return null;
+    const found = spriteAtHost(organizations, { hostName, urlDomain });
+    if (found === null || !/^[\w-]{1,100}$/.test(nonce)) return null;
     const port = /:\d{1,5}$/.exec(visit.request.headers.host ?? "")?.[0] ?? "";
     const origin = `https://${hostName}${port}`;
     const path = localPath(fields.get("path") ?? "/");
-    return { organization, sprite, hostName, origin, nonce, path };
+    return { ...found, hostName, origin, nonce, path };
   }
 
   #sendUnknown(visit: Visit): void {

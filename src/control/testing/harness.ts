@@ -4,6 +4,7 @@ import { join } from "node:path";
 
 import { createLog, type Log } from "../../base/log.ts";
 import { createControl, type Control } from "../control.ts";
+import type { CertificateState } from "../front-door.ts";
 import type { OrganizationLimits } from "../sprites.ts";
 import { createToken } from "../tokens.ts";
 import { FakeWorker } from "./fake-worker.ts";
@@ -28,6 +29,7 @@ export interface HarnessOptions {
   adminSecret?: string;
   log?: Log;
   limits?: OrganizationLimits;
+  certificates?: CertificateState;
   /** Continue with the data of another harness. */
   dataDirectory?: string;
 }
@@ -46,6 +48,7 @@ export async function startHarness(options: HarnessOptions = {}): Promise<Harnes
     log: options.log ?? createLog({ level: "silent", room: "control" }),
     ...(options.adminSecret === undefined ? {} : { adminSecret: options.adminSecret }),
     ...(options.limits === undefined ? {} : { limits: options.limits }),
+    ...(options.certificates === undefined ? {} : { certificates: options.certificates }),
   });
   const { port } = await control.start();
   const baseUrl = `http://127.0.0.1:${port}`;

@@ -3,6 +3,7 @@ import { SpriteError } from "../../contract/errors.ts";
 import type { Organizations } from "../organizations.ts";
 import { authenticate, type Caller } from "../tokens.ts";
 import type { LoginCodes } from "./login-codes.ts";
+import { spriteAtHost } from "./sprite-at-host.ts";
 import type { UrlSessions } from "./url-sessions.ts";
 
 export interface Visitor {
@@ -14,6 +15,7 @@ export interface UrlAccessOptions {
   organizations: Organizations;
   sessions: UrlSessions;
   codes: LoginCodes;
+  urlDomain: string;
   onTokenUsed(caller: Caller): void;
 }
 
@@ -22,6 +24,12 @@ export class UrlAccess {
 
   constructor(options: UrlAccessOptions) {
     this.#options = options;
+  }
+
+  /** Whether a sprite's URL is at this host. */
+  isKnownHost(hostName: string): boolean {
+    const { organizations, urlDomain } = this.#options;
+    return spriteAtHost(organizations, { hostName, urlDomain }) !== null;
   }
 
   visitorByToken(authorization: string): Visitor | null {
