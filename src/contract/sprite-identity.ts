@@ -16,8 +16,9 @@ export function parseIdentityBody(body: unknown): SpriteIdentity {
   const isIdentity =
     typeof identity?.name === "string" &&
     typeof identity.environment === "object" &&
+    identity.environment !== null &&
     isDurability(identity.durability) &&
-    Array.isArray(identity.policy?.network.rules);
+    Array.isArray(identity.policy?.network?.rules);
   if (isIdentity) return identity as SpriteIdentity;
   throw new SpriteError("invalid_request", "expected a sprite's identity");
 }

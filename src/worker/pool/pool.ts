@@ -30,6 +30,8 @@ export interface PoolParts {
   /** Share of the machine's memory that is free. */
   freeShare: () => Promise<number>;
   now?: () => number;
+  /** What all pauses are multiplied with. */
+  pace?: number;
   log: Log;
 }
 
@@ -120,8 +122,7 @@ export class Pool {
         this.#parts.log.error({ err: error }, "the warm pool cannot be looked after");
         return lookMs;
       });
-      const pause = delay(pauseMs, undefined, { signal, ref: false }).catch(() => undefined);
-      await Promise.race([pause, this.#nudge.promise]);
+      await Promise.race([this.#pause(pauseMs), this.#nudge.promise]);
       this.#nudge = Promise.withResolvers();
     }
   }
@@ -171,12 +172,18 @@ export class Pool {
       this.#failures += 1;
       log.warn({ err: error, failures: this.#failures, pauseMs }, "no spare sprite was made");
       // Not even a nudge is a reason to try again before that.
-      const { signal } = this.#stopped;
-      await delay(pauseMs * (0.75 + Math.random() / 2), undefined, { signal }).catch(() => {});
+      await this.#pause(pauseMs * (0.75 + Math.random() / 2));
       return 0;
     } finally {
       this.#making = null;
     }
+  }
+
+  /** Shorter when it is stopped. */
+  async #pause(pauseMs: number): Promise<void> {
+    const { pace = 1 } = this.#parts;
+    const { signal } = this.#stopped;
+    await delay(pauseMs * pace, undefined, { signal, ref: false }).catch(() => undefined);
   }
 
   #destroy(spriteId: string): void {
