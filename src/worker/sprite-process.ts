@@ -72,6 +72,8 @@ export class SpriteProcess {
   #readiness: Readiness = newReadiness();
   #child: SupervisedProcess | null = null;
   #stopAsked = false;
+  /** Whoever stops it wants nothing of it stored. */
+  #discards = false;
   readonly #stopping = new AbortController();
   #isOver = false;
 
@@ -105,14 +107,21 @@ export class SpriteProcess {
   /** Ends the sprite's processes; its disk is stored unless it is to be discarded. */
   async stop(options: { discard: boolean }): Promise<void> {
     this.#stopAsked = true;
+    this.#discards ||= options.discard;
     this.#stopping.abort(goneError());
     this.#options.tenure.onStopAsked();
-    const synced = await this.#child?.stop({ ...options, timeoutMs: agentStopTimeoutMs });
+    const synced = await this.#stopChild();
     await this.ended;
     if (synced === false && !options.discard) {
       // They are on this machine's disk, and the next start stores them.
       this.#options.log.warn("the sprite's last changes are not in the bucket yet");
     }
+  }
+
+  /** Undefined when there is none yet. */
+  async #stopChild(): Promise<boolean | undefined> {
+    const timeoutMs = agentStopTimeoutMs;
+    return await this.#child?.stop({ discard: this.#discards, timeoutMs });
   }
 
   async #run(): Promise<void> {
@@ -217,6 +226,8 @@ export class SpriteProcess {
     };
     const child = new SupervisedProcess(options, adopted);
     this.#child = child;
+    // Of one that is adopted: nobody could tell it before.
+    if (this.#stopAsked) void this.#stopChild();
     let readyAtMs: number | null = null;
     let failure: Error | null = null;
     void withExpeditedGracePeriods(() => child.ready()).then(

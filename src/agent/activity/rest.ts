@@ -80,10 +80,12 @@ export class Rest {
   }
 
   async #comeToRest(): Promise<void> {
-    for (let quietLooks = 0; this.#isStandingBy && this.#nap.state === "awake";) {
+    let wasQuiet = false;
+    while (this.#isStandingBy && this.#nap.state === "awake") {
+      const isQuiet = this.#activity.held().length === 0;
+      if (wasQuiet && isQuiet) await this.#nap.fallAsleep("it stands by");
+      wasQuiet = isQuiet;
       await delay(standByLookMs, undefined, { ref: false });
-      quietLooks = this.#activity.held().length === 0 ? quietLooks + 1 : 0;
-      if (quietLooks >= 2) await this.#nap.fallAsleep("it stands by");
     }
   }
 

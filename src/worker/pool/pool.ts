@@ -163,7 +163,9 @@ export class Pool {
     try {
       await make(spriteId);
       this.#failures = 0;
-      if (!this.#stopped.signal.aborted) this.#ready.set(spriteId, this.#now());
+      if (this.#stopped.signal.aborted) return lookMs;
+      this.#ready.set(spriteId, this.#now());
+      log.info({ spriteId, ready: this.#ready.size }, "a spare sprite stands by");
       return 0;
     } catch (error) {
       if (this.#stopped.signal.aborted) return lookMs;
