@@ -81,10 +81,11 @@ function tasksIn(directory: string, { takesOver }: AgentStartup, log: Log): Task
   return tasks;
 }
 
-function tellRest(say: AgentBeginnings["say"], usage: () => UsageMeter): RestParts["onChange"] {
-  return (status, because) => {
-    say({ type: "rest", status, because });
-    usage().onRest(status);
+function tellRest(say: AgentBeginnings["say"], usage: () => UsageMeter): RestParts["onStep"] {
+  return (rest, because) => {
+    say({ type: "rest", rest, because });
+    if (rest === "frozen") usage().onRest("warm");
+    if (rest === "awake") usage().onRest("running");
   };
 }
 
@@ -161,7 +162,7 @@ export function makeParts(
     windowMs: startup.idleWindowMs,
     ...{ sandbox: () => sprite.sandbox, sessions: () => sessions, tasks },
     diskDirectory: disk.directory,
-    ...{ onChange: tellRest(say, () => usage), log },
+    ...{ onStep: tellRest(say, () => usage), log },
   });
   const made = { sprite, sessions, services, policy, identity, rest, usage };
   const tables = routeTables({

@@ -40,4 +40,6 @@ export interface ActivityObject {
   /** When it was last woken, and by what. */
   woke_at: string | null;
   woke_because: string | null;
+  /** What it is on the way to, and since when; null: to nothing. */
+  transition: { to: ActivityObject["status"]; since: string } | null;
 }

@@ -60,7 +60,9 @@ export class OfferState {
   note(said: AgentStatus): void {
     if (said.type === "keep") this.#descriptors.set(said.key, said.descriptor);
     if (said.type === "release") this.#descriptors.delete(said.key);
-    if (said.type === "rest") this.#status = said.status;
+    if (said.type === "rest") {
+      this.#status = said.rest === "frozen" || said.rest === "thawing" ? "warm" : "running";
+    }
     if (said.type === "ready") this.#socketPath = said.socketPath;
   }
 

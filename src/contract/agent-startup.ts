@@ -121,8 +121,8 @@ export type AgentStatus =
   | { type: "keep"; key: string; descriptor: number }
   | { type: "release"; key: string }
   | { type: "ready"; socketPath: string; bootMs: number }
-  /** Its processes were suspended, or go on. */
-  | { type: "rest"; status: "warm" | "running"; because: string }
+  /** Its processes are being suspended, were, are about to go on, or go on. */
+  | { type: "rest"; rest: "freezing" | "frozen" | "thawing" | "awake"; because: string }
   /** What it has used so far. */
   | { type: "usage"; report: UsageReport }
   | { type: "failed"; code: string; message: string }

@@ -15,6 +15,7 @@ const activity: ActivityObject = {
   slept_because: null,
   woke_at: null,
   woke_because: null,
+  transition: null,
 };
 
 const emptyLists: ReadonlyMap<string, object> = new Map<string, object>([

@@ -1,18 +1,17 @@
 /** The end of many sprites at once. */
 import { SpriteError } from "../contract/errors.ts";
 import { drainedRetrySeconds, parallelStopsMax } from "./limits.ts";
-import type { SpriteProcess } from "./sprite-process.ts";
 
-/** Their disks are stored, but for those of spares, which are nobody's. */
+/** So many at a time as the machine bears. */
 export async function stopInTurns(
-  sprites: ReadonlyArray<{ process: SpriteProcess; spare: unknown }>,
+  stops: ReadonlyArray<() => Promise<void>>,
   { onLeft = () => undefined }: { onLeft?: (left: number) => void } = {},
 ): Promise<void> {
-  const waiting = [...sprites];
-  let left = sprites.length;
+  const waiting = [...stops];
+  let left = stops.length;
   const stopNext = async (): Promise<void> => {
     for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
-      await next.process.stop({ discard: next.spare !== null });
+      await next();
       onLeft(--left);
     }
   };

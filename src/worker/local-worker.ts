@@ -12,9 +12,15 @@ import { DiskTenure } from "./disk-tenure.ts";
 import { readerCacheBytesMax, settleSyncIntervalMs } from "./limits.ts";
 import { drainedError, stopInTurns } from "./draining.ts";
 import { standByTimeoutMs } from "./pool/limits.ts";
+import {
+  goneError,
+  SpriteLife,
+  type LifeProcess,
+  type ProcessHooks,
+} from "./lifecycle/sprite-life.ts";
 import { Spares } from "./pool/spares.ts";
 import { spriteCacheDirectory } from "./places.ts";
-import { goneError, SpriteProcess, type SpriteProcessOptions } from "./sprite-process.ts";
+import { SpriteProcess, type SpriteProcessOptions } from "./sprite-process.ts";
 import type { LocalWorkerOptions } from "./local-worker-options.ts";
 import { cgroupPathOf, identityFileOf, startupOf } from "./sprite-startup.ts";
 import type { AgentSurvivor } from "./survivors.ts";
@@ -32,6 +38,7 @@ import type {
   Reading,
   Reservation,
   SpriteSpec,
+  SpriteTransition,
   SpriteUsage,
   Worker,
   WorkerStatusEvent,
@@ -42,11 +49,8 @@ interface RunningSprite {
   spec: SpriteSpec;
   slot: Slot;
   process: SpriteProcess;
-  ready: boolean;
-  /** Its processes are suspended. */
-  isAsleep: boolean;
-  /** Settles when it is known whether it is to end. */
-  retiring: Promise<unknown> | null;
+  /** Its life's; null while it has none: it is nobody's, or about to be somebody's. */
+  hooks: ProcessHooks | null;
   /** Of one that is nobody's (`pool/`): settles when it stands by. Null: it is somebody's. */
   spare: PromiseWithResolvers<void> | null;
 }
@@ -55,7 +59,10 @@ interface RunningSprite {
 export class LocalWorker implements Worker {
   readonly defaultImageHash: string;
   readonly #options: LocalWorkerOptions;
-  readonly #sprites = new Map<string, RunningSprite>();
+  /** Of each sprite that was ever asked for: the one owner of what it does here. */
+  readonly #lives = new Map<string, SpriteLife<SpriteSpec>>();
+  /** All that has processes here, spares too. */
+  readonly #running = new Map<string, RunningSprite>();
   readonly #transfers: Transfers;
   readonly #settler: Settler;
   readonly #retirement: Retirement;
@@ -63,7 +70,6 @@ export class LocalWorker implements Worker {
   readonly #readers: ColdReaders;
   readonly #spares: Spares;
   readonly #usage: UsageReports;
-  readonly #destroyed = new Set<string>();
   /** As of the last change of each sprite that was changed: what its next start, or its next agent, gets. */
   readonly #newest = new Map<string, SpriteSpec>();
   /** Of the sprites that have run here. */
@@ -72,6 +78,7 @@ export class LocalWorker implements Worker {
   #draining = false;
   /** It was drained, and may take work again. */
   #isResting = false;
+  #stuckCount = 0;
 
   constructor(options: LocalWorkerOptions) {
     this.#options = options;
@@ -95,7 +102,7 @@ export class LocalWorker implements Worker {
       imageHash: options.defaultImageHash,
       start: (spec) => this.#startSpare(spec),
       destroy: (spriteId) => this.destroy(spriteId),
-      isBusy: () => [...this.#sprites.values()].some(isAwaited),
+      isBusy: () => [...this.#lives.values()].some(({ isStarting }) => isStarting),
     });
     for (const survivor of options.survivors) this.#adopt(survivor);
     // Those that the server before was killed over, or that it could not store.
@@ -107,7 +114,7 @@ export class LocalWorker implements Worker {
    * @param specOf null: no such sprite
    */
   async reconcile(specOf: (spriteId: string) => SpriteSpec | null): Promise<void> {
-    const adopted = [...this.#sprites.values()];
+    const adopted = [...this.#running.values()];
     await Promise.all(adopted.map((running) => this.#reconcile(running, specOf(running.spec.id))));
   }
 
@@ -116,7 +123,7 @@ export class LocalWorker implements Worker {
     const { id, policy, durability } = running.spec;
     try {
       // A spare, as a rule, which is about to be removed.
-      if (spec === null) return void running.process.stop({ discard: false });
+      if (spec === null) return void this.stop(id, "the registry does not know it");
       // The kernel holds what it was told: only who resolves names has begun anew.
       const again = isDeepStrictEqual(spec.policy.network, policy.network);
       await network.setPolicy(running.slot, {
@@ -127,7 +134,7 @@ export class LocalWorker implements Worker {
       if (!isSame) await this.configure(spec);
     } catch (error) {
       log.error({ err: error, spriteId: id }, "a sprite cannot be adopted: it is put to sleep");
-      await running.process.stop({ discard: false });
+      await this.stop(id, "it could not be adopted");
     }
   }
 
@@ -135,9 +142,10 @@ export class LocalWorker implements Worker {
   #adopt({ child, startup }: AgentSurvivor): void {
     const { spriteId: id, name, environment, imageHash, durability, policy, isFork } = startup;
     const spec = { id, name, environment, imageHash, durability, policy, isFork };
-    const running = this.#begin(spec, { spare: null, adopted: { child, startup } });
-    running.ready = true;
-    if (child.offer.status === "warm") this.#onRest(id, "warm");
+    this.#lifeOf(id).adopt(
+      (hooks) => this.#begin(spec, { hooks, spare: null, adopted: { child, startup } }).process,
+      { rest: child.offer.status === "warm" ? "frozen" : "awake", because: "it was adopted" },
+    );
     this.#options.log.info({ spriteId: id, status: child.offer.status }, "adopted a sprite");
   }
 
@@ -145,7 +153,7 @@ export class LocalWorker implements Worker {
     this.#assertTakesWork();
     this.#spares.noteCreate();
     try {
-      if (!(await this.#claim(spec))) await this.ensureRunning(spec);
+      if (!(await this.#claim(spec))) await this.#lifeOf(spec.id).need(spec, "it was created");
     } catch (error) {
       // A create that failed leaves nothing, so that its name can be tried again.
       await this.destroy(spec.id).catch((cause: unknown) => {
@@ -158,7 +166,7 @@ export class LocalWorker implements Worker {
 
   /** True when a spare sprite has become this one; false when it is still to be started, from whatever there is of it. */
   async #claim(spec: SpriteSpec): Promise<boolean> {
-    const running = this.#sprites.get(spec.id);
+    const running = this.#running.get(spec.id);
     if (running === undefined || running.spare === null) return false;
     running.spare = null;
     // What another agent, or another start, goes on with.
@@ -173,8 +181,13 @@ export class LocalWorker implements Worker {
       await process.stop({ discard: false });
       return false;
     }
-    running.ready = true;
-    this.#tell(spec.id, "running");
+    // Its agent may have died in just that moment.
+    if (process.ending) return false;
+    const take = (hooks: ProcessHooks): LifeProcess => {
+      running.hooks = hooks;
+      return process;
+    };
+    this.#lifeOf(spec.id).adopt(take, { rest: "awake", because: "it was created" });
     return true;
   }
 
@@ -190,49 +203,69 @@ export class LocalWorker implements Worker {
     return this.#spares.state;
   }
 
-  async ensureRunning(spec: SpriteSpec): Promise<{ socketPath: string }> {
-    for (;;) {
-      if (this.#destroyed.has(spec.id)) throw goneError();
-      this.#assertTakesWork();
-      const running = this.#sprites.get(spec.id);
-      if (running === undefined) return await this.#start(spec);
-      await running.retiring;
-      if (!running.process.ending) return await running.process.ready();
-      await running.process.ended;
-    }
+  async ensureRunning(
+    spec: SpriteSpec,
+    _signal?: AbortSignal,
+    because = "a request",
+  ): Promise<{ socketPath: string }> {
+    this.#assertTakesWork();
+    return await this.#lifeOf(spec.id).need(spec, because);
   }
 
   async openReader(spec: SpriteSpec): Promise<Reading | null> {
-    if (this.#destroyed.has(spec.id)) throw goneError();
-    if (this.#draining || this.#sprites.has(spec.id) || this.#mayHaveMore(spec.id)) return null;
+    if (this.#lives.get(spec.id)?.isDestroyed === true) throw goneError();
+    if (this.#draining || this.#running.has(spec.id) || this.#mayHaveMore(spec.id)) return null;
     return await this.#readers.open(spec);
   }
 
   /** @throws SpriteError unavailable */
   #assertTakesWork(): void {
-    if (this.#draining) throw new SpriteError("unavailable", "the server is stopping");
+    if (this.#draining) throw stoppingError();
     if (this.#isResting) throw drainedError();
   }
 
   /** Ends a sprite that sleeps. False when somebody needs it. */
   async #retire(spriteId: string, because: string): Promise<boolean> {
-    const running = this.#sprites.get(spriteId);
+    const running = this.#running.get(spriteId);
     if (running === undefined) return true;
-    // One whose agent ends meanwhile ends by itself, which is nothing for those to hear who wait for the decision.
-    const decision = this.#isRetiring(running).catch(() => false);
-    running.retiring = decision;
-    const isRetiring = await decision;
-    running.retiring = null;
-    if (!isRetiring) return false;
-    this.#options.log.info({ spriteId, because }, "a suspended sprite ends");
-    await running.process.stop({ discard: false });
-    return true;
+    const isGone = await this.#lifeOf(spriteId).retire(because, async ({ socketPath }) =>
+      (await isRetiring(socketPath, running.spec)) ? null : new SpriteError("busy", "it is needed"),
+    );
+    if (isGone) this.#options.log.info({ spriteId, because }, "a suspended sprite ended");
+    return isGone;
   }
 
-  async #isRetiring({ process, spec, isAsleep }: RunningSprite): Promise<boolean> {
-    if (!isAsleep || process.ending) return false;
-    const { socketPath } = await process.ready();
-    return await isRetiring(socketPath, spec);
+  /** The sprite's only owner, made when it is first asked for. */
+  #lifeOf(spriteId: string): SpriteLife<SpriteSpec> {
+    const known = this.#lives.get(spriteId);
+    if (known !== undefined) return known;
+    const life = new SpriteLife<SpriteSpec>({
+      makeProcess: (spec, hooks) => {
+        this.#assertTakesWork();
+        return this.#begin(spec, { hooks, spare: null }).process;
+      },
+      onStatus: (status, because) => this.#onStatus({ spriteId, status, because }),
+      onStuck: () => (this.#stuckCount += 1),
+      log: this.#options.log.child({ spriteId }),
+    });
+    this.#lives.set(spriteId, life);
+    return life;
+  }
+
+  #onStatus(event: WorkerStatusEvent): void {
+    const { spriteId, status } = event;
+    if (status === "warm") this.#retirement.onAsleep(spriteId);
+    else this.#retirement.onAwake(spriteId);
+    for (const listener of this.#listeners) listener(event);
+  }
+
+  transition(spriteId: string): SpriteTransition | null {
+    return this.#lives.get(spriteId)?.transition ?? null;
+  }
+
+  /** Transitions that took too long, since this server started. */
+  get stuckTransitions(): number {
+    return this.#stuckCount;
   }
 
   get limits(): SpriteLimits {
@@ -240,7 +273,7 @@ export class LocalWorker implements Worker {
   }
 
   async configure(spec: SpriteSpec): Promise<void> {
-    const running = this.#sprites.get(spec.id);
+    const running = this.#running.get(spec.id);
     const before = this.#newest.get(spec.id) ?? running?.spec;
     // Also for one that sleeps: a request that read the registry before may be about to start it.
     this.#newest.set(spec.id, spec);
@@ -294,14 +327,10 @@ export class LocalWorker implements Worker {
    * was killed is started for it: what it stored last may be on this machine only.
    */
   async #storeNewest(spec: SpriteSpec): Promise<void> {
-    let running = this.#sprites.get(spec.id);
-    while (running?.process.ending === true) {
-      await running.process.ended;
-      running = this.#sprites.get(spec.id);
-    }
-    const isAllStored = running === undefined && !this.#mayHaveMore(spec.id);
+    await this.#lifeOf(spec.id).whenDecided();
+    const isAllStored = !this.#running.has(spec.id) && !this.#mayHaveMore(spec.id);
     if (isAllStored) return;
-    const { socketPath } = await this.ensureRunning(spec);
+    const { socketPath } = await this.#lifeOf(spec.id).need(spec, "its disk was not all stored");
     await storeAgentsDisk(socketPath, spec);
   }
 
@@ -309,7 +338,7 @@ export class LocalWorker implements Worker {
     const directory = spriteCacheDirectory(this.#options.places, "");
     const spriteIds = await readdir(directory).catch(() => []);
     for (const id of spriteIds) {
-      if (!this.#sprites.has(id) && this.#mayHaveMore(id)) this.#settler.add(id);
+      if (!this.#running.has(id) && this.#mayHaveMore(id)) this.#settler.add(id);
     }
   }
 
@@ -337,19 +366,18 @@ export class LocalWorker implements Worker {
   }
 
   status(spriteId: string): SpriteStatus {
-    const running = this.#sprites.get(spriteId);
-    if (running?.ready !== true) return "cold";
-    return running.isAsleep ? "warm" : "running";
+    return this.#lives.get(spriteId)?.status ?? "cold";
   }
 
-  async stop(spriteId: string): Promise<void> {
-    await this.#sprites.get(spriteId)?.process.stop({ discard: false });
+  async stop(spriteId: string, because = "it was stopped"): Promise<void> {
+    await this.#lives.get(spriteId)?.stop(because);
   }
 
   async destroy(spriteId: string): Promise<void> {
-    this.#destroyed.add(spriteId);
+    await this.#lifeOf(spriteId).destroy();
     await this.#readers.end(spriteId);
-    await this.#sprites.get(spriteId)?.process.stop({ discard: true });
+    // One that has no life is a spare.
+    await this.#running.get(spriteId)?.process.stop({ discard: true });
     // The bucket first: what a crash leaves then is disposable, and the registry still names the
     // sprite for another try.
     await this.#settler.leave(spriteId);
@@ -385,11 +413,11 @@ export class LocalWorker implements Worker {
   async leave(): Promise<number> {
     this.#draining = true;
     this.#retirement.stop();
-    const stops = [...this.#sprites.values()]
-      .filter(({ ready, process, spare }) => !ready || process.ending || spare !== null)
-      .map(({ process, spare }) => process.stop({ discard: spare !== null }));
+    const stops = [...this.#running.values()]
+      .filter(({ spec }) => this.#lives.get(spec.id)?.isServing !== true)
+      .map((running) => this.#end(running));
     await Promise.all([this.#settler.stop(), this.#readers.stop(), this.#spares.stop(), ...stops]);
-    return this.#sprites.size;
+    return this.#running.size;
   }
 
   /**
@@ -398,9 +426,9 @@ export class LocalWorker implements Worker {
    */
   async rest(onLeft: (left: number) => void): Promise<{ unstored: number }> {
     this.#isResting = true;
-    const all = [...this.#sprites.values()].filter(({ spare }) => spare === null);
+    const all = [...this.#running.values()].filter(({ spare }) => spare === null);
     onLeft(all.length);
-    await stopInTurns(all, { onLeft });
+    await this.#stopInTurns(all, onLeft);
     return { unstored: all.filter(({ spec }) => this.#mayHaveMore(spec.id)).length };
   }
 
@@ -412,23 +440,28 @@ export class LocalWorker implements Worker {
   async drain(): Promise<void> {
     this.#draining = true;
     this.#retirement.stop();
-    const stops = stopInTurns([...this.#sprites.values()]);
+    const stops = this.#stopInTurns([...this.#running.values()]);
     await Promise.all([this.#settler.stop(), this.#readers.stop(), this.#spares.stop(), stops]);
   }
 
-  async #start(spec: SpriteSpec): Promise<{ socketPath: string }> {
-    const running = this.#begin(spec, { spare: null });
-    const ready = await running.process.ready();
-    running.ready = true;
-    this.#tell(spec.id, "running");
-    return ready;
+  async #stopInTurns(
+    all: readonly RunningSprite[],
+    onLeft?: (left: number) => void,
+  ): Promise<void> {
+    const stops = all.map((running) => () => this.#end(running));
+    await stopInTurns(stops, onLeft === undefined ? {} : { onLeft });
+  }
+
+  async #end({ spec, process, hooks, spare }: RunningSprite): Promise<void> {
+    if (hooks !== null) await this.stop(spec.id, "the server stopped");
+    else await process.stop({ discard: spare !== null });
   }
 
   /** Settles when it sleeps, and nothing of it is left to be done. */
   async #startSpare(spec: SpriteSpec): Promise<void> {
-    if (this.#draining) throw new SpriteError("unavailable", "the server is stopping");
+    if (this.#draining) throw stoppingError();
     const spare = Promise.withResolvers<void>();
-    const { process, slot } = this.#begin(spec, { spare });
+    const { process, slot } = this.#begin(spec, { hooks: null, spare });
     const gone = process.ended.then(() => {
       throw new SpriteError("start_failed", "a spare sprite ended before it stood by");
     });
@@ -443,10 +476,10 @@ export class LocalWorker implements Worker {
 
   #begin(
     spec: SpriteSpec,
-    options: Pick<RunningSprite, "spare"> & { adopted?: SpriteProcessOptions["adopted"] },
+    options: Pick<RunningSprite, "spare" | "hooks"> & { adopted?: SpriteProcessOptions["adopted"] },
   ): RunningSprite {
     const { slots, log } = this.#options;
-    const { spare, adopted } = options;
+    const { spare, hooks, adopted } = options;
     const slot =
       adopted === undefined ? slots.take() : slots.adopt(adopted.startup.network.slotIndex);
     this.#readers.leave(spec.id);
@@ -469,24 +502,24 @@ export class LocalWorker implements Worker {
       isSpare: () => running.spare !== null,
       identityFile: identityFileOf(this.#options.places, slot),
       log: log.child({ spriteId: spec.id }),
-      onRest: (status) => this.#onRest(spec.id, status),
+      onRest: (rest, because) => {
+        if (rest === "frozen") running.spare?.resolve();
+        running.hooks?.onRest(rest, because);
+      },
       onUsage: (report) => this.#usage.note(spec.id, report),
       onEnded: () => {
-        this.#retirement.onAwake(spec.id);
         this.#usage.onEnded(spec.id);
         void this.#release(slot);
-        this.#sprites.delete(spec.id);
+        this.#running.delete(spec.id);
         if (running.spare !== null) return this.#spares.onLost(spec.id);
+        running.hooks?.onEnded();
+        const isWanted = !this.#draining && !this.#lifeOf(spec.id).isDestroyed;
         if (tenure.isReleased) this.#tenures.delete(spec.id);
-        else if (!this.#draining && !this.#destroyed.has(spec.id)) this.#settler.add(spec.id);
-        this.#tell(spec.id, "cold");
+        else if (isWanted) this.#settler.add(spec.id);
       },
     });
-    const running: RunningSprite = {
-      ...{ spec, slot, process },
-      ...{ ready: false, isAsleep: false, retiring: null, spare },
-    };
-    this.#sprites.set(spec.id, running);
+    const running: RunningSprite = { spec, slot, process, hooks, spare };
+    this.#running.set(spec.id, running);
     return running;
   }
 
@@ -499,23 +532,8 @@ export class LocalWorker implements Worker {
     });
     slots.release(slot);
   }
-
-  #onRest(spriteId: string, status: "warm" | "running"): void {
-    const running = this.#sprites.get(spriteId);
-    if (running?.spare && status === "warm") running.spare.resolve();
-    if (!running || running.spare || running.isAsleep === (status === "warm")) return;
-    running.isAsleep = status === "warm";
-    if (running.isAsleep) this.#retirement.onAsleep(spriteId);
-    else this.#retirement.onAwake(spriteId);
-    if (running.ready) this.#tell(spriteId, status);
-  }
-
-  #tell(spriteId: string, status: SpriteStatus): void {
-    for (const listener of this.#listeners) listener({ spriteId, status });
-  }
 }
 
-/** Somebody waits for its start. */
-function isAwaited({ spare, ready, process }: RunningSprite): boolean {
-  return spare === null && !ready && !process.ending;
+function stoppingError(): SpriteError {
+  return new SpriteError("unavailable", "the server is stopping");
 }

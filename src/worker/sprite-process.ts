@@ -13,6 +13,8 @@ import type { AdoptedChild } from "./adopted-child.ts";
 import { AgentPace, type NextAgent } from "./agent-pace.ts";
 import type { DiskTenure } from "./disk-tenure.ts";
 import { KeptDescriptors } from "./kept-descriptors.ts";
+import type { Rest } from "./lifecycle/life-state.ts";
+import { goneError, type LifeProcess } from "./lifecycle/sprite-life.ts";
 import {
   agentStartTimeoutMs,
   agentStopTimeoutMs,
@@ -36,8 +38,8 @@ export interface SpriteProcessOptions {
   /** While this holds it is nobody's: it has to wait for others, and one whose agent has died is given up. */
   isSpare: () => boolean;
   log: Log;
-  /** Called whenever its processes were suspended, or go on. */
-  onRest: (status: "warm" | "running") => void;
+  /** Called whenever its processes are suspended, or go on. */
+  onRest: (rest: Rest, because: string) => void;
   onUsage: (report: unknown) => void;
   /** Called once, when nothing of the sprite runs any more, however it ended. */
   onEnded: () => void;
@@ -63,7 +65,7 @@ type Readiness = PromiseWithResolvers<{ socketPath: string }>;
  * that comes after it takes it over. When this process dies the agent is alone with it, until the next
  * server adopts the agent and has copies of its own.
  */
-export class SpriteProcess {
+export class SpriteProcess implements LifeProcess {
   /** Settles when nothing of the sprite runs any more. Never rejects. */
   readonly ended: Promise<void>;
   readonly #options: SpriteProcessOptions;
@@ -85,6 +87,11 @@ export class SpriteProcess {
   /** True when no request can be served by it any more. */
   get ending(): boolean {
     return this.#stopAsked || this.#isOver;
+  }
+
+  /** Ends the agent at once; another takes its place unless the sprite is stopping. */
+  killAgent(): void {
+    this.#child?.kill();
   }
 
   /** While an agent is being replaced, that takes a moment. @throws SpriteError start_failed, disk_full */
@@ -220,7 +227,7 @@ export class SpriteProcess {
       mounts: mounts === null ? "copy" : { of: `/proc/${process.pid}/fd/${mounts}` },
       startTimeoutMs: takesOver ? agentTakeoverTimeoutMs : agentStartTimeoutMs,
       ...(this.#options.isSpare() ? { niceness: nicenessWhileMade } : {}),
-      onRest: ({ status }) => this.#options.onRest(status),
+      onRest: ({ rest, because }) => this.#options.onRest(rest, because),
       onUsage: (report) => this.#options.onUsage(report),
       log,
     };
@@ -236,7 +243,7 @@ export class SpriteProcess {
         if (!isStillOurs) tenure.onOpened();
         life.mounts ??= openMounts(child.pid);
         // The one before may have died while the sprite was suspended.
-        if (takesOver) this.#options.onRest("running");
+        if (adopted === null) this.#options.onRest("awake", "its agent was replaced");
         this.#readiness.resolve({ socketPath });
       },
       (error: Error) => (failure = error),
@@ -305,9 +312,4 @@ function newReadiness(): Readiness {
   // It may be that nobody waits.
   readiness.promise.catch(() => undefined);
   return readiness;
-}
-
-/** What a request gets that reaches a sprite which is being destroyed. */
-export function goneError(): SpriteError {
-  return new SpriteError("not_found", "sprite not found");
 }

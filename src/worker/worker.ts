@@ -32,6 +32,15 @@ export interface ForkOrigin {
 export interface WorkerStatusEvent {
   spriteId: string;
   status: SpriteStatus;
+  /** What made it so, for people. */
+  because: string;
+}
+
+/** What a sprite is on the way to. */
+export interface SpriteTransition {
+  to: SpriteStatus;
+  /** ms since the epoch */
+  sinceMs: number;
 }
 
 /** Of the warm pool (`pool/`). */
@@ -86,10 +95,16 @@ export interface Worker {
    */
   fork(spec: SpriteSpec, from: ForkOrigin): Promise<void>;
   /**
-   * Starts the sprite unless it runs; concurrent calls share one start. Resolves with its agent's socket.
-   * @throws SpriteError start_failed
+   * Starts the sprite unless it runs; concurrent calls share one start, and whoever comes while it ends gets the next one. Resolves with
+   * its agent's socket.
+   * @param because what needs it, for people
+   * @throws SpriteError start_failed, not_found: it is being destroyed; unavailable: not within a minute
    */
-  ensureRunning(spec: SpriteSpec, signal?: AbortSignal): Promise<{ socketPath: string }>;
+  ensureRunning(
+    spec: SpriteSpec,
+    signal?: AbortSignal,
+    because?: string,
+  ): Promise<{ socketPath: string }>;
   /**
    * Shows the disk of a sprite that sleeps, without starting it. Null when it does not sleep, or its disk cannot be read
    * before a start has put it right.
@@ -128,8 +143,10 @@ export interface Worker {
    */
   reconcile(specOf: (spriteId: string) => SpriteSpec | null): Promise<void>;
   status(spriteId: string): SpriteStatus;
+  /** Null when it is on the way to nothing. */
+  transition(spriteId: string): SpriteTransition | null;
   /** Ends the sprite's processes and stores its disk. */
-  stop(spriteId: string): Promise<void>;
+  stop(spriteId: string, because?: string): Promise<void>;
   /** Ends everything of the sprite, here and in the bucket. */
   destroy(spriteId: string): Promise<void>;
   onStatus(listener: (event: WorkerStatusEvent) => void): () => void;

@@ -83,7 +83,7 @@ function napRig(): {
     },
     thaw: async () => void steps.push("thaw"),
     isIdle: () => idle.is,
-    onChange: (state, because) => steps.push(`${state}: ${because}`),
+    onStep: (step, because) => steps.push(`${step}: ${because}`),
     log,
   });
   return { nap, steps, freezing, idle };
@@ -95,8 +95,9 @@ test("whoever asks while it falls asleep waits for the thaw that follows", async
   const woken = Promise.all([nap.wake("one"), nap.wake("two")]);
   freezing.resolve();
   await Promise.all([asleep, woken]);
-  assert.deepEqual(steps, ["freeze", "asleep: idle", "thaw", "awake: one"]);
-  assert.equal(nap.state, "awake");
+  const asleepSteps = ["freezing: idle", "freeze", "frozen: idle"];
+  assert.deepEqual(steps, [...asleepSteps, "thawing: one", "thaw", "awake: one"]);
+  assert.deepEqual([nap.isAsleep, nap.transition], [false, null]);
 });
 
 test("it does not sleep when something came in the last moment, or when it is about to end", async () => {
@@ -104,11 +105,12 @@ test("it does not sleep when something came in the last moment, or when it is ab
   freezing.resolve();
   idle.is = false;
   await nap.fallAsleep("idle");
-  assert.deepEqual(steps, ["freeze", "thaw"]);
+  const said = "awake: something came while it was being suspended";
+  assert.deepEqual(steps, ["freezing: idle", "freeze", "thaw", said]);
   idle.is = true;
   await nap.end("over");
   await nap.fallAsleep("idle");
-  assert.deepEqual(steps, ["freeze", "thaw"]);
+  assert.equal(steps.length, 4);
 });
 
 test("processes that cannot be suspended go on, and are left alone for a while", async () => {
@@ -121,13 +123,13 @@ test("processes that cannot be suspended go on, and are left alone for a while",
     },
     thaw: async () => undefined,
     isIdle: () => true,
-    onChange: () => assert.fail("it stays awake"),
+    onStep: (step) => assert.notEqual(step, "frozen", "it stays awake"),
     log,
     now: () => nowMs,
   });
   await nap.fallAsleep("idle");
   await nap.fallAsleep("idle");
-  assert.deepEqual([tries, nap.state], [1, "awake"]);
+  assert.deepEqual([tries, nap.isAsleep, nap.transition], [1, false, null]);
   nowMs = 60_000;
   await nap.fallAsleep("idle");
   assert.equal(tries, 2);
@@ -158,7 +160,7 @@ test("work that is no reason to wake it waits until somebody does", async () => 
   let goesOn = false;
   const waiting = nap.whenAwake().then(() => (goesOn = true));
   await new Promise(setImmediate);
-  assert.deepEqual([goesOn, steps.at(-1)], [false, "asleep: idle"]);
+  assert.deepEqual([goesOn, steps.at(-1)], [false, "frozen: idle"]);
   await nap.wake("a request");
   await waiting;
 });

@@ -11,12 +11,13 @@ export interface NapParts {
   thaw: () => Promise<void>;
   /** Asked once more in the last moment. */
   isIdle: () => boolean;
-  onChange: (state: NapState, because: string) => void;
+  /** Called at each step, before what takes time and after it. */
+  onStep: (step: NapStep, because: string) => void;
   log: Log;
   now?: () => number;
 }
 
-export type NapState = "awake" | "asleep";
+export type NapStep = "freezing" | "frozen" | "thawing" | "awake";
 
 export interface NapEvent {
   atMs: number;
@@ -26,7 +27,8 @@ export interface NapEvent {
 export class Nap {
   readonly #parts: NapParts;
   readonly #now: () => number;
-  #state: NapState = "awake";
+  #state: NapStep = "awake";
+  #sinceMs: number;
   /** Set while processes are being suspended or let go on. */
   #change: Promise<void> | null = null;
   /** Set while somebody waits for it to wake by another's doing. */
@@ -39,15 +41,23 @@ export class Nap {
   constructor(parts: NapParts) {
     this.#parts = parts;
     this.#now = parts.now ?? Date.now;
+    this.#sinceMs = this.#now();
   }
 
-  get state(): NapState {
-    return this.#state;
+  /** Also while they are being let go on, which may take. */
+  get isAsleep(): boolean {
+    return this.#state === "frozen" || this.#state === "thawing";
+  }
+
+  /** What is under way, and since when, ms since the epoch. */
+  get transition(): { to: "warm" | "running"; sinceMs: number } | null {
+    if (this.#state === "freezing") return { to: "warm", sinceMs: this.#sinceMs };
+    return this.#state === "thawing" ? { to: "running", sinceMs: this.#sinceMs } : null;
   }
 
   /** Settles when it sleeps, or does not. Does nothing while something is under way. */
   async fallAsleep(because: string): Promise<void> {
-    if (this.#isOver || this.#state === "asleep" || this.#change !== null) return;
+    if (this.#isOver || this.#state !== "awake" || this.#change !== null) return;
     if (this.#now() < this.#notBeforeMs) return;
     this.#change = this.#fallAsleep(because).finally(() => (this.#change = null));
     await this.#change;
@@ -63,7 +73,7 @@ export class Nap {
 
   /** Settles when its processes run, whoever wakes them. */
   async whenAwake(): Promise<void> {
-    while (this.#state === "asleep" || this.#change !== null) {
+    while (this.#state !== "awake" || this.#change !== null) {
       this.#woken ??= Promise.withResolvers();
       await (this.#change ?? this.#woken.promise);
     }
@@ -76,31 +86,49 @@ export class Nap {
   }
 
   async #fallAsleep(because: string): Promise<void> {
-    const { freeze, thaw, isIdle, onChange, log } = this.#parts;
+    const { freeze, thaw, isIdle, log } = this.#parts;
+    this.#step("freezing", because);
     try {
       await freeze();
     } catch (error) {
       this.#notBeforeMs = this.#now() + napRetryMs;
+      this.#step("awake", "it could not be suspended");
       log.warn({ err: error }, "the sprite cannot be suspended now");
       return;
     }
     // What came meanwhile was not kept waiting by us, since it did not know.
     if (this.#isOver || !isIdle()) {
-      await thaw();
+      try {
+        await thaw();
+        this.#step("awake", "something came while it was being suspended");
+      } catch (error) {
+        // Whoever came tries it again.
+        log.error({ err: error }, "the sprite stays suspended");
+        this.#step("frozen", because);
+      }
       return;
     }
-    this.#state = "asleep";
     this.slept = { atMs: this.#now(), because };
-    onChange("asleep", because);
+    this.#step("frozen", because);
   }
 
   async #wake(because: string): Promise<void> {
-    const { thaw, onChange } = this.#parts;
-    await thaw();
-    this.#state = "awake";
+    this.#step("thawing", because);
+    try {
+      await this.#parts.thaw();
+    } catch (error) {
+      this.#step("frozen", "it could not be woken");
+      throw error;
+    }
     this.woke = { atMs: this.#now(), because };
     this.#woken?.resolve();
     this.#woken = null;
-    onChange("awake", because);
+    this.#step("awake", because);
+  }
+
+  #step(step: NapStep, because: string): void {
+    this.#state = step;
+    this.#sinceMs = this.#now();
+    this.#parts.onStep(step, because);
   }
 }

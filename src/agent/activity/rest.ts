@@ -10,7 +10,7 @@ import type { WakeHolder } from "../wake-holds.ts";
 import { Activity, type ActivitySource } from "./activity.ts";
 import { diskCounter } from "./disk-counter.ts";
 import { retireMs, standByLookMs } from "./limits.ts";
-import { Nap } from "./nap.ts";
+import { Nap, type NapStep } from "./nap.ts";
 import { RequestMeter } from "./request-meter.ts";
 import { sessionSource } from "./session-source.ts";
 import { WorkMeter } from "./work-meter.ts";
@@ -23,7 +23,8 @@ export interface RestParts {
   tasks: WakeHolder;
   /** Where the sprite's disk is mounted. */
   diskDirectory: string;
-  onChange: (status: "warm" | "running", because: string) => void;
+  /** Told of each step of falling asleep and waking, before it takes its time and after. */
+  onStep: (step: NapStep, because: string) => void;
   log: Log;
 }
 
@@ -60,10 +61,10 @@ export class Rest {
       freeze: async () => await sandbox()?.pause(),
       thaw: async () => await sandbox()?.resume(),
       isIdle: () => this.#isStandingBy || this.#activity.isIdle(),
-      onChange: (state, because) => {
-        const status = state === "asleep" ? "warm" : "running";
-        log.info({ because }, status === "warm" ? "suspended" : "woken");
-        parts.onChange(status, because);
+      onStep: (step, because) => {
+        if (step === "frozen") log.info({ because }, "suspended");
+        if (step === "awake") log.info({ because }, "goes on");
+        parts.onStep(step, because);
       },
       log,
     });
@@ -81,7 +82,7 @@ export class Rest {
 
   async #comeToRest(): Promise<void> {
     let wasQuiet = false;
-    while (this.#isStandingBy && this.#nap.state === "awake") {
+    while (this.#isStandingBy && !this.#nap.isAsleep) {
       const isQuiet = this.#activity.held().length === 0;
       if (wasQuiet && isQuiet) await this.#nap.fallAsleep("it stands by");
       wasQuiet = isQuiet;
@@ -123,7 +124,7 @@ export class Rest {
     // Whoever was on the way here when the worker stopped letting others in arrives meanwhile.
     await delay(retireMs);
     const isQuiet = sinceMs !== null && this.#activity.idleSinceMs() === sinceMs;
-    if (isQuiet && !this.requests.isDiskHeld && this.#nap.state === "asleep") return;
+    if (isQuiet && !this.requests.isDiskHeld && this.#nap.isAsleep) return;
     throw new SpriteError("busy", "the sprite is needed");
   }
 
@@ -131,8 +132,7 @@ export class Rest {
     const held = this.#activity.held();
     const idleSinceMs = this.#activity.idleSinceMs();
     const { windowMs } = this.#activity;
-    const isAsleep = this.#nap.state === "asleep";
-    const { slept, woke } = this.#nap;
+    const { slept, woke, isAsleep, transition } = this.#nap;
     const sleepsAtMs =
       isAsleep || idleSinceMs === null || windowMs === null ? null : idleSinceMs + windowMs;
     return {
@@ -148,6 +148,10 @@ export class Rest {
       slept_because: slept?.because ?? null,
       woke_at: formatOptionalTimestamp(woke?.atMs ?? null),
       woke_because: woke?.because ?? null,
+      transition:
+        transition === null
+          ? null
+          : { to: transition.to, since: formatTimestamp(transition.sinceMs) },
     };
   }
 }

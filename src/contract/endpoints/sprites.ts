@@ -43,6 +43,10 @@ const activitySchema: z.ZodType<ActivityObject> = named(
     slept_because: z.string().nullable(),
     woke_at: timeSchema.nullable(),
     woke_because: z.string().nullable(),
+    transition: z
+      .object({ to: statusSchema, since: timeSchema })
+      .nullable()
+      .describe("the status that it is on the way to; null: it is on no way"),
   }),
 );
 

@@ -64,7 +64,11 @@ export class FakeWorker implements Worker {
   }
 
   /** Deaf to its signal, as a worker may be whose starts are shared. */
-  async ensureRunning(spec: SpriteSpec): Promise<{ socketPath: string }> {
+  async ensureRunning(
+    spec: SpriteSpec,
+    _signal?: AbortSignal,
+    because = "a request",
+  ): Promise<{ socketPath: string }> {
     const running = this.#agents.get(spec.id);
     if (running !== undefined) return { socketPath: running.socketPath };
     await this.startGate;
@@ -74,7 +78,7 @@ export class FakeWorker implements Worker {
     const agent = new FakeAgent(join(this.#directory, `${spec.id.slice(-12)}.sock`));
     await agent.listen();
     this.#agents.set(spec.id, agent);
-    this.#emit({ spriteId: spec.id, status: "running" });
+    this.#emit({ spriteId: spec.id, status: "running", because });
     return { socketPath: agent.socketPath };
   }
 
@@ -154,10 +158,14 @@ export class FakeWorker implements Worker {
     return this.#agents.has(spriteId) ? "running" : "cold";
   }
 
-  async stop(spriteId: string): Promise<void> {
+  transition(): null {
+    return null;
+  }
+
+  async stop(spriteId: string, because = "it was stopped"): Promise<void> {
     await this.#agents.get(spriteId)?.close();
     this.#agents.delete(spriteId);
-    this.#emit({ spriteId, status: "cold" });
+    this.#emit({ spriteId, status: "cold", because });
   }
 
   async destroy(spriteId: string): Promise<void> {
