@@ -291,7 +291,9 @@ async function readers(): Promise<string[]> {
 
 async function untilNoReader(): Promise<void> {
   const isGone = async (): Promise<boolean> => (await readers()).length === 0;
-  assert.ok(await waitUntil(isGone, { timeoutMs: withinMs, intervalMs: 50 }));
+  if (await waitUntil(isGone, { timeoutMs: withinMs, intervalMs: 50 })) return;
+  const traces = [...(await readers()), ...(await tracesOf(server.places))];
+  assert.fail([...traces, ...server.log.slice(-10)].join("\n"));
 }
 
 function headOf(listing: readonly string[]): string {

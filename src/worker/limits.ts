@@ -70,7 +70,8 @@ export const readersMax = 8;
 export const readerIdleMs = 5_000;
 /** A reader that is not ready by then is given up, and the sprite started. */
 export const readerStartTimeoutMs = 20_000;
-export const readerStopTimeoutMs = 2_000;
+/** A killed one leaves nothing either, but takes longer. */
+export const readerStopTimeoutMs = 5_000;
 /** How long requests go on with a reader whose sprite has been started. What it reads stays in the bucket for 15 minutes. */
 export const readerLeftMsMax = 600_000;
 /** What a reader may keep of a disk on this machine: it is gone when it ends. */

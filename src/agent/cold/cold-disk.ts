@@ -31,7 +31,7 @@ export class ColdDisk implements FileView {
   }
 
   /**
-   * Mounts all of it. Nothing is ever unmounted: it ends with this process's mount namespace.
+   * Mounts all of it.
    * @throws SpriteError conflict: the disk was not closed in order, which only a start puts right
    */
   async open(): Promise<void> {
@@ -49,6 +49,14 @@ export class ColdDisk implements FileView {
       data: "noload",
     });
     await this.#mountRoot();
+  }
+
+  /** Whoever holds a file of it has been ended. What fails ends with this process's mount namespace. */
+  async close(): Promise<void> {
+    for (const target of [this.#rootDirectory, this.directory]) {
+      await this.#helper.run({ type: "unmount", target, lazy: true });
+    }
+    await this.#volume.close({ discard: true });
   }
 
   /** The root of what is seen, by name only; the caller closes it. */

@@ -13,7 +13,7 @@ import { keepMountsUntilFilesClose } from "../../host/own-mounts.ts";
 import { openVolume } from "../../storage/volume/open-volume.ts";
 import { copyLocalMap } from "../../storage/volume/local-copy.ts";
 import { ColdDisk } from "./cold-disk.ts";
-import { createReaderServer } from "./reader-server.ts";
+import { createReader } from "./reader-server.ts";
 
 const pipe = openControlPipe<ReaderStartup>();
 const startup = await pipe.startup;
@@ -41,13 +41,16 @@ try {
   await mkdir(privateDirectory, { recursive: true, mode: 0o700 });
   const disk = new ColdDisk(startup, helper, volume);
   await disk.open();
-  const server = createReaderServer({ startup, disk, helper, volume, privateDirectory, log });
+  const reader = createReader({ startup, disk, helper, volume, privateDirectory, log });
   const socketPath = join(privateDirectory, "reader.sock");
-  await server.listen(socketPath);
+  await reader.server.listen(socketPath);
   pipe.say({ type: "ready", socketPath, bootMs: Math.round(performance.now()) });
   keepCompiledCode();
   await pipe.stop;
-  // Mounts, loop device and whoever reads end with this process.
+  // From the top, since a thread that serves a mounted file system does not end.
+  await reader.end();
+  await disk.close();
+  await helper.close();
   pipe.say({ type: "stopped", synced: true });
   process.exit(0);
 } catch (error) {

@@ -25,16 +25,28 @@ export interface ReaderParts {
   log: Log;
 }
 
-export function createReaderServer(parts: ReaderParts): RouterServer {
-  const { startup, log } = parts;
-  return createRouterServer({
-    ...{ prefix: "public", version: startup.version, log },
-    routes: readerRoutes(parts),
-  });
+export interface Reader {
+  server: RouterServer;
+  /** Breaks off whoever reads, and lets go of the disk. */
+  end(): Promise<void>;
 }
 
-/** Each is one of the agent's: `control/cold-reads.ts` knows which, and a test compares. */
-function readerRoutes(parts: ReaderParts): Route[] {
+export function createReader(parts: ReaderParts): Reader {
+  const { startup, disk, log } = parts;
+  const { routes, files, diffs } = readerParts(parts);
+  const { version } = startup;
+  return {
+    server: createRouterServer({ prefix: "public", version, routes, log }),
+    end: async () => void (await Promise.all([files.end(disk), diffs.end(disk)])),
+  };
+}
+
+/** Each route is one of the agent's: `control/cold-reads.ts` knows which. */
+function readerParts(parts: ReaderParts): {
+  routes: Route[];
+  files: FileService;
+  diffs: CheckpointDiffs;
+} {
   const { startup, disk, helper, volume, privateDirectory, log } = parts;
   const { runDirectory, imageDirectory, hostIdBase, spriteCacheDirectory } = startup;
   const files = new FileService({
@@ -51,9 +63,10 @@ function readerRoutes(parts: ReaderParts): Route[] {
     getCheckpoint: async (id) => findCheckpoint(await volume.listCheckpoints(), id),
   };
   const syncState = new SyncState({ volume, cacheDirectory: spriteCacheDirectory });
-  return [
+  const routes = [
     ...fileReadRoutes(files),
     ...checkpointReadRoutes({ checkpoints, syncState, diffs }),
     ...coldServiceRoutes(files),
   ];
+  return { routes, files, diffs };
 }
