@@ -58,7 +58,7 @@ async function endChildren(children: readonly ChildRecord[], log: Log): Promise<
 /** What is the server's own goes too; what it needs it makes anew. */
 async function clearDirectories(places: Places, kept: ReadonlySet<string>): Promise<void> {
   const { runDirectory } = places;
-  for (const part of ["sprites", "images", "processes"]) {
+  for (const part of ["sprites", "readers", "images", "processes"]) {
     for (const name of await namesIn(join(runDirectory, part))) {
       const path = join(runDirectory, part, name);
       const isKept = kept.has(path) || kept.has(path.replace(/\.sock$/, ".json"));
