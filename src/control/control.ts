@@ -12,6 +12,8 @@ import { TokenUse } from "./token-use.ts";
 import type { Caller } from "./tokens.ts";
 import { LoginCodes } from "./url-access/login-codes.ts";
 import { UrlAccess } from "./url-access/url-access.ts";
+import { MetricsDoor, type ServerBucketUse } from "./metrics/metrics-door.ts";
+import type { Metrics } from "./metrics/metrics.ts";
 import { UrlSessions } from "./url-access/url-sessions.ts";
 import { UsageKeeper } from "./usage/usage-keeper.ts";
 
@@ -29,14 +31,22 @@ export interface ControlOptions {
   certificates?: CertificateState;
   /** Absent: no limits. */
   limits?: OrganizationLimits;
+  /** Where metrics are served without a credential; absent: on the API only, for the admin secret. */
+  metrics?: { listen: { host: string; port: number } | null; isPerSprite: boolean };
+  /** Why the server cannot do its work at the moment, in words of a fixed set. */
+  problems?: () => readonly string[];
+  /** What the server itself has asked of the bucket. */
+  bucketUse?: () => ServerBucketUse | null;
   log: Log;
 }
 
 export interface Control {
   /** Who may open a sprite's URL, as the edge asks it. */
   readonly urlAccess: UrlAccess;
+  /** For whoever has something to count. */
+  readonly metrics: Metrics;
   /** Finishes what a crash cut short, without waiting for it, and serves requests when it resolves. */
-  start(): Promise<{ address: string; host: string; port: number }>;
+  start(): Promise<{ address: string; host: string; port: number; metricsPort: number | null }>;
   /** Whether it says at /readyz that it takes no work for now. */
   setDrained(isDrained: boolean): void;
   /** Ends within two seconds; open WebSockets get close code 1001. The worker may stop afterwards. */
@@ -55,7 +65,16 @@ export function createControl(options: ControlOptions): Control {
   const organizations = new Organizations(dataDirectory);
   const splices = new OpenSplices(splicesPerSpriteMax);
   const limits = options.limits ?? { creationsPerMinuteMax: null, runningMax: null };
-  const sprites = new Sprites({ organizations, worker, splices, urlDomain, version, limits, log });
+  const problems = options.problems ?? (() => []);
+  const metrics = new MetricsDoor({
+    ...{ organizations, worker, version, problems },
+    isPerSprite: options.metrics?.isPerSprite ?? false,
+    bucketUse: options.bucketUse ?? (() => null),
+  });
+  const sprites = new Sprites({
+    ...{ organizations, worker, splices, urlDomain, version, limits, log },
+    metrics: metrics.recorder,
+  });
   const tokenUse = new TokenUse(log);
   const adminSecret = options.adminSecret ?? null;
   const onTokenUsed = (caller: Caller): void => tokenUse.note(caller);
@@ -67,6 +86,8 @@ export function createControl(options: ControlOptions): Control {
     sprites,
     splices,
     usage,
+    metrics,
+    problems,
     version,
     adminSecret,
     urlLogins: { sessions, codes, urlDomain },
@@ -84,15 +105,19 @@ export function createControl(options: ControlOptions): Control {
   };
   return {
     urlAccess: new UrlAccess({ organizations, sessions, codes, urlDomain, onTokenUsed }),
+    metrics: metrics.recorder,
     recover,
     async start() {
       recover().catch((error: unknown) => log.error({ err: error }, "recover sprites"));
       tokenUse.start();
       usage.start().catch((error: unknown) => log.error({ err: error }, "read kept usage"));
+      const metricsAt = options.metrics?.listen ?? null;
+      const listening = metricsAt === null ? null : await metrics.listen(metricsAt);
+      const metricsPort = listening?.port ?? null;
       const { address, family, port } = await frontDoor.start(options.listen);
       heartbeat = setInterval(() => sprites.watch.publishHeartbeats(), watchHeartbeatMs);
       const host = family === "IPv6" ? `[${address}]` : address;
-      return { address: `${host}:${port}`, host: address, port };
+      return { address: `${host}:${port}`, host: address, port, metricsPort };
     },
     setDrained: (isDrained) => frontDoor.setDrained(isDrained),
     async stop() {
@@ -100,6 +125,7 @@ export function createControl(options: ControlOptions): Control {
       await frontDoor.stop();
       sprites.stop();
       usage.stop();
+      metrics.stop();
       tokenUse.stop();
       organizations.close();
     },

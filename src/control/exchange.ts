@@ -5,6 +5,8 @@ import type { Log } from "../base/log.ts";
 import { SpriteError, errorResponse, type ErrorBody } from "../contract/errors.ts";
 import type { AddedHeaders } from "./splice/http-heads.ts";
 import { logPathLengthMax, requestIdLengthMax } from "./limits.ts";
+import { noMetrics, type Metrics } from "./metrics/metrics.ts";
+import { routeTemplate } from "./metrics/route-template.ts";
 import { randomRequestId } from "./random-ids.ts";
 import { splitTarget, type RequestTarget } from "./request-target.ts";
 
@@ -20,10 +22,11 @@ export class Exchange {
   readonly added: AddedHeaders;
   organizationSlug: string | null = null;
   readonly #log: Log;
+  readonly #metrics: Metrics;
   readonly #startMs = performance.now();
   #logged = false;
 
-  constructor(request: IncomingMessage, options: { version: string; log: Log }) {
+  constructor(request: IncomingMessage, options: { version: string; log: Log; metrics?: Metrics }) {
     const clientsId = request.headers["x-request-id"];
     this.method = request.method ?? "";
     this.target = splitTarget(request.url ?? "");
@@ -33,6 +36,7 @@ export class Exchange {
         : randomRequestId();
     this.added = { "sprite-version": options.version, "x-request-id": this.requestId };
     this.#log = options.log;
+    this.#metrics = options.metrics ?? noMetrics;
   }
 
   /** What the client is told. Failures of ours go to the log with their cause. */
@@ -49,6 +53,7 @@ export class Exchange {
   done(status: number | null): void {
     if (this.#logged) return;
     this.#logged = true;
+    this.#measure(status ?? clientGoneStatus);
     this.#log.info(
       {
         requestId: this.requestId,
@@ -61,7 +66,28 @@ export class Exchange {
       "request",
     );
   }
+
+  #measure(status: number): void {
+    const route = routeTemplate(this.target.rawPath);
+    const isUpgrade = status === 101;
+    if (route === execRoute) {
+      const transport = isUpgrade ? "websocket" : "http";
+      this.#metrics.count("opensprites_exec_requests_total", { transport });
+    }
+    if (isUpgrade) {
+      this.#metrics.count("opensprites_http_upgrades_total", { route });
+      return;
+    }
+    const method = knownMethods.has(this.method) ? this.method : "other";
+    const seconds = (performance.now() - this.#startMs) / 1_000;
+    const labels = { method, route, status: `${Math.floor(status / 100)}xx` };
+    this.#metrics.observe("opensprites_http_request_duration_seconds", seconds, labels);
+  }
 }
+
+const execRoute = "/v1/sprites/{name}/exec";
+/** A method that nobody has heard of is no label. */
+const knownMethods: ReadonlySet<string> = new Set(["GET", "HEAD", "POST", "PUT", "DELETE"]);
 
 function errorHeaders(error: unknown): AddedHeaders {
   if (!(error instanceof SpriteError)) return {};

@@ -26,6 +26,7 @@ import type { Organization } from "./organization.ts";
 import type { Organizations } from "./organizations.ts";
 import { isLoginPath, LoginDoor } from "./login/login-door.ts";
 import type { McpDoor } from "./mcp/mcp-door.ts";
+import { metricsContentType, type MetricsDoor } from "./metrics/metrics-door.ts";
 import { isPublicPage, publicPage } from "./public-pages.ts";
 import { parseRoute, type Route } from "./request-target.ts";
 import type { Sprites } from "./sprites.ts";
@@ -43,6 +44,9 @@ export interface FrontDoorOptions {
   sprites: Sprites;
   splices: OpenSplices;
   usage: UsageKeeper;
+  metrics: MetricsDoor;
+  /** Why the server cannot do its work at the moment. */
+  problems: () => readonly string[];
   version: string;
   /** Lets its holder mint tokens over the API; null lets nobody. */
   adminSecret: string | null;
@@ -82,7 +86,7 @@ export class FrontDoor {
     this.#listener = new Listener(
       {
         onRequest: (request, response, expectsContinue) => {
-          const exchange = new Exchange(request, options);
+          const exchange = this.#exchangeOf(request);
           void this.#onRequest({ exchange, request, response, expectsContinue });
         },
         onUpgrade: (request, socket, head) => void this.#onUpgrade(request, socket, head),
@@ -141,6 +145,7 @@ export class FrontDoor {
     const { exchange, request, response } = plain;
     const health = this.#health(exchange);
     if (health !== null) return sendJson(response, health, exchange.added);
+    if (exchange.target.rawPath === "/metrics") return await this.#sendMetrics(plain);
     if (isPublicPage(exchange.target.rawPath)) return this.#sendPage(plain);
     if (exchange.target.rawPath === "/ca.pem") return this.#sendAuthority(plain);
     if (this.#state === "stopping") throw new SpriteError("unavailable", "the server is stopping");
@@ -192,11 +197,31 @@ export class FrontDoor {
     if (rawPath === "/healthz") return { status: 200, body: { status: "ok" } };
     if (rawPath !== "/readyz") return null;
     const state = this.#state === "ready" && this.#isDrained ? "drained" : this.#state;
-    const isReady = state === "ready";
     // What is wrong with a certificate keeps nobody from the API: whoever watches it reads of it.
-    const problems = this.#options.certificates.problems();
-    const more = problems.length === 0 ? {} : { problems };
-    return { status: isReady ? 200 : 503, body: { status: isReady ? "ok" : state, ...more } };
+    const grave = this.#options.problems();
+    const all = [...grave, ...this.#options.certificates.problems()];
+    const more = all.length === 0 ? {} : { problems: all };
+    if (state !== "ready") return { status: 503, body: { status: state, ...more } };
+    if (grave.length > 0) return { status: 503, body: { status: "not_ready", ...more } };
+    return { status: 200, body: { status: "ok", ...more } };
+  }
+
+  #exchangeOf(request: IncomingMessage): Exchange {
+    const { version, log, metrics } = this.#options;
+    return new Exchange(request, { version, log, metrics: metrics.recorder });
+  }
+
+  /** @throws SpriteError unauthorized */
+  async #sendMetrics({ exchange, request, response }: Plain): Promise<void> {
+    const { adminSecret, metrics } = this.#options;
+    const secret = parseAuthorization(request.headers.authorization, "Bearer") ?? "";
+    if (adminSecret === null || !secretsEqual(secret, adminSecret)) {
+      throw new SpriteError("unauthorized", "only the server's admin secret reads metrics");
+    }
+    assertMethodAllowed(exchange.method, ["GET", "HEAD"]);
+    const bytes = Buffer.from(await metrics.text());
+    const headers = { "content-type": metricsContentType, "content-length": bytes.length };
+    response.writeHead(200, { ...exchange.added, ...headers }).end(bytes);
   }
 
   /** @throws SpriteError unauthorized */
@@ -291,7 +316,7 @@ export class FrontDoor {
   }
 
   async #onUpgrade(request: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
-    const exchange = new Exchange(request, this.#options);
+    const exchange = this.#exchangeOf(request);
     const { splices } = this.#options;
     try {
       const { spriteId, splice } = this.#prepareUpgrade(exchange, request, socket, head);

@@ -26,6 +26,7 @@ import type { Organizations } from "./organizations.ts";
 import { CreationRate } from "./creation-rate.ts";
 import { randomSpriteId } from "./random-ids.ts";
 import { Removals } from "./removals.ts";
+import { timed, type Metrics } from "./metrics/metrics.ts";
 import { RunningLimit } from "./running-limit.ts";
 import { checkSprite } from "./sprite-check.ts";
 import { newSprite, spriteObject, spriteSpec, type SpriteRecord } from "./sprite-record.ts";
@@ -38,6 +39,7 @@ export interface SpritesOptions {
   urlDomain: string;
   version: string;
   limits: OrganizationLimits;
+  metrics: Metrics;
   log: Log;
 }
 
@@ -170,7 +172,9 @@ export class Sprites {
     if (!organization.insertSprite(sprite)) throw nameTaken(sprite.name);
     this.#creations.note(slug);
     this.#organizationBySprite.set(sprite.id, organization);
-    await this.#exclusively(sprite.id, () => this.#finishCreate(organization, sprite, make));
+    await timed(this.#options.metrics, createMetrics(sprite), () =>
+      this.#exclusively(sprite.id, () => this.#finishCreate(organization, sprite, make)),
+    );
     return this.get(organization, sprite.name);
   }
 
@@ -376,7 +380,9 @@ export class Sprites {
     }
     const leave = this.#running.enter(organization, sprite.id);
     try {
-      return await worker.ensureRunning(spriteSpec(sprite), signal);
+      return await timed(this.#options.metrics, wakeMetrics, () =>
+        worker.ensureRunning(spriteSpec(sprite), signal),
+      );
     } finally {
       leave();
     }
@@ -457,6 +463,19 @@ export class Sprites {
     });
     await this.#removals.remove(organization, spriteId);
   }
+}
+
+const wakeMetrics = {
+  seconds: "opensprites_sprite_wake_seconds",
+  failures: "opensprites_sprite_wake_failures_total",
+} as const;
+
+function createMetrics({ forkedFrom }: SpriteRecord) {
+  return {
+    seconds: "opensprites_sprite_create_seconds",
+    failures: "opensprites_sprite_create_failures_total",
+    labels: { kind: forkedFrom === null ? "new" : "fork" },
+  } as const;
 }
 
 function nameTaken(name: string): SpriteError {

@@ -39,6 +39,9 @@ export interface ServeOptions {
   runningMax: number | null;
   /** Null: nobody mints tokens over the API. */
   adminSecretFile: string | null;
+  /** Serves /metrics to whoever reaches it; null: only the API does, for the admin secret. */
+  metricsListen: { host: string; port: number } | null;
+  metricsPerSprite: boolean;
   logLevel: LogLevel;
 }
 
@@ -188,6 +191,17 @@ const serveSettings: readonly Setting[] = [
     text: "file with a secret whose holder mints tokens over the API and approves any login",
   },
   {
+    flags: "--metrics-listen <address>",
+    variable: "SPRITES_METRICS_LISTEN",
+    text: "host:port to serve /metrics on, without a credential (default: on the API only, for the admin secret)",
+    parse: parseListen,
+  },
+  {
+    flags: "--metrics-per-sprite",
+    variable: "SPRITES_METRICS_PER_SPRITE",
+    text: "also a line of metrics for each sprite, by name",
+  },
+  {
     flags: "--log-level <level>",
     variable: "SPRITES_LOG_LEVEL",
     text: "how much is logged, to stderr",
@@ -233,6 +247,8 @@ export function serveOptionsOf(values: Record<string, unknown>): ServeOptions {
     creationsPerMinuteMax: limitOf(values["createRateMax"]),
     runningMax: limitOf(values["runningMax"]),
     adminSecretFile: (values["adminSecretFile"] as string | undefined) ?? null,
+    metricsListen: (values["metricsListen"] as ServeOptions["metricsListen"] | undefined) ?? null,
+    metricsPerSprite: values["metricsPerSprite"] === true,
     logLevel: values["logLevel"] as LogLevel,
   };
 }

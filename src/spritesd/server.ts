@@ -26,6 +26,8 @@ import { importImage } from "../storage/volume/image.ts";
 import { readAdminSecret } from "./admin-secret.ts";
 import { limitsOf, type ServeOptions } from "./options.ts";
 import { operatorSocketOf, serveOperators } from "./operator-socket.ts";
+import { readiness } from "./readiness.ts";
+import { ServerBucketUses } from "./server-bucket-uses.ts";
 import { version } from "./version.ts";
 import { ImageServers } from "../worker/image-servers.ts";
 import { clearCgroups, clearLeftovers } from "../worker/leftovers.ts";
@@ -77,6 +79,9 @@ class Startup {
   #survivors: Survivors = noSurvivors;
   /** Whether a sprite's URL is at that host: nobody knows before control is there. */
   #isKnownHost: (hostName: string) => boolean = () => false;
+  /** Databases that are not in the bucket as they are here. */
+  readonly #unreplicated = new Set<string>();
+  readonly #bucketUse = new ServerBucketUses();
   /** Stops what would start more, then leaves what runs; how many sprites that is. Before that, none is touched. */
   #leave = async (): Promise<number> => this.#survivors.agents.length;
 
@@ -107,7 +112,7 @@ class Startup {
     // Before the registry is opened: on a new machine it comes from the bucket.
     await unlessAborted(registry.ready, signal);
     const { listen, urlDomain, adminSecretFile } = this.#options;
-    const { creationsPerMinuteMax, runningMax } = this.#options;
+    const { creationsPerMinuteMax, runningMax, metricsListen, metricsPerSprite } = this.#options;
     const adminSecret =
       adminSecretFile === null ? {} : { adminSecret: readAdminSecret(adminSecretFile) };
     const { dataDirectory } = this.#places;
@@ -121,6 +126,14 @@ class Startup {
       ...adminSecret,
       limits: { creationsPerMinuteMax, runningMax },
       certificates,
+      metrics: { listen: metricsListen, isPerSprite: metricsPerSprite },
+      problems: readiness({
+        tenure: () => lease.tenure,
+        isImageMounted: () => image.images.isMounted(image.imageHash),
+        gatewayNamespacePath: gateway.namespacePath,
+        isRegistryReplicated: () => this.#unreplicated.size === 0,
+      }),
+      bucketUse: () => this.#bucketUse.sum(),
       log: this.#log,
     });
     this.#isKnownHost = (hostName) => control.urlAccess.isKnownHost(hostName);
@@ -204,7 +217,7 @@ class Startup {
 
   /** Says in the bucket that this server lives, until the end: others leave alone what it holds. */
   async #announce(signal: AbortSignal): Promise<{ serverId: string; lease: ServerLease }> {
-    const store = await openObjectStore(this.#bucket);
+    const store = this.#bucketUse.of(await openObjectStore(this.#bucket));
     // Before anything is written: what two writers rely on must hold in this bucket.
     await probeObjectStore(store, { signal, isDirectory: schemeOf(this.#bucket) !== "s3" });
     const server = await serverIdentity(this.#places.dataDirectory);
@@ -234,11 +247,16 @@ class Startup {
       prefix: "orgs",
       server,
       onProblem: (name, problem) => {
+        if (problem === null) this.#unreplicated.delete(name);
+        else this.#unreplicated.add(name);
         if (problem === null) log.info({ name }, "the registry is replicated again");
         else log.error({ name, err: problem }, "the registry is not replicated to the bucket");
       },
       onSkipped: (name, reason) => log.warn({ name, reason: reason.message }, "not restored"),
-      onCrash: (error) => log.error({ err: error }, "the registry is no longer replicated"),
+      onCrash: (error) => {
+        this.#unreplicated.add("all");
+        log.error({ err: error }, "the registry is no longer replicated");
+      },
     });
     registry.ready.then(
       (restored) => restored.length > 0 && log.info({ restored }, "restored from the bucket"),
@@ -297,7 +315,7 @@ class Startup {
     const worker = new LocalWorker({
       ...this.#common(),
       serverId,
-      store: await openObjectStore(this.#bucket),
+      store: this.#bucketUse.of(await openObjectStore(this.#bucket)),
       images,
       defaultImageHash: imageHash,
       slots: new Slots(this.#places.serverHash),

@@ -41,6 +41,11 @@ export class ImageServers {
     return await server.mounted;
   }
 
+  /** False when it is to be mounted anew by the next sprite that needs it. */
+  isMounted(imageHash: string): boolean {
+    return this.#servers.has(imageHash);
+  }
+
   async stop(): Promise<void> {
     await Promise.all([...this.#servers.values()].map((server) => server.stop()));
   }

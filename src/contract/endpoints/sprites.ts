@@ -255,6 +255,13 @@ export const spriteEndpoints: readonly Endpoint[] = [
 ];
 
 const healthSchema = z.object({ status: z.string() });
+const readySchema = z.object({
+  status: z.string().describe("ok, starting, stopping, drained, not_ready"),
+  problems: z
+    .array(z.string())
+    .exactOptional()
+    .describe("bucket_unreachable, image_not_mounted, network_down, registry_not_replicated"),
+});
 
 export const serverEndpoints: readonly Endpoint[] = [
   {
@@ -269,7 +276,15 @@ export const serverEndpoints: readonly Endpoint[] = [
     path: "/readyz",
     summary: "The server takes requests",
     auth: "none",
-    answers: { 200: json(healthSchema), 503: json(healthSchema) },
+    answers: { 200: json(readySchema), 503: json(readySchema) },
+  },
+  {
+    method: "GET",
+    path: "/metrics",
+    summary: "Counts and durations of the whole server, in Prometheus's text format",
+    text: "`Authorization: Bearer <admin secret>`. With --metrics-listen also there, without it.",
+    auth: "admin",
+    answers: { 200: { type: "text/plain" } },
   },
   {
     method: "GET",

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { createLog, type Log } from "../../base/log.ts";
-import { createControl, type Control } from "../control.ts";
+import { createControl, type Control, type ControlOptions } from "../control.ts";
 import type { CertificateState } from "../front-door.ts";
 import type { OrganizationLimits } from "../sprites.ts";
 import { createToken } from "../tokens.ts";
@@ -16,6 +16,8 @@ export interface Harness extends AsyncDisposable {
   control: Control;
   baseUrl: string;
   port: number;
+  /** Null: metrics have no address of their own. */
+  metricsPort: number | null;
   /** Of the organization `acme`. */
   token: string;
   /** A JSON call with the token. */
@@ -30,6 +32,8 @@ export interface HarnessOptions {
   log?: Log;
   limits?: OrganizationLimits;
   certificates?: CertificateState;
+  metrics?: NonNullable<ControlOptions["metrics"]>;
+  problems?: () => readonly string[];
   /** Continue with the data of another harness. */
   dataDirectory?: string;
 }
@@ -47,10 +51,12 @@ export async function startHarness(options: HarnessOptions = {}): Promise<Harnes
     urlDomain: "sprites.localhost",
     log: options.log ?? createLog({ level: "silent", room: "control" }),
     ...(options.adminSecret === undefined ? {} : { adminSecret: options.adminSecret }),
+    ...(options.metrics === undefined ? {} : { metrics: options.metrics }),
+    ...(options.problems === undefined ? {} : { problems: options.problems }),
     ...(options.limits === undefined ? {} : { limits: options.limits }),
     ...(options.certificates === undefined ? {} : { certificates: options.certificates }),
   });
-  const { port } = await control.start();
+  const { port, metricsPort } = await control.start();
   const baseUrl = `http://127.0.0.1:${port}`;
   return {
     directory,
@@ -59,6 +65,7 @@ export async function startHarness(options: HarnessOptions = {}): Promise<Harnes
     control,
     baseUrl,
     port,
+    metricsPort,
     token,
     async call(method, path, body) {
       const response = await fetch(baseUrl + path, {

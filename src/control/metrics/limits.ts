@@ -1,0 +1,1 @@
+export const metricsRequestTimeoutMs = 10_000;
