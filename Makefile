@@ -1,13 +1,16 @@
 # Every target that needs something installs it first. `make` alone lists the targets.
-.PHONY: help up test soak deps check format demo bench soak-real soak-many sdks doctor image clean
+.PHONY: help up down test soak deps check format demo bench soak-real soak-many sdks doctor image clean
 
 node := bin/node24
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-up: deps ## starts the server in the foreground; installs and builds what is missing (IMAGE=dev, LISTEN=, DATA=)
+up: deps ## starts the server in the foreground, in the place of one that runs; installs and builds what is missing (IMAGE=dev, LISTEN=, DATA=)
 	@exec tools/up.sh
+
+down: deps ## ends the server of `make up`, and puts its sprites to sleep (DATA=)
+	@exec tools/up.sh down
 
 test: deps check ## checks, then all tests under a watchdog (T=pattern: only files whose path has it)
 	-@tools/deps.sh --tests

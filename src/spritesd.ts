@@ -37,7 +37,9 @@ addServeOptions(program.command("serve"))
       process.stdout.write(`ready http://${server.address}\n`);
       keepCompiledCode();
       if (!stopAsked.aborted) await once(stopAsked, "abort");
-      const leavesSprites = stopAsked.reason === "SIGTERM" && options.orphanMsMax !== null;
+      // The first process of a container takes all others with it.
+      const canLeave = options.orphanMsMax !== null && process.pid !== 1;
+      const leavesSprites = canLeave && stopAsked.reason === "SIGTERM";
       await server.stop({ leavesSprites });
       process.exit(0);
     } catch (error) {

@@ -84,6 +84,18 @@ test("make up says URL, token and three commands; the second is quick and keeps 
       readyMs.push(again.readyMs);
       await stopUp(again);
     }
+    // As after a pull: the second takes the first one's place.
+    const replaced = await startUp(dataDirectory);
+    const itsEnd = once(replaced.child, "close");
+    running = await startUp(dataDirectory);
+    assert.match(running.output(), /^up: taking over from process \d+; its sprites go on$/m);
+    assert.deepEqual(await itsEnd, [0, null]);
+    const ended = once(running.child, "close");
+    const down = spawn(join(repositoryDirectory, "tools/up.sh"), ["down"], {
+      env: { ...process.env, SPRITES_DATA: dataDirectory },
+    });
+    assert.deepEqual(await once(down, "close"), [0, null]);
+    assert.deepEqual(await ended, [0, null]);
     assert.ok(Math.min(...readyMs) < 3_000, `later starts took ${readyMs.join(" and ")} ms`);
     running = null;
   } finally {

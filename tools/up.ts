@@ -9,6 +9,8 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { promisify } from "node:util";
 
+import { placesOf } from "../src/worker/places.ts";
+import { serverOf } from "../src/worker/server-lock.ts";
 import { repositoryDirectory } from "./source-files.ts";
 
 const run = promisify(execFile);
@@ -20,6 +22,7 @@ const orgSlug = "local";
 const tokenPath = join(dataDirectory, "token-local");
 
 async function main(): Promise<number> {
+  await replaceRunningServer();
   // A terminal's Ctrl+C goes to its whole foreground group; in a session of its own the server
   // hears it once, from us.
   const server = spawn(
@@ -41,6 +44,15 @@ async function main(): Promise<number> {
   const [code, signal] = await ended;
   if (signal !== null) process.stdout.write(`up: the server was ended by ${signal}\n`);
   return code ?? 1;
+}
+
+/** One that runs already, of an older version perhaps, makes room; its sprites do not notice. */
+async function replaceRunningServer(): Promise<void> {
+  const running = await serverOf(placesOf(dataDirectory).runDirectory);
+  if (running === null) return;
+  process.stdout.write(`up: taking over from process ${running.pid}; its sprites go on\n`);
+  const command = ["stop", "--leave-sprites", "--data", dataDirectory];
+  await run(join(binDirectory, "spritesd"), command);
 }
 
 function forwardSignals(server: ChildProcess): void {

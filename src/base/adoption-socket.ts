@@ -44,6 +44,11 @@ export class AdoptionSocket {
     this.#server.on("error", () => undefined);
   }
 
+  /** It is about to end, and nobody's to adopt; whoever has is told to the end. */
+  close(): void {
+    this.#server.close();
+  }
+
   /** All that look on, but for the one that was told. */
   tellOthers(line: string, told: ServerLink | null): void {
     for (const link of this.#links) if (link !== told) link.send(line);

@@ -45,6 +45,7 @@ class Pipe<Startup> implements ControlPipe<Startup> {
   #socket: AdoptionSocket | null = null;
   #orphanMsMax = 0;
   #timer: NodeJS.Timeout | null = null;
+  readonly #stopNow = (): void => this.#stopped.resolve({ type: "stop", discard: false });
 
   constructor(input: Readable) {
     this.startup = this.#started.promise;
@@ -87,13 +88,18 @@ class Pipe<Startup> implements ControlPipe<Startup> {
       onCommand: (command, from) => this.#obey(command, from),
       onGone: (server) => this.#onServerGone(server),
     });
+    // Without any time it ends with its server, as before this.
+    if (orphanMsMax === 0) return;
     await socket.listen(socketPath);
     this.#orphanMsMax = orphanMsMax;
     this.#socket = socket;
+    void this.stop.then(() => socket.close());
   }
 
   #begin(value: unknown): void {
     this.#isStarted = true;
+    // How a server that cannot adopt it ends it in order, and a machine that shuts down.
+    process.on("SIGTERM", this.#stopNow);
     const { descriptors } = value as { descriptors?: readonly PassedDescriptor[] };
     this.#offer = new OfferState(descriptors ?? []);
     this.#started.resolve(value as Startup);
@@ -115,10 +121,7 @@ class Pipe<Startup> implements ControlPipe<Startup> {
   #onServerGone(server: ServerLink): void {
     if (server !== this.#server) return;
     this.#server = null;
-    const stop = (): void => this.#stopped.resolve({ type: "stop", discard: false });
-    // How a server that cannot adopt it ends it in order.
-    process.on("SIGTERM", stop);
-    if (this.#socket === null) return stop();
-    this.#timer = setTimeout(stop, this.#orphanMsMax);
+    if (this.#socket === null) this.#stopNow();
+    else this.#timer = setTimeout(this.#stopNow, this.#orphanMsMax);
   }
 }

@@ -18,6 +18,7 @@ export class AdoptedChild implements ChildLink {
   #onValue: ((value: unknown) => void) | null = null;
   /** It ended as it was told to. */
   #isStopped = false;
+  #isDisowned = false;
 
   private constructor(parts: {
     identity: ProcessIdentity;
@@ -35,7 +36,11 @@ export class AdoptedChild implements ChildLink {
   }
 
   /** Null when it is no such process, or does not offer in time what this version understands. */
-  static async meet(path: string, identity: ProcessIdentity): Promise<AdoptedChild | null> {
+  static async meet(
+    path: string,
+    identity: ProcessIdentity,
+    offerMsMax = adoptionOfferMsMax,
+  ): Promise<AdoptedChild | null> {
     const socket = connect({ path });
     const said: unknown[] = [];
     let hear = (value: unknown): void => void said.push(value);
@@ -50,7 +55,7 @@ export class AdoptedChild implements ChildLink {
         },
         onOther: () => socket.destroy(),
       });
-      setTimeout(resolve, adoptionOfferMsMax).unref();
+      setTimeout(resolve, offerMsMax).unref();
     });
     await isHeard;
     const offer = parseOffer(said.shift());
@@ -85,6 +90,7 @@ export class AdoptedChild implements ChildLink {
 
   /** It is not for this server: it waits for another, or for a signal. */
   disown(): void {
+    this.#isDisowned = true;
     this.#socket.destroy();
   }
 
@@ -100,6 +106,7 @@ export class AdoptedChild implements ChildLink {
       this.#socket.once("close", () => resolve());
       if (this.#socket.closed) resolve();
     });
+    if (this.#isDisowned) return { code: null, signal: null };
     const timeoutMs = adoptedEndMsMax;
     if (!(await waitUntil(() => this.#isGone(), { timeoutMs, intervalMs: 5 }))) {
       // One that lives without its connection can be told nothing any more.

@@ -190,8 +190,13 @@ export class SpriteProcess implements LifeProcess {
       if (this.#stopAsked && child === null) {
         return { wasStopped: false, next: "give_up", failure: null };
       }
-      const { how, livedMs, failure, refused } = await this.#runAgent(life, takesOver, child);
-      if (this.#stopAsked) return { wasStopped: how.code === 0, next: "give_up", failure };
+      const { how, livedMs, failure, refused, isStored } = await this.#runAgent(
+        ...[life, takesOver, child],
+      );
+      // Also when somebody else has told it to stop, as a machine does that shuts down.
+      if (this.#stopAsked || (how.code === 0 && isStored)) {
+        return { wasStopped: how.code === 0, next: "give_up", failure };
+      }
       let next = this.#pace.next(livedMs);
       // What keeps an agent from serving at all is for whoever asked for it to hear.
       if (refused && !takesOver) next = "give_up";
@@ -213,6 +218,8 @@ export class SpriteProcess implements LifeProcess {
     /** Why it never was. */
     failure: Error | null;
     refused: boolean;
+    /** It stopped in order, and all that it had is in the bucket. */
+    isStored: boolean;
   }> {
     const { startup, kept, mounts } = life;
     const { identityFile, log, tenure } = this.#options;
@@ -253,7 +260,7 @@ export class SpriteProcess implements LifeProcess {
     // Before anybody else can look: who comes from now on waits for the next agent.
     if (readyAtMs !== null) this.#readiness = newReadiness();
     const livedMs = readyAtMs === null ? null : performance.now() - readyAtMs;
-    return { how, livedMs, failure, refused: child.refused };
+    return { how, livedMs, failure, refused: child.refused, isStored: child.synced };
   }
 
   /** A child that a killed agent left may still be writing there, for a moment. */

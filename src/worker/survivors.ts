@@ -2,6 +2,7 @@
  * What has outlived the server before: agents and image servers that wait for this one. An agent is of use only with
  * its image, which its container reads through the image's server, and with its network.
  */
+import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import type { Log } from "../base/log.ts";
 import { isAlive } from "../base/process-identity.ts";
@@ -80,7 +81,12 @@ export async function findSurvivors(options: {
   }
   for (const { found, child } of met.filter((each) => !isImage(each.found.file))) {
     const startup = child?.offer.startup as Partial<AgentStartup> | undefined;
-    if (child === null || !isAgentOfOurs(startup, { ...options, images })) refuse(found, child);
+    const isOurs =
+      isAgentOfOurs(startup, { ...options, images }) &&
+      // Nobody is where another was started, or is there twice.
+      found.file === join(processesDirectory(places), `sprite-${startup.network.slotIndex}.json`) &&
+      !agents.some((agent) => agent.startup.spriteId === startup.spriteId);
+    if (child === null || !isOurs) refuse(found, child);
     else {
       agents.push({ child, startup, file: found.file });
       files.add(found.file);
