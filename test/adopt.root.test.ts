@@ -1,10 +1,11 @@
 /** A server that ends, however it ends, leaves its sprites running, and the next one goes on with them. */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, afterEach, before, describe, test } from "node:test";
 import { promisify } from "node:util";
-import { identifyProcess } from "../src/base/process-identity.ts";
+import { identifyProcess, isAlive, type ProcessIdentity } from "../src/base/process-identity.ts";
 import { waitUntil } from "../src/base/wait.ts";
 import { tracesOf } from "./support/machine.ts";
 import { childrenOf, killAll } from "./support/processes.ts";
@@ -156,24 +157,17 @@ describe("a server that is replaced", () => {
     for (const { exec } of lives) exec.socket.terminate();
   });
 
-  test("what is destroyed or restarted after an adoption leaves nothing, nor does the end of all", async () => {
-    await server.kill();
-    await server.startProcess();
-    await call("POST", "right/restart");
-    assert.equal(await run("right", "pgrep -c -x cat || true"), "0");
-    await call("DELETE", "left");
-    await server.stop();
-    assert.deepEqual(await tracesOf(server.places), []);
-  });
-
   test("an agent that has no server for too long stores its disk and ends", async () => {
     server.setArguments(["--orphan-time", "1s"]);
-    await server.startProcess();
-    await run("right", "echo kept > ~/note");
-    const [agent] = await childrenOf(server.places, "sprite");
-    assert.ok(agent);
     await server.kill();
-    const isGone = (): boolean => identifyProcess(agent.pid) === null;
+    await server.startProcess();
+    // It is told of the time at its start.
+    await call("POST", "right/restart");
+    assert.equal(await run("right", "pgrep -c -x cat; echo kept > ~/note"), "0");
+    await call("DELETE", "left");
+    const agent = await agentOf("right");
+    await server.kill();
+    const isGone = (): boolean => !isAlive(agent);
     assert.ok(await waitUntil(isGone, { timeoutMs: withinMs }));
     await server.startProcess();
     assert.equal(await statusOf("right"), "cold");
@@ -187,7 +181,7 @@ describe("an operator", () => {
       ["cmd", "cat"],
       ["stdin", "true"],
     ]);
-    assert.match(await spritesd("drain"), /^1 sprite has yet .*\n0 sprites have.*\ndrained: .*\n$/);
+    assert.match(await spritesd("drain"), /\n0 sprites have yet .*\ndrained: .*\n$/);
     assert.equal(await statusOf("right"), "cold");
     assert.notEqual((await held.closed).code, 1000);
     const refused = await server.request("/v1/sprites/right/exec?cmd=true", { method: "POST" });
@@ -210,6 +204,18 @@ async function spritesd(...words: string[]): Promise<string> {
   const program = join(import.meta.dirname, "../bin/spritesd");
   const command = [...words, "--data", server.dataDirectory];
   return (await promisify(execFile)(program, command)).stdout;
+}
+
+async function agentOf(name: string): Promise<ProcessIdentity> {
+  const titles = await Promise.all(
+    (await childrenOf(server.places, "sprite")).map(async (child) => ({
+      child,
+      title: await readFile(`/proc/${child.pid}/cmdline`, "latin1"),
+    })),
+  );
+  const found = titles.find(({ title }) => title.startsWith(`sprite ${name}`));
+  assert.ok(found, `${name} runs`);
+  return found.child;
 }
 
 async function aliveOf({ places }: TestServer): Promise<unknown[]> {
