@@ -11,7 +11,7 @@ test("an offer names what is kept now, by its newest number, and the newest stat
   state.note({ type: "keep", key: "input-1", descriptor: 22 });
   state.note({ type: "release", key: "input-2" });
   state.note({ type: "ready", socketPath: "/run/agent.sock", bootMs: 1 });
-  state.note({ type: "rest", status: "warm", because: "nothing went on" });
+  state.note({ type: "rest", rest: "frozen", because: "nothing went on" });
   const offer = parseOffer(JSON.parse(JSON.stringify(state.offer(of))));
   assert.deepEqual(offer, {
     ...{ type: "offer", protocol: 1, ...of, socketPath: "/run/agent.sock", status: "warm" },

@@ -190,9 +190,8 @@ export class SpriteProcess implements LifeProcess {
       if (this.#stopAsked && child === null) {
         return { wasStopped: false, next: "give_up", failure: null };
       }
-      const { how, livedMs, failure, refused, isStored } = await this.#runAgent(
-        ...[life, takesOver, child],
-      );
+      const end = await this.#runAgent(life, takesOver, child);
+      const { how, livedMs, failure, refused, isStored } = end;
       // Also when somebody else has told it to stop, as a machine does that shuts down.
       if (this.#stopAsked || (how.code === 0 && isStored)) {
         return { wasStopped: how.code === 0, next: "give_up", failure };
