@@ -1,10 +1,15 @@
 /** A sprite in which nothing goes on is suspended, then ended; whatever is asked of it finds it as it was. */
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { childrenOf, killAll } from "./support/processes.ts";
+import { tracesOf } from "./support/machine.ts";
+import { identifyProcess } from "../src/base/process-identity.ts";
 import { waitUntil } from "../src/base/wait.ts";
+import { aheadFlag } from "../src/contract/agent-startup.ts";
+import { readProcesses } from "../tools/process-tree.ts";
 import type { ActivityObject } from "../src/contract/activity.ts";
 import { TestServer } from "./support/server.ts";
 
@@ -207,4 +212,34 @@ describe("sleep", () => {
       await delay(800 + n * 150);
     }
   });
+
+  test("a sprite wakes in a process that was prepared ahead, and no such process outlives its server", async () => {
+    await server.stop();
+    server.setArguments(["--idle-window", "off", "--pool", "1", "--log-level", "debug"]);
+    await server.startProcess();
+    const wakesPrepared = async (): Promise<boolean> => {
+      assert.equal(await run("sleeper", "cat ~/stored"), "stored");
+      await server.request("/v1/sprites/sleeper/sleep", { method: "POST" });
+      return server.log.some((line) => line.includes('"isPrepared":true'));
+    };
+    assert.ok(await waitUntil(wakesPrepared, { timeoutMs: withinMs, intervalMs: 500 }));
+    let prepared: number[] = [];
+    const hasNext = async (): Promise<boolean> => {
+      prepared = await preparedOf(server.pid);
+      return prepared.length === 1;
+    };
+    assert.ok(await waitUntil(hasNext, { timeoutMs: withinMs, intervalMs: 50 }));
+    await server.stop();
+    assert.deepEqual(await tracesOf(server.places), []);
+    assert.deepEqual(prepared.map(identifyProcess), [null]);
+  });
 });
+
+/** Agents that wait for a sprite. */
+async function preparedOf(serverPid: number): Promise<number[]> {
+  const children = (await readProcesses()).filter(({ parentPid }) => parentPid === serverPid);
+  const commands = await Promise.all(
+    children.map(({ pid }) => readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")),
+  );
+  return children.flatMap(({ pid }, index) => (commands[index]?.includes(aheadFlag) ? [pid] : []));
+}

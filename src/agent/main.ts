@@ -3,11 +3,17 @@ import { openControlPipe } from "../base/control-pipe.ts";
 import { watchForCrash } from "../base/crash.ts";
 import { createLog, type LogLevel } from "../base/log.ts";
 import { keepCompiledCode } from "../base/node-process.ts";
-import type { AgentStartup } from "../contract/agent-startup.ts";
+import { aheadFlag, type AgentStartup } from "../contract/agent-startup.ts";
 import { SpriteError } from "../contract/errors.ts";
+import { prepareSlowLane } from "../storage/volume/lane-client.ts";
 import { beginAgent } from "./beginnings.ts";
 
 const pipe = openControlPipe<AgentStartup>();
+if (process.argv.includes(aheadFlag)) {
+  // Nothing of a sprite's is known yet; whoever gets it waits for less.
+  prepareSlowLane();
+  await import("./boot.ts");
+}
 const startup = await pipe.startup.catch(() => null);
 // Also how the server has the agent's code compiled ahead of its first sprite (worker/warm-up.ts).
 if (startup === null) {

@@ -79,6 +79,9 @@ export interface AgentStartup {
   isStillOurs: boolean;
 }
 
+/** The argument of an agent that is started before it is known for which sprite. */
+export const aheadFlag = "--ahead";
+
 /** Its name among the passed descriptors: /dev/fuse, to serve the disk on. */
 export const fuseDescriptorKey = "fuse";
 

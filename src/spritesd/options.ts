@@ -145,7 +145,7 @@ const serveSettings: readonly Setting[] = [
   {
     flags: "--pool <count>",
     variable: "SPRITES_POOL",
-    text: "sprites that stand by, made already, for creates; more for a while after a burst. 0: none",
+    text: "sprites that stand by, made already, for creates; more for a while after a burst. 0: none, nor an agent loaded ahead for wakes",
     default: "2",
     parse: parseCount,
   },

@@ -64,6 +64,9 @@ export const startWaitersMax = 1_000;
 /** What a sprite needs until it runs; on a machine that has less, starts wait until something was suspended and ended. */
 export const startMemoryBytesMin = 192 * 2 ** 20;
 export const roomLookMs = 250;
+/** An agent is prepared ahead so long after a start, when no other is under way, and only while so much of the memory is free. */
+export const prepareAfterMs = 400;
+export const prepareFreeShareMin = 0.25;
 /** Sprites whose disks are read while they sleep, at a time: each has a process of some 60 MB, and as much again for its files. */
 export const readersMax = 8;
 /** How long a reader stays for the next request. */

@@ -26,6 +26,7 @@ import { cgroupPathOf, identityFileOf, startupOf } from "./sprite-startup.ts";
 import type { AgentSurvivor } from "./survivors.ts";
 import { Retirement } from "./retirement.ts";
 import { Settler } from "./settler.ts";
+import { PreparedAgents } from "./starts/prepared-agents.ts";
 import { machineStarts } from "./starts/machine-starts.ts";
 import type { Slot } from "./slots.ts";
 import { openVolume } from "../storage/volume/open-volume.ts";
@@ -67,6 +68,7 @@ export class LocalWorker implements Worker {
   readonly #settler: Settler;
   readonly #retirement: Retirement;
   readonly #starts = machineStarts();
+  readonly #prepared: PreparedAgents;
   readonly #readers: ColdReaders;
   readonly #spares: Spares;
   readonly #usage: UsageReports;
@@ -91,6 +93,10 @@ export class LocalWorker implements Worker {
       warmMsMax: options.warmMsMax,
       retire: (spriteId, because) => this.#retire(spriteId, because),
       log,
+    });
+    this.#prepared = new PreparedAgents({
+      ...{ isWanted: options.poolSize > 0, runDirectory: options.places.runDirectory, log },
+      isBusy: () => this.#starts.counts.underWay + this.#starts.counts.waiting > 0,
     });
     this.#readers = new ColdReaders({
       ...options,
@@ -416,7 +422,7 @@ export class LocalWorker implements Worker {
     const stops = [...this.#running.values()]
       .filter(({ spec }) => this.#lives.get(spec.id)?.isServing !== true)
       .map((running) => this.#end(running));
-    await Promise.all([this.#settler.stop(), this.#readers.stop(), this.#spares.stop(), ...stops]);
+    await Promise.all([this.#stopOthers(), ...stops]);
     return this.#running.size;
   }
 
@@ -441,7 +447,12 @@ export class LocalWorker implements Worker {
     this.#draining = true;
     this.#retirement.stop();
     const stops = this.#stopInTurns([...this.#running.values()]);
-    await Promise.all([this.#settler.stop(), this.#readers.stop(), this.#spares.stop(), stops]);
+    await Promise.all([this.#stopOthers(), stops]);
+  }
+
+  async #stopOthers(): Promise<void> {
+    const others = [this.#settler, this.#readers, this.#spares, this.#prepared];
+    await Promise.all(others.map((other) => other.stop()));
   }
 
   async #stopInTurns(
@@ -488,6 +499,12 @@ export class LocalWorker implements Worker {
     const process = new SpriteProcess({
       ...(adopted === undefined ? {} : { adopted }),
       tenure,
+      takePrepared: (imageDirectory) => {
+        // A spare has the time to load its own, and is made at a low priority.
+        if (spare === null) return this.#prepared.take(imageDirectory);
+        this.#prepared.prepareSoon();
+        return null;
+      },
       takeTurn: (signal) => this.#starts.enter({ isUrgent: spare === null, signal }),
       makeStartup: async () => {
         await this.#settler.leave(spec.id);

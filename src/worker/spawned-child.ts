@@ -1,13 +1,17 @@
 import { spawn, type ChildProcess, type SpawnOptions } from "node:child_process";
 import { closeSync } from "node:fs";
+import { join } from "node:path";
 import { readJsonLines } from "../base/json-lines.ts";
 import { patienceVariable } from "../base/log.ts";
 import { nodeProcess } from "../base/node-process.ts";
 import { identifyProcess } from "../base/process-identity.ts";
-import { logDescriptorKey, type PassedDescriptor } from "../contract/agent-startup.ts";
+import { aheadFlag, logDescriptorKey, type PassedDescriptor } from "../contract/agent-startup.ts";
 import { openPipe } from "../host/pipe.ts";
 import { lineBytesMax } from "./limits.ts";
 import type { ChildLink, SupervisedOptions } from "./supervised-process.ts";
+
+/** The program of an agent. */
+export const agentModule = join(import.meta.dirname, "../agent/main.ts");
 
 /** The one the child was given its first descriptor as; standard streams come before. */
 const firstPassedDescriptor = 3;
@@ -15,13 +19,22 @@ const firstPassedDescriptor = 3;
 /** Which mounts the child sees: ours, a copy of ours, or those of the namespace behind a path. */
 export type ChildMounts = "ours" | "copy" | { of: string };
 
+export interface SpawnOptionsOfChild extends Pick<
+  SupervisedOptions,
+  "modulePath" | "kept" | "mounts"
+> {
+  /** It loads its code before it is told what to do. */
+  isAhead?: boolean;
+}
+
 /** A child that this server starts. */
 export class SpawnedChild implements ChildLink {
   readonly exited: ChildLink["exited"];
   readonly #child: ChildProcess;
+  readonly #descriptors: readonly PassedDescriptor[];
 
-  constructor(options: Pick<SupervisedOptions, "modulePath" | "startup" | "kept" | "mounts">) {
-    const { kept, startup } = options;
+  constructor(options: SpawnOptionsOfChild) {
+    const { kept } = options;
     const { readEnd, writeEnd } = openPipe();
     kept.put(logDescriptorKey, readEnd);
     const passed = kept.list();
@@ -36,10 +49,14 @@ export class SpawnedChild implements ChildLink {
       child.once("error", () => resolve({ code: null, signal: null }));
     });
     child.stdin?.on("error", () => undefined);
-    const descriptors: PassedDescriptor[] = passed.map(({ key }, index) => ({
+    this.#descriptors = passed.map(({ key }, index) => ({
       ...{ key, descriptor: firstPassedDescriptor + index },
     }));
-    this.send(startup(descriptors));
+  }
+
+  /** Its first line: what it is to do. */
+  begin(startup: SupervisedOptions["startup"]): void {
+    this.send(startup(this.#descriptors));
   }
 
   get pid(): number | undefined {
@@ -67,10 +84,11 @@ export class SpawnedChild implements ChildLink {
 }
 
 function spawnChild(
-  { modulePath, mounts }: Pick<SupervisedOptions, "modulePath" | "mounts">,
+  { modulePath, mounts, isAhead }: Omit<SpawnOptionsOfChild, "kept">,
   { passed, stderr }: { passed: readonly PassedDescriptor[]; stderr: number },
 ): ChildProcess {
-  const { file, args, environment } = nodeProcess(modulePath);
+  const { file, args: ownArguments, environment } = nodeProcess(modulePath);
+  const args = isAhead === true ? [...ownArguments, aheadFlag] : ownArguments;
   // A session of its own, so that a terminal's Ctrl+C reaches only the server, which then stops its
   // children in order.
   const common: SpawnOptions = {

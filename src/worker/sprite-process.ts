@@ -22,6 +22,8 @@ import {
   commandTimeoutMs,
 } from "./limits.ts";
 import { nicenessWhileMade } from "./pool/limits.ts";
+import { agentModule, SpawnedChild } from "./spawned-child.ts";
+import type { PreparedAgent } from "./starts/prepared-agents.ts";
 import { SupervisedProcess, type SupervisedOptions } from "./supervised-process.ts";
 
 /** All of an agent's configuration but what differs from one agent of a sprite to the next. */
@@ -31,6 +33,8 @@ export interface SpriteProcessOptions {
   /** An agent that the server before has left running, and what it was started with. */
   adopted?: { child: AdoptedChild; startup: SpriteStartup };
   makeStartup: () => Promise<SpriteStartup>;
+  /** The process of an agent that has loaded its code ahead; null when there is none. */
+  takePrepared: (imageDirectory: string) => PreparedAgent | null;
   /** Waits until it may start; what it gives is called when it has, or has not. */
   takeTurn: (signal: AbortSignal) => Promise<() => void>;
   identityFile: string;
@@ -158,11 +162,13 @@ export class SpriteProcess implements LifeProcess {
     const startup = adopted?.startup ?? (await this.#options.makeStartup());
     if (this.#stopAsked && adopted === undefined) throw goneError();
     await mkdir(startup.runDirectory, { recursive: true, mode: 0o711 });
-    const life: Life = { startup, kept: new KeptDescriptors(), mounts: null };
+    const prepared =
+      adopted === undefined ? this.#options.takePrepared(startup.imageDirectory) : null;
+    const life: Life = { startup, kept: prepared?.kept ?? new KeptDescriptors(), mounts: null };
     try {
-      if (adopted === undefined) life.kept.openFuseDevice();
-      else keepOf(life, adopted.child);
-      const end = await this.#runAgents(life, adopted?.child ?? null);
+      if (adopted !== undefined) keepOf(life, adopted.child);
+      else if (prepared === null) life.kept.openFuseDevice();
+      const end = await this.#runAgents(life, adopted?.child ?? prepared?.child ?? null);
       if (end.wasStopped) return "give_up";
       // Whoever waits for the disk gets errors from now on, and so can be ended.
       letGo(life);
@@ -178,16 +184,18 @@ export class SpriteProcess implements LifeProcess {
   /** One agent after the other, on the same disk and container, for as long as that goes well. */
   async #runAgents(
     life: Life,
-    adopted: AdoptedChild | null,
+    first: AdoptedChild | SpawnedChild | null,
   ): Promise<{
     wasStopped: boolean;
     next: NextAgent;
     failure: Error | null;
   }> {
-    for (let [takesOver, child] = [false, adopted]; ; [takesOver, child] = [true, null]) {
+    for (let [takesOver, child] = [false, first]; ; [takesOver, child] = [true, null]) {
       // Settings may have changed since the last one was told.
       if (takesOver) life.startup = await this.#options.makeStartup();
-      if (this.#stopAsked && child === null) {
+      const isPrepared = child instanceof SpawnedChild;
+      if (this.#stopAsked && (child === null || isPrepared)) {
+        child?.kill();
         return { wasStopped: false, next: "give_up", failure: null };
       }
       const end = await this.#runAgent(life, takesOver, child);
@@ -209,7 +217,7 @@ export class SpriteProcess implements LifeProcess {
   async #runAgent(
     life: Life,
     takesOver: boolean,
-    adopted: AdoptedChild | null,
+    given: AdoptedChild | SpawnedChild | null,
   ): Promise<{
     how: { code: number | null; signal: NodeJS.Signals | null };
     /** Since it was ready; null when it never was. */
@@ -221,11 +229,13 @@ export class SpriteProcess implements LifeProcess {
     isStored: boolean;
   }> {
     const { startup, kept, mounts } = life;
+    const [adopted, prepared] = given instanceof SpawnedChild ? [null, given] : [given, undefined];
     const { identityFile, log, tenure } = this.#options;
     // A guest that runs goes on with what it has, as it would if its agent lived.
     const isStillOurs = takesOver || adopted !== null || tenure.isStillOurs();
     const options: SupervisedOptions = {
-      modulePath: join(import.meta.dirname, "../agent/main.ts"),
+      modulePath: agentModule,
+      ...(prepared === undefined ? {} : { prepared }),
       startup: (descriptors): AgentStartup => ({ ...startup, descriptors, takesOver, isStillOurs }),
       kept,
       identityFile,
@@ -237,6 +247,7 @@ export class SpriteProcess implements LifeProcess {
       onUsage: (report) => this.#options.onUsage(report),
       log,
     };
+    log.debug({ isPrepared: prepared !== undefined, takesOver }, "an agent begins");
     const child = new SupervisedProcess(options, adopted);
     this.#child = child;
     // Of one that is adopted: nobody could tell it before.

@@ -24,6 +24,8 @@ export interface SupervisedOptions {
   /** Where it mounts what it serves by FUSE, before it says that it is ready. */
   servedDirectory: string;
   startTimeoutMs: number;
+  /** One that was spawned ahead, with what is kept for it. */
+  prepared?: SpawnedChild;
   /** Its nice value; absent: ours. */
   niceness?: number;
   /** Told when an agent has suspended its sprite's processes, or let them go on. */
@@ -61,7 +63,8 @@ export class SupervisedProcess {
 
   constructor(options: SupervisedOptions, adopted: AdoptedChild | null = null) {
     this.#options = options;
-    const child = adopted ?? new SpawnedChild(options);
+    const child = adopted ?? options.prepared ?? new SpawnedChild(options);
+    if (child instanceof SpawnedChild) child.begin(options.startup);
     this.#child = child;
     this.exited = child.exited.finally(() => rmSync(options.identityFile, { force: true }));
     if (adopted === null && options.niceness !== undefined) {

@@ -1,6 +1,7 @@
 /** What the sprites of one server hold of the machine, and what memory each of them has. */
 import { readdir, readFile, readlink } from "node:fs/promises";
 import { join } from "node:path";
+import { aheadFlag } from "../../src/contract/agent-startup.ts";
 import { readProcesses } from "../../tools/process-tree.ts";
 import type { TestServer } from "./server.ts";
 
@@ -90,7 +91,8 @@ async function processesOf(server: TestServer): Promise<number[]> {
 
 async function isAgent(pid: number): Promise<boolean> {
   const command = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
-  return command.startsWith("sprite ") || command.includes("agent/main.ts");
+  const isNobodys = command.includes(aheadFlag);
+  return command.startsWith("sprite ") || (command.includes("agent/main.ts") && !isNobodys);
 }
 
 async function isGuest(pid: number): Promise<boolean> {

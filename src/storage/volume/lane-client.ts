@@ -15,6 +15,27 @@ interface Pending {
   reject: (error: Error) => void;
 }
 
+/** One that has begun to load its code, for the next client. */
+let prepared: Worker | null = null;
+
+/** For a process that is to open a volume as soon as it hears of which. */
+export function prepareSlowLane(): void {
+  prepared = startLane();
+}
+
+function startLane(program = new URL("slow-lane.ts", import.meta.url)): Worker {
+  return new Worker(program, {
+    name: "slow lane",
+    resourceLimits: { maxOldGenerationSizeMb: 128, maxYoungGenerationSizeMb: 8 },
+  });
+}
+
+function takePreparedLane(): Worker | null {
+  const taken = prepared;
+  prepared = null;
+  return taken;
+}
+
 export class LaneClient {
   readonly #worker: Worker;
   readonly #pending = new Map<number, Pending>();
@@ -27,10 +48,8 @@ export class LaneClient {
     /** Another program in the lane's place, to inject a fault. */
     program?: URL;
   }) {
-    this.#worker = new Worker(options.program ?? new URL("slow-lane.ts", import.meta.url), {
-      name: "slow lane",
-      resourceLimits: { maxOldGenerationSizeMb: 128, maxYoungGenerationSizeMb: 8 },
-    });
+    const ahead = options.program === undefined ? takePreparedLane() : null;
+    this.#worker = ahead ?? startLane(options.program);
     this.#worker.on("message", (message: LaneMessage) => {
       if (message.type === "problem") {
         options.onProblem(message.problem === null ? null : fromWire(message.problem));
