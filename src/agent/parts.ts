@@ -28,6 +28,8 @@ import { TaskRecords } from "./tasks/task-records.ts";
 import { Tasks } from "./tasks/tasks.ts";
 import { Sprite } from "./sprite.ts";
 import { SyncState } from "./sync-state.ts";
+import { UrlLeases } from "./url/url-leases.ts";
+import { findWebServer } from "./url/web-server.ts";
 import { UsageMeter } from "./usage/usage-meter.ts";
 
 function diskParts(options: Omit<CheckpointViewsOptions, "shown"> & { fuseDescriptor: number }): {
@@ -81,8 +83,17 @@ function tasksIn(directory: string, { takesOver }: AgentStartup, log: Log): Task
   return tasks;
 }
 
-function tellRest(say: AgentBeginnings["say"], usage: () => UsageMeter): RestParts["onStep"] {
+function tellRest({
+  say,
+  urlLeases,
+  usage,
+}: {
+  say: AgentBeginnings["say"];
+  urlLeases: UrlLeases;
+  usage: () => UsageMeter;
+}): RestParts["onStep"] {
   return (rest, because) => {
+    if (rest === "frozen") urlLeases.onPaused();
     say({ type: "rest", rest, because });
     if (rest === "frozen") usage().onRest("warm");
     if (rest === "awake") usage().onRest("running");
@@ -98,6 +109,14 @@ function meterUsage(
     ...{ ...options, path: usageFile, takesOver, isSpare },
     container: () => sprite().sandbox,
     say: (report) => say({ type: "usage", report }),
+  });
+}
+
+function leasesOfUrl(parts: { services: Services; sprite: Sprite; rest: () => Rest }): UrlLeases {
+  const network = () => parts.sprite.network();
+  return new UrlLeases({
+    gate: { enter: (request) => parts.rest().requests.enter(request) },
+    listening: (timeoutMs) => findWebServer({ services: parts.services, network }, timeoutMs),
   });
 }
 
@@ -130,7 +149,7 @@ export function makeParts(
         return createSandbox(options, log, { helper, keeper });
       }),
     endSessions: async (reason) => {
-      await Promise.all([services.end(), connections.endAll(reason)]);
+      await Promise.all([services.end(), connections.endAll(reason), urlLeases.endAll(reason)]);
     },
     onContainer: (sandbox, options) => {
       usage.onContainer(options);
@@ -141,12 +160,12 @@ export function makeParts(
   });
   const usage = meterUsage(startup, { sprite: () => sprite, volume, say, log });
   const environment = () => identity.environment;
+  const holdAwake = (because: string) => rest.requests.enter({ method: "start", name: because });
   const services = new Services({
     whenRunning: async () => void (await sprite.enter()),
     whenAwake: () => rest.whenAwake(),
-    holdAwake: (because) => rest.requests.enter({ method: "start", name: because }),
+    ...{ holdAwake, environment, log },
     records: new ServiceRecords(join(privateDirectory, "services")),
-    ...{ environment, log },
   });
   const records = new SessionRecords(join(privateDirectory, "sessions"));
   const connections: Connections = new Connections({
@@ -154,20 +173,21 @@ export function makeParts(
     network: () => sprite.sandbox?.network ?? null,
     log,
   });
-  const ports = connections.sessionPorts;
+  const { sessionPorts: ports } = connections;
   const sessions = new Sessions({ launcher: sprite, records, ports, log });
   const syncState = new SyncState({ volume, cacheDirectory: startup.cacheDirectory });
   const tasks = tasksIn(privateDirectory, startup, log);
-  const rest = new Rest({
-    windowMs: startup.idleWindowMs,
+  const urlLeases = leasesOfUrl({ services, sprite, rest: () => rest });
+  const rest: Rest = new Rest({
+    ...{ windowMs: startup.idleWindowMs, diskDirectory: disk.directory },
     ...{ sandbox: () => sprite.sandbox, sessions: () => sessions, tasks },
-    diskDirectory: disk.directory,
-    ...{ onStep: tellRest(say, () => usage), log },
+    sources: () => [urlLeases],
+    ...{ onStep: tellRest({ say, urlLeases, usage: () => usage }), log },
   });
   const made = { sprite, sessions, services, policy, identity, rest, usage };
   const tables = routeTables({
     ...made,
-    ...{ environment, connections, syncState, tasks, volume, disk, files, diffs, log },
+    ...{ environment, connections, urlLeases, syncState, tasks, volume, disk, files, diffs, log },
   });
   return { ...made, records, diffs, tables };
 }

@@ -24,6 +24,8 @@ import { proxyUpgradeRoutes } from "./proxy/proxy-socket.ts";
 import type { Sprite } from "./sprite.ts";
 import type { SyncState } from "./sync-state.ts";
 import { taskRoutes } from "./tasks/task-routes.ts";
+import type { UrlLeases } from "./url/url-leases.ts";
+import { urlRoutes } from "./url/url-routes.ts";
 import type { Tasks } from "./tasks/tasks.ts";
 import type { UsageMeter } from "./usage/usage-meter.ts";
 import { workerRoutes } from "./worker-routes.ts";
@@ -39,6 +41,7 @@ export interface RouteParts {
   syncState: SyncState;
   tasks: Tasks;
   services: Services;
+  urlLeases: UrlLeases;
   volume: Volume;
   disk: Disk;
   policy: Policy;
@@ -78,6 +81,7 @@ export function routeTables(parts: RouteParts): RouteTables {
         log,
       }),
       ...workerRoutes(parts),
+      ...urlRoutes(parts.urlLeases),
     ],
     upgrades: (upgrade) => {
       const guest = { launcher: sprite, network: () => sprite.network(), connections, upgrade };

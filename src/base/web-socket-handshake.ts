@@ -12,10 +12,14 @@ export function acceptHeaders(request: IncomingHttpHeaders): Array<readonly [str
   if (request["sec-websocket-version"] !== "13" || !/^[+/0-9A-Za-z]{22}==$/.test(key)) {
     throw new SpriteError("invalid_request", "the WebSocket handshake is not of version 13");
   }
-  const accept = createHash("sha1").update(key).update(acceptSuffix).digest("base64");
   return [
     ["Upgrade", "websocket"],
     ["Connection", "Upgrade"],
-    ["Sec-WebSocket-Accept", accept],
+    ["Sec-WebSocket-Accept", acceptKeyOf(key)],
   ];
+}
+
+/** What a server answers to a handshake's key. */
+export function acceptKeyOf(key: string): string {
+  return createHash("sha1").update(key).update(acceptSuffix).digest("base64");
 }

@@ -2,13 +2,15 @@
 
 /**
  * `command`: one that runs; `terminal`: one that said or was told something; `request`: a request that is being answered;
- * `connection`: one with traffic; `task`: one that somebody holds; `processor`, `network`, `disk`: work of any process.
+ * `connection`: one with traffic; `url`: traffic of the sprite's URL; `task`: one that somebody holds; `processor`, `network`,
+ * `disk`: work of any process.
  */
 export type ActivityKind =
   | "command"
   | "terminal"
   | "request"
   | "connection"
+  | "url"
   | "task"
   | "processor"
   | "network"

@@ -16,6 +16,7 @@ const statusByCode = {
   busy: 409,
   gone: 410,
   payload_too_large: 413,
+  misdirected_request: 421,
   rate_limited: 429,
   sprite_creation_rate_limited: 429,
   concurrent_sprite_limit_exceeded: 429,
@@ -24,12 +25,18 @@ const statusByCode = {
   storage_failure: 500,
   bucket_unfit: 500,
   disk_full: 507,
+  bad_gateway: 502,
+  nothing_listening: 502,
   unavailable: 503,
   start_failed: 503,
   deadline_exceeded: 504,
 } as const;
 
 export type ErrorCode = keyof typeof statusByCode;
+
+export function isErrorCode(value: unknown): value is ErrorCode {
+  return typeof value === "string" && Object.hasOwn(statusByCode, value);
+}
 
 export function statusOf(code: ErrorCode): number {
   return statusByCode[code];

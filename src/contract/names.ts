@@ -33,11 +33,15 @@ export interface SpriteUrlParts {
   name: string;
   organizationShortId: string;
   domain: string;
+  /** Null: the usual one. */
+  port?: number | null;
 }
 
 /** No trailing slash: clients append paths. */
 export function spriteUrl(parts: SpriteUrlParts): string {
-  return `https://${spriteHostLabel(parts.name, parts.organizationShortId)}.${parts.domain}`;
+  const { name, organizationShortId, domain, port = null } = parts;
+  const end = port === null || port === 443 ? "" : `:${port}`;
+  return `https://${spriteHostLabel(name, organizationShortId)}.${domain}${end}`;
 }
 
 /** @throws SpriteError invalid_request when the name's URL would not be a legal host name */

@@ -1,5 +1,7 @@
 /** The front door of a server: organizations, tokens, the registry of sprites, and the API's port. */
 
+import type { Socket } from "node:net";
+
 import { assert } from "../base/assert.ts";
 import type { Log } from "../base/log.ts";
 import { OpenSplices } from "./splice/open-splices.ts";
@@ -8,6 +10,7 @@ import { FrontDoor, type CertificateState } from "./front-door.ts";
 import { splicesPerSpriteMax, watchHeartbeatMs } from "./limits.ts";
 import { Organizations } from "./organizations.ts";
 import { Sprites, type OrganizationLimits } from "./sprites.ts";
+import { SpriteUrls } from "./sprite-urls.ts";
 import { TokenUse } from "./token-use.ts";
 import type { Caller } from "./tokens.ts";
 import { LoginCodes } from "./url-access/login-codes.ts";
@@ -45,6 +48,12 @@ export interface Control {
   readonly urlAccess: UrlAccess;
   /** For whoever has something to count. */
   readonly metrics: Metrics;
+  /** Which sprite has which URL, as the edge asks it. */
+  readonly spriteUrls: SpriteUrls;
+  /** Serves the API on a connection that somebody else has accepted. */
+  serveConnection(socket: Socket): void;
+  /** Where the sprites' URLs are served; said before the first of them is shown. */
+  setUrlPort(port: number): void;
   /** Finishes what a crash cut short, without waiting for it, and serves requests when it resolves. */
   start(): Promise<{ address: string; host: string; port: number; metricsPort: number | null }>;
   /** Whether it says at /readyz that it takes no work for now. */
@@ -106,6 +115,9 @@ export function createControl(options: ControlOptions): Control {
   return {
     urlAccess: new UrlAccess({ organizations, sessions, codes, urlDomain, onTokenUsed }),
     metrics: metrics.recorder,
+    spriteUrls: new SpriteUrls({ organizations, sprites, worker }),
+    serveConnection: (socket) => frontDoor.serveConnection(socket),
+    setUrlPort: (port) => sprites.setUrlPort(port),
     recover,
     async start() {
       recover().catch((error: unknown) => log.error({ err: error }, "recover sprites"));

@@ -106,6 +106,11 @@ export class FrontDoor {
     this.#isDrained = isDrained;
   }
 
+  /** One that another port has accepted. */
+  serveConnection(socket: Socket): void {
+    this.#listener.serve(socket);
+  }
+
   /** Sockets are told; answers under way get a moment to end; then everything is cut. */
   async stop(): Promise<void> {
     this.#state = "stopping";

@@ -69,3 +69,5 @@ export const loginCodeLifetimeMs = 60_000;
 export const loginCodesMax = 10_000;
 /** Of the address that a visitor wanted. */
 export const returnPathLengthMax = 2_048;
+/** How often is looked for organizations that are not known yet, because somebody names one in a URL. */
+export const unknownShortIdLookMs = 1_000;

@@ -83,6 +83,11 @@ export class Listener {
     return address;
   }
 
+  /** As one that came in by the port; it does not keep `close` waiting. */
+  serve(socket: Socket): void {
+    this.#server.emit("connection", socket);
+  }
+
   /** Takes no more connections, and closes those without a request. Resolves when none is left. */
   close(): Promise<void> {
     this.#closed ??= new Promise((resolve) => {

@@ -136,6 +136,13 @@ export class Organization {
     return row === undefined ? null : parseSpriteRow(row);
   }
 
+  /** No more than its URL needs, and only of one that is ready: this is asked for at each request. */
+  spriteUrlByName(name: string): { id: string; urlSettings: UrlSettings } | null {
+    const row = this.#statements.spriteUrlByName.get(name);
+    if (row === undefined) return null;
+    return { id: row.id, urlSettings: JSON.parse(row.urlSettings) as UrlSettings };
+  }
+
   spriteById(id: string): SpriteRecord | null {
     const row = this.#statements.spriteById.get(id);
     return row === undefined ? null : parseSpriteRow(row);
@@ -240,6 +247,9 @@ function prepareStatements(database: Sqlite) {
     ),
     spriteByName: database.prepare<[string], SpriteRow>(
       "SELECT * FROM sprite WHERE name = ? AND state <> 'destroying'",
+    ),
+    spriteUrlByName: database.prepare<[string], { id: string; urlSettings: string }>(
+      "SELECT id, url_settings AS urlSettings FROM sprite WHERE name = ? AND state = 'ready'",
     ),
     spriteById: database.prepare<[string], SpriteRow>("SELECT * FROM sprite WHERE id = ?"),
     listSprites: database.prepare<[string, string, string, string, number], SpriteRow>(

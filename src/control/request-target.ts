@@ -34,7 +34,7 @@ export type Route =
   | { kind: "agent"; name: string; rest: readonly string[] };
 
 /** What a worker asks of its agent. */
-const ofWorker: ReadonlySet<string> = new Set(["durability", "store", "retire"]);
+const ofWorker: ReadonlySet<string> = new Set(["durability", "store", "retire", "url"]);
 
 /** @throws SpriteError invalid_request, not_found */
 export function parseRoute(rawPath: string): Route {

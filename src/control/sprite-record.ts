@@ -141,6 +141,7 @@ export interface SpriteObjectContext {
   organization: OrganizationRecord;
   status: SpriteStatus;
   urlDomain: string;
+  urlPort: number | null;
   version: string;
 }
 
@@ -155,6 +156,7 @@ export function spriteObject(sprite: SpriteRecord, context: SpriteObjectContext)
       name: sprite.name,
       organizationShortId: shortId,
       domain: context.urlDomain,
+      port: context.urlPort,
     }),
     url_settings: sprite.urlSettings,
     status: context.status,

@@ -64,6 +64,7 @@ export class Sprites {
   readonly #creations: CreationRate;
   readonly #running: RunningLimit;
   readonly #unsubscribe: () => void;
+  #urlPort: number | null = null;
   /** Which organization a worker's status event is about. */
   readonly #organizationBySprite = new Map<string, Organization>();
   /**
@@ -87,6 +88,11 @@ export class Sprites {
       if (organization !== undefined) this.watch.noteStatus(organization, event);
       if (event.status === "cold") this.#running.notify();
     });
+  }
+
+  /** Null, or 443: the URLs name none. */
+  setUrlPort(port: number | null): void {
+    this.#urlPort = port;
   }
 
   get worker(): Worker {
@@ -411,7 +417,13 @@ export class Sprites {
   #object(organization: Organization, sprite: SpriteRecord): SpriteObject {
     const { urlDomain, version, worker } = this.#options;
     const status = worker.status(sprite.id);
-    return spriteObject(sprite, { organization: organization.record, status, urlDomain, version });
+    return spriteObject(sprite, {
+      organization: organization.record,
+      status,
+      urlDomain,
+      urlPort: this.#urlPort,
+      version,
+    });
   }
 
   async #reboot(sprite: SpriteRecord, reason: string): Promise<void> {

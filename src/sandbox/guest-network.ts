@@ -11,6 +11,11 @@ import { findSocketOwners, type SocketOwner } from "./socket-owners.ts";
 export class GuestNetwork {
   readonly #first: ProcessIdentity;
 
+  /** Whose network it is. */
+  get first(): ProcessIdentity {
+    return this.#first;
+  }
+
   constructor(first: ProcessIdentity) {
     this.#first = first;
   }

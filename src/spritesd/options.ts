@@ -14,6 +14,8 @@ export const dataDirectoryDefault = "/var/lib/opensprites";
 export interface ServeOptions {
   data: string;
   listen: { host: string; port: number };
+  /** Of the sprites' URLs and of the API; null: there is no such port. */
+  listenTls: { host: string; port: number } | null;
   /** Null: a directory inside data. */
   bucket: string | null;
   image: ImageName;
@@ -74,6 +76,13 @@ const serveSettings: readonly Setting[] = [
     text: "host:port to serve on",
     default: "127.0.0.1:7777",
     parse: parseListen,
+  },
+  {
+    flags: "--listen-tls <address>",
+    variable: "SPRITES_LISTEN_TLS",
+    text: "host:port of the sprites' own URLs and of the API by HTTPS, or off",
+    default: "off",
+    parse: (text) => (text === "off" ? "off" : parseListen(text)),
   },
   {
     flags: "--bucket <place>",
@@ -229,6 +238,8 @@ export function serveOptionsOf(values: Record<string, unknown>): ServeOptions {
   return {
     data: values["data"] as string,
     listen: values["listen"] as ServeOptions["listen"],
+    listenTls:
+      values["listenTls"] === "off" ? null : (values["listenTls"] as ServeOptions["listen"]),
     bucket: (values["bucket"] as string | undefined) ?? null,
     image: values["image"] as ServeOptions["image"],
     uplink: values["uplink"] as Uplink,

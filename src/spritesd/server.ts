@@ -28,6 +28,7 @@ import { limitsOf, type ServeOptions } from "./options.ts";
 import { operatorSocketOf, serveOperators } from "./operator-socket.ts";
 import { readiness } from "./readiness.ts";
 import { ServerBucketUses } from "./server-bucket-uses.ts";
+import { openEdge } from "./open-edge.ts";
 import { version } from "./version.ts";
 import { ImageServers } from "../worker/image-servers.ts";
 import { clearCgroups, clearLeftovers } from "../worker/leftovers.ts";
@@ -137,8 +138,9 @@ class Startup {
       log: this.#log,
     });
     this.#isKnownHost = (hostName) => control.urlAccess.isKnownHost(hostName);
+    let closeEdge = async (): Promise<void> => undefined;
     let stopped: Promise<void> | null = null;
-    const stop = (): Promise<void> => (stopped ??= control.stop());
+    const stop = (): Promise<void> => (stopped ??= closeEdge().then(() => control.stop()));
     this.#undoSteps.push(stop);
     const leave = this.#leave;
     this.#leave = async () => {
@@ -148,6 +150,7 @@ class Startup {
     await control.recover();
     signal.throwIfAborted();
     const { address } = await control.start();
+    closeEdge = await openEdge(this.#options, { control, certificates, log: this.#log });
     await this.#obeyOperators(worker, control);
     this.#scrub();
     return address;

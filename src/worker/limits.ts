@@ -89,3 +89,10 @@ export const adoptedEndMsMax = 10_000;
 export const imageOrphanExtraMs = 30_000;
 /** When to come again to a server that was drained: its operator is at work on it. */
 export const drainedRetrySeconds = 30;
+
+/** An agent says at once that its sprite's URL may be opened; waking it comes later. */
+export const urlLeaseTimeoutMs = 10_000;
+/** Past the time that an agent was given, in which it would say that it was not enough. */
+export const urlAskTimeoutMsMax = 5_000;
+/** A web server inside that does not accept a connection for so long hangs. */
+export const urlConnectTimeoutMs = 10_000;

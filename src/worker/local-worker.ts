@@ -31,6 +31,7 @@ import { machineStarts } from "./starts/machine-starts.ts";
 import type { Slot } from "./slots.ts";
 import { openVolume } from "../storage/volume/open-volume.ts";
 import { Transfers } from "./transfers.ts";
+import { UrlLease } from "./url/url-lease.ts";
 import { UsageReports } from "./usage-reports.ts";
 import type {
   ForkOrigin,
@@ -41,6 +42,7 @@ import type {
   SpriteSpec,
   SpriteTransition,
   SpriteUsage,
+  UrlPort,
   Worker,
   WorkerStatusEvent,
 } from "./worker.ts";
@@ -216,6 +218,11 @@ export class LocalWorker implements Worker {
   ): Promise<{ socketPath: string }> {
     this.#assertTakesWork();
     return await this.#lifeOf(spec.id).need(spec, because);
+  }
+
+  async openUrl(spec: SpriteSpec): Promise<UrlPort> {
+    const { socketPath } = await this.ensureRunning(spec);
+    return await UrlLease.open({ socketPath, spriteName: spec.name });
   }
 
   async openReader(spec: SpriteSpec): Promise<Reading | null> {

@@ -3,11 +3,14 @@
  * another machine.
  */
 
+import type { Socket } from "node:net";
+
 import type { SpriteLimits } from "../contract/agent-startup.ts";
 import type { Durability } from "../contract/durability.ts";
 import type { SpritePolicy } from "../contract/policy.ts";
 import type { SpriteStatus } from "../contract/sprite.ts";
 import type { UsageReport } from "../contract/usage-report.ts";
+import type { UrlEnd } from "../contract/url-lease.ts";
 
 /** All that a worker needs to open a sprite; control keeps it in the registry. */
 export interface SpriteSpec {
@@ -81,6 +84,30 @@ export interface Reading {
   done(): void;
 }
 
+export interface UrlBusyNote {
+  /** Requests whose answer has not begun. */
+  requests: number;
+  /** Connections with traffic since the last note. */
+  connections: number;
+}
+
+/** The way to the web server inside a running sprite, as long as its agent lets it be open. */
+export interface UrlPort {
+  readonly isOpen: boolean;
+  /**
+   * Its port, once the sprite is awake and it listens; then the sprite stays awake for some seconds by itself.
+   * @throws SpriteError nothing_listening, unavailable
+   */
+  ready(timeoutMs: number): Promise<number>;
+  /** A connection inside the sprite's network. @throws SpriteError nothing_listening, bad_gateway, unavailable */
+  connect(port: number): Promise<Socket>;
+  /** Holds the sprite awake for a moment. */
+  noteBusy(note: UrlBusyNote): void;
+  /** Called before connections are closed because the sprite sleeps (it may be made ready again) or ends. */
+  onEnd(listener: (end: UrlEnd) => void): void;
+  close(): void;
+}
+
 export interface Worker {
   /** Content hash of the image that new sprites get. */
   readonly defaultImageHash: string;
@@ -105,6 +132,8 @@ export interface Worker {
     signal?: AbortSignal,
     because?: string,
   ): Promise<{ socketPath: string }>;
+  /** Starts the sprite as `ensureRunning` does. @throws SpriteError start_failed, unavailable */
+  openUrl(spec: SpriteSpec): Promise<UrlPort>;
   /**
    * Shows the disk of a sprite that sleeps, without starting it. Null when it does not sleep, or its disk cannot be read
    * before a start has put it right.

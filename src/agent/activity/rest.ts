@@ -21,6 +21,8 @@ export interface RestParts {
   sandbox: () => Sandbox | null;
   sessions: () => Sessions;
   tasks: WakeHolder;
+  /** Further sources of other rooms. */
+  sources: () => readonly ActivitySource[];
   /** Where the sprite's disk is mounted. */
   diskDirectory: string;
   /** Told of each step of falling asleep and waking, before it takes its time and after. */
@@ -54,6 +56,7 @@ export class Rest {
         sessionSource(() => parts.sessions().list()),
         taskSource(parts.tasks),
         work,
+        { look: (nowMs) => parts.sources().flatMap((source) => source.look(nowMs)) },
       ],
       onIdle: () => void this.#nap.fallAsleep("nothing went on"),
     });

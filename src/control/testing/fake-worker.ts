@@ -14,6 +14,7 @@ import type {
   Reading,
   SpriteSpec,
   SpriteUsage,
+  UrlPort,
   Worker,
   WorkerStatusEvent,
 } from "../../worker/worker.ts";
@@ -61,6 +62,10 @@ export class FakeWorker implements Worker {
     await this.createGate;
     if (this.createError !== null) throw this.createError;
     await this.ensureRunning(spec);
+  }
+
+  async openUrl(): Promise<UrlPort> {
+    throw new SpriteError("unavailable", "its agents serve no URLs");
   }
 
   /** Deaf to its signal, as a worker may be whose starts are shared. */
