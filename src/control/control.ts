@@ -91,18 +91,10 @@ export function createControl(options: ControlOptions): Control {
   const codes = new LoginCodes();
   const usage = new UsageKeeper({ organizations, worker, log });
   const frontDoor = new FrontDoor({
-    organizations,
-    sprites,
-    splices,
-    usage,
-    metrics,
-    problems,
-    version,
-    adminSecret,
+    ...{ organizations, sprites, splices, usage, metrics, problems },
+    ...{ version, adminSecret, log, onTokenUsed },
     urlLogins: { sessions, codes, urlDomain },
     certificates: options.certificates ?? noCertificates,
-    log,
-    onTokenUsed,
   });
   let recovered: Promise<void> | null = null;
   let heartbeat: NodeJS.Timeout | null = null;
