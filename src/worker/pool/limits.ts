@@ -2,7 +2,7 @@
 
 /** Demand may raise the number of spares so far above the one that was configured. */
 export const growthFactorMax = 4;
-/** Spares at most, however many are configured and asked for: each is a process of some 70 MB. */
+/** Spares at most, however many are configured and asked for: each is some 60 MB of memory. */
 export const sparesMax = 64;
 /** Creates within so long of each other are one burst: a pool of that size would have served it. */
 export const burstMs = 10_000;
@@ -25,6 +25,8 @@ export const standByTimeoutMs = 60_000;
 /** Pauses after failures, doubled each time. */
 export const retryMs = 1_000;
 export const retryMsMax = 60_000;
+/** What is left of a spare is tried to be removed so often, with the same pauses; then the next start does. */
+export const removalTriesMax = 10;
 /** An older one is replaced: what no registry names counts as leaked after a day (`storage/audit/limits.ts`). */
 export const spareAgeMsMax = 6 * 3_600_000;
 /** Nice value of a spare while it is made: as good as nothing while others want the processor. */

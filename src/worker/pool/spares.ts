@@ -6,6 +6,7 @@ import type { SpriteIdentity } from "../../contract/sprite-identity.ts";
 import { tellIdentity } from "../agent-settings.ts";
 import { freeMemoryShare } from "../retirement.ts";
 import type { PoolState, Reservation, SpriteSpec } from "../worker.ts";
+import { removalTriesMax, retryMs, retryMsMax } from "./limits.ts";
 import { Pool } from "./pool.ts";
 import { SpareRecords } from "./spare-records.ts";
 
@@ -54,7 +55,7 @@ export class Spares {
         if (isRegistered(spriteId)) await this.#records.remove(spriteId);
         else await this.#destroy(spriteId);
       } catch (error) {
-        log.error({ err: error, spriteId }, "something is left of a spare sprite");
+        log.error({ err: error, spriteId }, "the record of a spare sprite stays");
       }
     }
     this.#pool.start();
@@ -97,8 +98,16 @@ export class Spares {
     });
   }
 
-  async #destroy(spriteId: string): Promise<void> {
-    await this.#parts.destroy(spriteId);
-    await this.#records.remove(spriteId);
+  /** Settles after the first try; a bucket that is away is tried again in the background. */
+  async #destroy(spriteId: string, tries = 1): Promise<void> {
+    try {
+      await this.#parts.destroy(spriteId);
+      await this.#records.remove(spriteId);
+    } catch (error) {
+      this.#parts.log.warn({ err: error, spriteId, tries }, "something is left of a spare sprite");
+      if (tries >= removalTriesMax) return;
+      const pauseMs = Math.min(retryMs * 2 ** tries, retryMsMax);
+      setTimeout(() => void this.#destroy(spriteId, tries + 1), pauseMs).unref();
+    }
   }
 }

@@ -1,0 +1,104 @@
+/** Rows about the warm pool: a create that finds a sprite made already, and a hundred of them at once. */
+import { once } from "node:events";
+import { join } from "node:path";
+import { waitUntil } from "../src/base/wait.ts";
+import { TestServer } from "../test/support/server.ts";
+import { nextSpriteName, podmanPeer, type Bench } from "./context.ts";
+import { guarded, push, timeMs } from "./life.ts";
+import { rowOf } from "./report.ts";
+
+const single = ["pool_create", "pool_create_to_first_output"] as const;
+const burst = "pool_burst";
+/** As issue 5 has it. */
+const poolSize = 16;
+const fillTimeoutMs = 180_000;
+
+export async function runPool(bench: Bench): Promise<void> {
+  if (![...single, burst].some(bench.wants)) return;
+  const dataDirectory = join(bench.directory, "data-pool");
+  const words = ["--pool", String(poolSize), "--create-rate-max", "off", "--running-max", "off"];
+  const server = await TestServer.start({ dataDirectory, image: "bench", arguments: words });
+  bench.cleanup.add("stop the server with a pool", () => server.close());
+  await guarded(bench, single, "ms", () => runSingle(bench, server));
+  await guarded(bench, [burst], "ms", () => runBurst(bench, server));
+  await server.close();
+}
+
+/** The rest of the pool is not refilled while it is measured: that is what a user meets who comes now and then. */
+async function runSingle(bench: Bench, server: TestServer): Promise<void> {
+  if (!single.some(bench.wants)) return;
+  const own = single.map((): number[] => []);
+  const peer = single.map((): number[] => []);
+  // The first one of a server pays for what all of them share.
+  await createRound(server);
+  for (let round = 0; round < bench.plan.createRounds; round++) {
+    await untilFull(server);
+    push(own, await createRound(server));
+    if (bench.podman !== null) push(peer, await podmanRound(bench.podman));
+  }
+  for (const [index, name] of single.entries()) {
+    const samples = own[index] ?? [];
+    bench.emit(rowOf({ name, unit: "ms", samples, ...podmanPeer(bench, peer[index] ?? []) }));
+  }
+}
+
+async function createRound(server: TestServer): Promise<number[]> {
+  const startedAtMs = performance.now();
+  const sprite = await server.client().createSprite(nextSpriteName());
+  const createMs = performance.now() - startedAtMs;
+  const command = sprite.spawn("echo", ["ok"]);
+  const exited = once(command, "exit");
+  await once(command.stdout, "data");
+  const firstOutputMs = performance.now() - startedAtMs;
+  await exited;
+  await sprite.delete();
+  return [createMs, firstOutputMs];
+}
+
+/** `podman run`, and `podman run` until its command has said something: podman keeps nothing ready. */
+async function podmanRound(podman: NonNullable<Bench["podman"]>): Promise<number[]> {
+  const startedAtMs = performance.now();
+  const container = await podman.start();
+  const createMs = performance.now() - startedAtMs;
+  await podman.remove(container);
+  return [createMs, await podman.firstOutputMs(["echo", "ok"])];
+}
+
+/** All of them at once, on a full pool: from the first request to the last answer, and the same of podman's. */
+async function runBurst(bench: Bench, server: TestServer): Promise<void> {
+  if (!bench.wants(burst)) return;
+  const { burstCreates } = bench.plan;
+  await untilFull(server);
+  const client = server.client();
+  const names = Array.from({ length: burstCreates }, nextSpriteName);
+  const samples = [
+    await timeMs(() => Promise.all(names.map((name) => client.createSprite(name)))),
+  ];
+  await Promise.all(names.map((name) => client.sprite(name).delete()));
+  const { podman } = bench;
+  const peer = podman === null ? [] : [await timeMs(() => podmanBurst(podman, burstCreates))];
+  const note = `${burstCreates} creates at once with ${poolSize} in the pool`;
+  bench.emit(rowOf({ name: burst, unit: "ms", samples, note, ...podmanPeer(bench, peer) }));
+}
+
+/** As many at a time as it bears: all of them at once wait for each other's locks. */
+async function podmanBurst(podman: NonNullable<Bench["podman"]>, count: number): Promise<void> {
+  const containers: string[] = [];
+  let left = count;
+  const next = async (): Promise<void> => {
+    while (left-- > 0) containers.push(await podman.start());
+  };
+  await Promise.all([next(), next(), next(), next()]);
+  for (const container of containers) await podman.remove(container);
+}
+
+/** The server says how many stand by with each one that comes. */
+async function untilFull(server: TestServer): Promise<void> {
+  const isFull = async (): Promise<boolean> => {
+    const answer = await server.request("/readyz");
+    const { pool } = (await answer.json()) as { pool?: { ready: number } };
+    return (pool?.ready ?? 0) >= poolSize;
+  };
+  if (await waitUntil(isFull, { timeoutMs: fillTimeoutMs, intervalMs: 100 })) return;
+  throw new Error(`the pool does not fill within ${fillTimeoutMs} ms`);
+}
