@@ -2,6 +2,8 @@
 export interface Plan {
   quick: boolean;
   createRounds: number;
+  /** Creates at once, on a full pool. */
+  burstCreates: number;
   execRounds: number;
   /** Commands of ours for each one of the peer, which takes twenty times as long. */
   execsEachRound: number;
@@ -37,6 +39,7 @@ export interface Plan {
 export const fullPlan: Plan = {
   quick: false,
   createRounds: 12,
+  burstCreates: 100,
   execRounds: 50,
   execsEachRound: 4,
   serverStarts: 4,
@@ -63,6 +66,7 @@ export const fullPlan: Plan = {
 export const quickPlan: Plan = {
   quick: true,
   createRounds: 4,
+  burstCreates: 40,
   execRounds: 15,
   execsEachRound: 3,
   serverStarts: 2,

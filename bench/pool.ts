@@ -19,20 +19,22 @@ export async function runPool(bench: Bench): Promise<void> {
   const words = ["--pool", String(poolSize), "--create-rate-max", "off", "--running-max", "off"];
   const server = await TestServer.start({ dataDirectory, image: "bench", arguments: words });
   bench.cleanup.add("stop the server with a pool", () => server.close());
-  await guarded(bench, single, "ms", () => runSingle(bench, server));
-  await guarded(bench, [burst], "ms", () => runBurst(bench, server));
+  const filling = new Filling(server);
+  await guarded(bench, single, "ms", () => runSingle(bench, server, filling));
+  await guarded(bench, [burst], "ms", () => runBurst(bench, server, filling));
   await server.close();
 }
 
 /** The rest of the pool is not refilled while it is measured: that is what a user meets who comes now and then. */
-async function runSingle(bench: Bench, server: TestServer): Promise<void> {
+async function runSingle(bench: Bench, server: TestServer, filling: Filling): Promise<void> {
   if (!single.some(bench.wants)) return;
   const own = single.map((): number[] => []);
   const peer = single.map((): number[] => []);
   // The first one of a server pays for what all of them share.
+  await filling.done();
   await createRound(server);
   for (let round = 0; round < bench.plan.createRounds; round++) {
-    await untilFull(server);
+    await filling.done();
     push(own, await createRound(server));
     if (bench.podman !== null) push(peer, await podmanRound(bench.podman));
   }
@@ -65,15 +67,13 @@ async function podmanRound(podman: NonNullable<Bench["podman"]>): Promise<number
 }
 
 /** All of them at once, on a full pool: from the first request to the last answer, and the same of podman's. */
-async function runBurst(bench: Bench, server: TestServer): Promise<void> {
+async function runBurst(bench: Bench, server: TestServer, filling: Filling): Promise<void> {
   if (!bench.wants(burst)) return;
   const { burstCreates } = bench.plan;
-  await untilFull(server);
+  await filling.done();
   const client = server.client();
   const names = Array.from({ length: burstCreates }, nextSpriteName);
-  const samples = [
-    await timeMs(() => Promise.all(names.map((name) => client.createSprite(name)))),
-  ];
+  const samples = [await timeMs(() => Promise.all(names.map((name) => client.createSprite(name))))];
   await Promise.all(names.map((name) => client.sprite(name).delete()));
   const { podman } = bench;
   const peer = podman === null ? [] : [await timeMs(() => podmanBurst(podman, burstCreates))];
@@ -92,13 +92,28 @@ async function podmanBurst(podman: NonNullable<Bench["podman"]>, count: number):
   for (const container of containers) await podman.remove(container);
 }
 
-/** The server says how many stand by with each one that comes. */
-async function untilFull(server: TestServer): Promise<void> {
-  const isFull = async (): Promise<boolean> => {
-    const answer = await server.request("/readyz");
-    const { pool } = (await answer.json()) as { pool?: { ready: number } };
-    return (pool?.ready ?? 0) >= poolSize;
-  };
-  if (await waitUntil(isFull, { timeoutMs: fillTimeoutMs, intervalMs: 100 })) return;
-  throw new Error(`the pool does not fill within ${fillTimeoutMs} ms`);
+/** The server says with each spare that stands by how many do; each create is followed by one more. */
+class Filling {
+  readonly #server: TestServer;
+  #seen = 0;
+
+  constructor(server: TestServer) {
+    this.#server = server;
+  }
+
+  /** Settles when it is full again since the last time. */
+  async done(): Promise<void> {
+    const before = this.#seen;
+    const isFull = (): boolean => {
+      this.#seen = this.#server.log.filter(saysFull).length;
+      return this.#seen > before;
+    };
+    if (await waitUntil(isFull, { timeoutMs: fillTimeoutMs, intervalMs: 100 })) return;
+    throw new Error(`the pool does not fill within ${fillTimeoutMs} ms`);
+  }
+}
+
+function saysFull(line: string): boolean {
+  if (!line.includes("a spare sprite stands by")) return false;
+  return (JSON.parse(line) as { ready: number }).ready >= poolSize;
 }

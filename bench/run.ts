@@ -23,6 +23,7 @@ import { prepare, type Options } from "./prepare.ts";
 import { markdownTable, type Row } from "./report.ts";
 import { runTunnel } from "./tunnel.ts";
 import { runSleep } from "./sleep.ts";
+import { runPool } from "./pool.ts";
 import { runServices } from "./services.ts";
 import { runStorage } from "./storage.ts";
 
@@ -80,6 +81,7 @@ async function runSuites(bench: Bench): Promise<void> {
   await runCreate(bench);
   await runExec(bench);
   await runSleep(bench);
+  await runPool(bench);
   await runFiles(bench);
   await runTunnel(bench);
   await runServices(bench);

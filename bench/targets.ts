@@ -24,6 +24,8 @@ const targets: ReadonlyArray<readonly [name: string, kind: Target["kind"], value
   ["tunnel_round_trip", "p50-max", 1],
   ["agent_rss_mb", "p50-max", 80],
   ["storage_rss_*", "p50-max", 60],
+  ["pool_create_to_first_output", "p50-max", 30],
+  ["pool_burst", "p50-max", 5000],
   ["wake_warm", "p50-max", 5],
   ["wake_cold", "p50-max", 300],
   ["sleep_cold", "p50-max", 200],
