@@ -44,6 +44,7 @@ class Pipe<Startup> implements ControlPipe<Startup> {
   #server: ServerLink | null;
   #socket: AdoptionSocket | null = null;
   #orphanMsMax = 0;
+  #isStopping = false;
   #timer: NodeJS.Timeout | null = null;
   readonly #stopNow = (): void => this.#stopped.resolve({ type: "stop", discard: false });
 
@@ -93,7 +94,11 @@ class Pipe<Startup> implements ControlPipe<Startup> {
     await socket.listen(socketPath);
     this.#orphanMsMax = orphanMsMax;
     this.#socket = socket;
-    void this.stop.then(() => socket.close());
+    void this.stop.then(() => {
+      this.#isStopping = true;
+      if (this.#timer !== null) clearTimeout(this.#timer);
+      socket.close();
+    });
   }
 
   #begin(value: unknown): void {
@@ -119,7 +124,7 @@ class Pipe<Startup> implements ControlPipe<Startup> {
   }
 
   #onServerGone(server: ServerLink): void {
-    if (server !== this.#server) return;
+    if (server !== this.#server || this.#isStopping) return;
     this.#server = null;
     if (this.#socket === null) this.#stopNow();
     else this.#timer = setTimeout(this.#stopNow, this.#orphanMsMax);

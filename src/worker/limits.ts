@@ -79,8 +79,8 @@ export const readerStopTimeoutMs = 5_000;
 export const readerLeftMsMax = 600_000;
 /** What a reader may keep of a disk on this machine: it is gone when it ends. */
 export const readerCacheBytesMax = 512 * 2 ** 20;
-/** A process that waits for its next server says at once what it is; one that hangs is ended instead. */
-export const adoptionOfferMsMax = 3_000;
+/** A process that waits for its next server says at once what it is, unless hundreds do; one that hangs is ended instead. */
+export const adoptionOfferMsMax = 10_000;
 /** With the environment, the policy and all descriptors. */
 export const offerBytesMax = 4 * 2 ** 20;
 /** Between the end of an adopted process's connection and its own. */
