@@ -18,6 +18,7 @@ import { UrlAccess } from "./url-access/url-access.ts";
 import { MetricsDoor, type ServerBucketUse } from "./metrics/metrics-door.ts";
 import type { Metrics } from "./metrics/metrics.ts";
 import { UrlSessions } from "./url-access/url-sessions.ts";
+import { noTracing, type Tracing } from "./tracing.ts";
 import { UsageKeeper } from "./usage/usage-keeper.ts";
 
 export interface ControlOptions {
@@ -38,6 +39,7 @@ export interface ControlOptions {
   metrics?: { listen: { host: string; port: number } | null; isPerSprite: boolean };
   /** Why the server cannot do its work at the moment, in words of a fixed set. */
   problems?: () => readonly string[];
+  tracing?: Tracing;
   /** What the server itself has asked of the bucket. */
   bucketUse?: () => ServerBucketUse | null;
   log: Log;
@@ -93,6 +95,7 @@ export function createControl(options: ControlOptions): Control {
   const frontDoor = new FrontDoor({
     ...{ organizations, sprites, splices, usage, metrics, problems },
     ...{ version, adminSecret, log, onTokenUsed },
+    tracing: options.tracing ?? noTracing,
     urlLogins: { sessions, codes, urlDomain },
     certificates: options.certificates ?? noCertificates,
   });

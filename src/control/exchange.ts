@@ -5,6 +5,7 @@ import type { Log } from "../base/log.ts";
 import { SpriteError, errorResponse, type ErrorBody } from "../contract/errors.ts";
 import type { AddedHeaders } from "./splice/http-heads.ts";
 import { logPathLengthMax, requestIdLengthMax } from "./limits.ts";
+import { noTracing, type Trace, type Tracing } from "./tracing.ts";
 import { noMetrics, type Metrics } from "./metrics/metrics.ts";
 import { routeTemplate } from "./metrics/route-template.ts";
 import { randomRequestId } from "./random-ids.ts";
@@ -23,10 +24,14 @@ export class Exchange {
   organizationSlug: string | null = null;
   readonly #log: Log;
   readonly #metrics: Metrics;
+  readonly #trace: Trace;
   readonly #startMs = performance.now();
   #logged = false;
 
-  constructor(request: IncomingMessage, options: { version: string; log: Log; metrics?: Metrics }) {
+  constructor(
+    request: IncomingMessage,
+    options: { version: string; log: Log; metrics?: Metrics; tracing?: Tracing },
+  ) {
     const clientsId = request.headers["x-request-id"];
     this.method = request.method ?? "";
     this.target = splitTarget(request.url ?? "");
@@ -37,6 +42,22 @@ export class Exchange {
     this.added = { "sprite-version": options.version, "x-request-id": this.requestId };
     this.#log = options.log;
     this.#metrics = options.metrics ?? noMetrics;
+    const { traceparent } = request.headers;
+    this.#trace = (options.tracing ?? noTracing).begin({
+      method: knownMethod(this.method),
+      route: routeTemplate(this.target.rawPath),
+      traceparent: typeof traceparent === "string" ? traceparent : undefined,
+      requestId: this.requestId,
+    });
+  }
+
+  /** Work for it, as a span of its trace. */
+  async traced<T>(
+    name: string,
+    attributes: Readonly<Record<string, string>>,
+    work: () => Promise<T>,
+  ): Promise<T> {
+    return await this.#trace.child(name, attributes, work);
   }
 
   /** What the client is told. Failures of ours go to the log with their cause. */
@@ -54,6 +75,7 @@ export class Exchange {
     if (this.#logged) return;
     this.#logged = true;
     this.#measure(status ?? clientGoneStatus);
+    this.#trace.end(status ?? clientGoneStatus);
     this.#log.info(
       {
         requestId: this.requestId,
@@ -78,7 +100,7 @@ export class Exchange {
       this.#metrics.count("opensprites_http_upgrades_total", { route });
       return;
     }
-    const method = knownMethods.has(this.method) ? this.method : "other";
+    const method = knownMethod(this.method);
     const seconds = (performance.now() - this.#startMs) / 1_000;
     const labels = { method, route, status: `${Math.floor(status / 100)}xx` };
     this.#metrics.observe("opensprites_http_request_duration_seconds", seconds, labels);
@@ -88,6 +110,10 @@ export class Exchange {
 const execRoute = "/v1/sprites/{name}/exec";
 /** A method that nobody has heard of is no label. */
 const knownMethods: ReadonlySet<string> = new Set(["GET", "HEAD", "POST", "PUT", "DELETE"]);
+
+function knownMethod(method: string): string {
+  return knownMethods.has(method) ? method : "other";
+}
 
 function errorHeaders(error: unknown): AddedHeaders {
   if (!(error instanceof SpriteError)) return {};

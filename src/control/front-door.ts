@@ -29,9 +29,11 @@ import type { McpDoor } from "./mcp/mcp-door.ts";
 import { metricsContentType, type MetricsDoor } from "./metrics/metrics-door.ts";
 import { isPublicPage, publicPage } from "./public-pages.ts";
 import { parseRoute, type Route } from "./request-target.ts";
+import type { SpriteRecord } from "./sprite-record.ts";
 import type { Sprites } from "./sprites.ts";
 import { answerTokens, type TokenRoute } from "./token-routes.ts";
 import { authenticate, parseAuthorization, secretsEqual, type Caller } from "./tokens.ts";
+import type { Tracing } from "./tracing.ts";
 import { exportSprite, importSprite } from "./transfer.ts";
 import type { LoginCodes } from "./url-access/login-codes.ts";
 import type { UrlSessions } from "./url-access/url-sessions.ts";
@@ -45,6 +47,7 @@ export interface FrontDoorOptions {
   splices: OpenSplices;
   usage: UsageKeeper;
   metrics: MetricsDoor;
+  tracing: Tracing;
   /** Why the server cannot do its work at the moment. */
   problems: () => readonly string[];
   version: string;
@@ -212,8 +215,8 @@ export class FrontDoor {
   }
 
   #exchangeOf(request: IncomingMessage): Exchange {
-    const { version, log, metrics } = this.#options;
-    return new Exchange(request, { version, log, metrics: metrics.recorder });
+    const { version, log, metrics, tracing } = this.#options;
+    return new Exchange(request, { version, log, tracing, metrics: metrics.recorder });
   }
 
   /** @throws SpriteError unauthorized */
@@ -307,17 +310,30 @@ export class FrontDoor {
       target: exchange.target.raw,
       requestId: exchange.requestId,
       added: exchange.added,
-      start: (signal) => read?.start(signal) ?? sprites.start(sprite, signal),
+      start: (signal) => read?.start(signal) ?? this.#start(exchange, sprite, signal),
       keepsChunksApart: exchange.method === "POST" && isExec(route),
       isBulk: route.rest.join("/") === "fs/read",
     });
     const remove = splices.add(sprite.id, splice);
     try {
-      await splice.run();
+      await exchange.traced("agent", {}, () => splice.run());
     } finally {
       remove();
       read?.end();
     }
+  }
+
+  /** A span says how long that takes, and from which state. @throws SpriteError as `Sprites.start` */
+  async #start(
+    exchange: Exchange,
+    sprite: SpriteRecord,
+    signal: AbortSignal,
+  ): Promise<{ socketPath: string }> {
+    const { sprites } = this.#options;
+    const state = sprites.worker.status(sprite.id);
+    return await exchange.traced("start", { "opensprites.sprite.state": state }, () =>
+      sprites.start(sprite, signal),
+    );
   }
 
   async #onUpgrade(request: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
@@ -364,7 +380,7 @@ export class FrontDoor {
       target: exchange.target.raw,
       requestId: exchange.requestId,
       added: exchange.added,
-      start: (signal: AbortSignal) => sprites.start(sprite, signal),
+      start: (signal: AbortSignal) => this.#start(exchange, sprite, signal),
     };
     // An operation in the address is a first message.
     const isLate = isControl(route) && !exchange.target.query.has("op") && sprites.isCold(sprite);

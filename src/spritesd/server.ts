@@ -29,6 +29,7 @@ import { operatorSocketOf, serveOperators } from "./operator-socket.ts";
 import { readiness } from "./readiness.ts";
 import { ServerBucketUses } from "./server-bucket-uses.ts";
 import { openEdge } from "./open-edge.ts";
+import { startTracing } from "./tracing.ts";
 import { version } from "./version.ts";
 import { ImageServers } from "../worker/image-servers.ts";
 import { clearCgroups, clearLeftovers } from "../worker/leftovers.ts";
@@ -118,6 +119,8 @@ class Startup {
       adminSecretFile === null ? {} : { adminSecret: readAdminSecret(adminSecretFile) };
     const { dataDirectory } = this.#places;
     const certificates = await this.#openCertificates();
+    const traces = await startTracing({ version, log: this.#log });
+    this.#undoSteps.push(() => traces.stop());
     const control = createControl({
       dataDirectory,
       worker,
@@ -134,6 +137,7 @@ class Startup {
         gatewayNamespacePath: gateway.namespacePath,
         isRegistryReplicated: () => this.#unreplicated.size === 0,
       }),
+      tracing: traces.tracing,
       bucketUse: () => this.#bucketUse.sum(),
       log: this.#log,
     });

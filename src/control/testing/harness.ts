@@ -34,6 +34,7 @@ export interface HarnessOptions {
   certificates?: CertificateState;
   metrics?: NonNullable<ControlOptions["metrics"]>;
   problems?: () => readonly string[];
+  tracing?: NonNullable<ControlOptions["tracing"]>;
   /** Continue with the data of another harness. */
   dataDirectory?: string;
 }
@@ -52,6 +53,7 @@ export async function startHarness(options: HarnessOptions = {}): Promise<Harnes
     log: options.log ?? createLog({ level: "silent", room: "control" }),
     ...(options.adminSecret === undefined ? {} : { adminSecret: options.adminSecret }),
     ...(options.metrics === undefined ? {} : { metrics: options.metrics }),
+    ...(options.tracing === undefined ? {} : { tracing: options.tracing }),
     ...(options.problems === undefined ? {} : { problems: options.problems }),
     ...(options.limits === undefined ? {} : { limits: options.limits }),
     ...(options.certificates === undefined ? {} : { certificates: options.certificates }),
