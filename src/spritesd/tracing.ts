@@ -1,6 +1,6 @@
 /**
- * OpenTelemetry traces, when the usual variables name a collector: OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT. Without
- * them none of it is loaded, which would cost some 19 MB and 140 ms.
+ * OpenTelemetry traces, when the usual variables name a collector: OTEL_EXPORTER_OTLP_ENDPOINT or
+ * OTEL_EXPORTER_OTLP_TRACES_ENDPOINT. Without them none of it is loaded, which would cost some 19 MB and 140 ms.
  */
 import type * as OpenTelemetry from "@opentelemetry/api";
 import type { Attributes, Context, Span, Tracer } from "@opentelemetry/api";
