@@ -84,7 +84,8 @@ describe("sleep", () => {
 
   test("looking at a suspended sprite does not wake it", async () => {
     await untilWarm("sleeper");
-    for (const path of ["", "/exec", "/checkpoints", "/tasks", "/services", "/check"]) {
+    const disk = ["/fs/list?path=/etc", "/fs/read?path=/etc/os-release"];
+    for (const path of ["", "/exec", "/checkpoints", "/tasks", "/services", "/check", ...disk]) {
       const response = await server.request(`/v1/sprites/sleeper${path}`);
       assert.equal(response.status, 200, path);
     }

@@ -1,6 +1,5 @@
 /** Requests that a sleeping sprite's disk answers: they do not start it. */
 
-import type { Route } from "./request-target.ts";
 import type { SpriteRecord } from "./sprite-record.ts";
 import type { Sprites } from "./sprites.ts";
 
@@ -16,10 +15,25 @@ const coldPatterns: ReadonlyArray<readonly string[]> = [
   ["services", "*", "logs"],
 ];
 
-export function isColdRead(method: string, { rest }: Extract<Route, { kind: "agent" }>): boolean {
+/** Null for a request that needs the sprite's agent, or has one. */
+export function coldReadOf(
+  sprites: Pick<Sprites, "start" | "openReader" | "isCold">,
+  sprite: SpriteRecord,
+  request: { method: string; segments: readonly string[] },
+): ColdRead | null {
+  return isColdRead(request) && sprites.isCold(sprite) ? new ColdRead(sprites, sprite) : null;
+}
+
+function isColdRead({
+  method,
+  segments: given,
+}: {
+  method: string;
+  segments: readonly string[];
+}): boolean {
   if (method !== "GET" && method !== "HEAD") return false;
   // An agent takes a slash at the end for none.
-  const segments = rest.at(-1) === "" ? rest.slice(0, -1) : rest;
+  const segments = given.at(-1) === "" ? given.slice(0, -1) : given;
   return coldPatterns.some(
     (pattern) =>
       pattern.length === segments.length &&
@@ -28,7 +42,7 @@ export function isColdRead(method: string, { rest }: Extract<Route, { kind: "age
 }
 
 /** One such request, from the sprite's reader or, where that cannot be, from its agent. */
-export class ColdRead {
+class ColdRead {
   readonly #sprites: Pick<Sprites, "start" | "openReader">;
   readonly #sprite: SpriteRecord;
   #done: () => void = () => undefined;

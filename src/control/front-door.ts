@@ -17,7 +17,7 @@ import { LateSplice } from "./splice/late-splice.ts";
 import { UpgradeSplice } from "./splice/upgrade-splice.ts";
 import { assertMethodAllowed, handleApi, mintToken, type ApiResult } from "./api.ts";
 import { answerAsleep, refuseGone } from "./asleep.ts";
-import { ColdRead, isColdRead } from "./cold-reads.ts";
+import { coldReadOf } from "./cold-reads.ts";
 import { Exchange } from "./exchange.ts";
 import { readJsonBody } from "./json-body.ts";
 import { stopGraceMs, stopTimeoutMs } from "./limits.ts";
@@ -303,8 +303,7 @@ export class FrontDoor {
     const asleep = answerAsleep(exchange.method, route, () => sprites.isCold(found));
     if (asleep !== null) return sendJson(response, asleep, exchange.added);
     const sprite = sprites.findReady(organization, route.name);
-    const isRead = isColdRead(exchange.method, route) && sprites.isCold(sprite);
-    const read = isRead ? new ColdRead(sprites, sprite) : null;
+    const read = coldReadOf(sprites, sprite, { method: exchange.method, segments: route.rest });
     const splice = new PlainSplice({
       ...plain,
       target: exchange.target.raw,

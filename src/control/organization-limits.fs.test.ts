@@ -126,7 +126,7 @@ describe("sprites that run at once", () => {
     }
     await harness.worker.stop(ids[0] ?? "");
     await harness.call("POST", "/v1/sprites", { name: "three" });
-    const { status, body } = await harness.call("GET", "/v1/sprites/one/checkpoints");
+    const { status, body } = await harness.call("POST", "/v1/sprites/one/repair");
     assert.equal(status, 429);
     assert.equal(body["error"], "concurrent_sprite_limit_exceeded");
     assert.equal((await harness.call("POST", "/v1/sprites/one/restart")).status, 429);

@@ -225,7 +225,7 @@ test("a WebSocket goes through both ways, with its path, and wakes the sprite", 
   await using harness = await startWithSprite();
   const { worker, id } = harness;
   await worker.stop(id);
-  const client = dial(harness, "/v1/sprites/box/exec/12%2F3?cmd=a%20b&env=X%3D%26");
+  const client = dial(harness, "/v1/sprites/box/ports/12%2F3?cmd=a%20b&env=X%3D%26");
   client.socket.on("upgrade", (response) => {
     assert.equal(response.headers["sprite-version"], "v0.1.0");
     assert.match(String(response.headers["x-request-id"]), /^req-/);
@@ -236,11 +236,42 @@ test("a WebSocket goes through both ways, with its path, and wakes the sprite", 
   await eventually(() => client.messages.length === 3, "the echo");
   assert.deepEqual(client.messages, ["", "hello", large]);
   const seen = worker.agentOf(id).seen.at(-1);
-  assert.equal(seen?.url, "/v1/sprites/box/exec/12%2F3?cmd=a%20b&env=X%3D%26");
+  assert.equal(seen?.url, "/v1/sprites/box/ports/12%2F3?cmd=a%20b&env=X%3D%26");
   assert.ok(!("authorization" in seen.headers));
   client.socket.close(1000, "done");
   assert.deepEqual(await client.closed, { code: 1000, reason: "done" });
   await eventually(() => worker.agentOf(id).connectionCount === 0, "nothing stays open");
+});
+
+test("a session or a task of before a sleep is not found, and nothing is started to say so", async () => {
+  await using harness = await startWithSprite();
+  await harness.worker.stop(harness.id);
+  const starts = harness.worker.startCount;
+  assert.equal(await dial(harness, "/v1/sprites/box/exec/7").opened, 404);
+  for (const [method, path, message] of [
+    ["POST", "exec/7/kill", "session not found: 7"],
+    ["GET", "tasks/build", "task not found: build"],
+    ["DELETE", "tasks/build", "task not found: build"],
+  ] as const) {
+    const { status, body } = await harness.call(method, `/v1/sprites/box/${path}`);
+    assert.deepEqual([status, body["error"], body["message"]], [404, "not_found", message]);
+  }
+  assert.equal(harness.worker.startCount, starts);
+});
+
+test("a file of a sleeping sprite is read from its disk, whose reader is told when it is done", async () => {
+  await using harness = await startWithSprite();
+  const { worker, id } = harness;
+  await worker.stop(id);
+  const starts = worker.startCount;
+  const { status } = await harness.call("GET", "/v1/sprites/box/fs/read?path=%2Fa");
+  assert.equal(status, 200);
+  assert.equal(worker.readerOf(id)?.seen.at(-1)?.url, "/v1/sprites/box/fs/read?path=%2Fa");
+  await eventually(() => worker.readingCount === 0, "the end of the read");
+  assert.equal(worker.startCount, starts);
+  worker.hasReaders = false;
+  await harness.call("GET", "/v1/sprites/box/fs/read?path=%2Fa");
+  assert.equal(worker.startCount, starts + 1);
 });
 
 test("contract 16.7: the probe of control connections is answered at once while a sprite is cold, and wakes nobody", async () => {

@@ -4,6 +4,7 @@ import type { Socket } from "node:net";
 
 import { SpriteError } from "../../contract/errors.ts";
 import { headerSizeBytesMax } from "../../contract/limits.ts";
+import { coldReadOf } from "../cold-reads.ts";
 import { abortReason } from "../splice/abort-reason.ts";
 import { connectAgent } from "../splice/agent-connection.ts";
 import { ResponseReader, type ResponseHead } from "../splice/http-response.ts";
@@ -35,7 +36,7 @@ export interface AgentHandler {
 }
 
 /**
- * Starts the sprite when it sleeps, and resolves when the answer has ended.
+ * Starts the sprite when it sleeps, unless its disk is enough, and resolves when the answer has ended.
  * @throws SpriteError unavailable, not_found (it is deleted meanwhile), and what a start throws
  */
 export async function askAgent(
@@ -49,14 +50,17 @@ export async function askAgent(
   const splice: Splice = { kind: "answer", end: ({ error }) => ended.abort(error) };
   const remove = parts.splices.add(sprite.id, splice);
   const signal = AbortSignal.any([parts.signal, ended.signal]);
+  const read = coldReadOf(parts.sprites, sprite, request);
   try {
-    const start = (starting: AbortSignal) => parts.sprites.start(sprite, starting);
+    const start = (starting: AbortSignal) =>
+      read?.start(starting) ?? parts.sprites.start(sprite, starting);
     const socket = await connectAgent(start, signal);
     socket.write(head);
     if (request.body !== undefined) socket.write(request.body.bytes);
     await readAnswer(socket, { method: request.method, handler, signal });
   } finally {
     remove();
+    read?.end();
   }
 }
 

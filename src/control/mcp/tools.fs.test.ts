@@ -136,7 +136,7 @@ test("tools of the agent ask what the API asks", async () => {
   }
 });
 
-test("a sleeping sprite is not woken to say that nothing runs", async () => {
+test("a sleeping sprite is not woken to say that nothing runs, or what its disk says", async () => {
   await using harness = await startHarness();
   const { body } = await harness.call("POST", "/v1/sprites", { name: "box" });
   await harness.worker.stop(String(body.id));
@@ -144,7 +144,12 @@ test("a sleeping sprite is not woken to say that nothing runs", async () => {
   const listed = await call(harness, "exec_list", { sprite: "box" });
   assert.deepEqual(listed.value, { count: 0, sessions: [] });
   assert.equal(harness.worker.startCount, starts);
-  await call(harness, "service_list", { sprite: "box" });
+  for (const name of ["service_list", "checkpoint_list"]) {
+    await call(harness, name, { sprite: "box" });
+  }
+  assert.equal(harness.worker.startCount, starts);
+  assert.equal(harness.worker.readingCount, 0);
+  await call(harness, "service_stop", { sprite: "box", service_name: "web" });
   assert.equal(harness.worker.startCount, starts + 1);
 });
 
