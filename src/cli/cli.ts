@@ -68,6 +68,7 @@ export interface CommandOptions {
   pids?: string;
   bind?: string;
   portForward?: boolean;
+  role?: string;
   remove?: boolean;
   print?: boolean;
   fingerprint?: string;

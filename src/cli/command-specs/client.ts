@@ -80,7 +80,11 @@ const orgCommands: readonly CommandSpec[] = [
       {
         usage: "create",
         description: "make a token and print it",
-        options: [adminSecretOption, ["--description <text>", "what it is for"]],
+        options: [
+          adminSecretOption,
+          ["--description <text>", "what it is for"],
+          ["--role <role>", "admin or member: who opens URLs for admins"],
+        ],
         details: "Only the holder of the server's admin secret may.",
         examples: [["sprite org tokens create --description ci -o acme", "it is shown once"]],
         load: async () => (await import("../commands/tokens.ts")).create,

@@ -71,9 +71,9 @@ export async function create(cli: Cli, args: readonly string[]): Promise<number>
 /** `POST /v1/organizations/{org}/tokens` (contract.md section 1.2), with the admin secret. */
 export async function mintToken(
   cli: Cli,
-  wanted: { url: string; org: string; description: string },
+  wanted: { url: string; org: string; description: string; role?: string | undefined },
 ): Promise<string> {
-  const { url, org, description } = wanted;
+  const { url, org, description, role } = wanted;
   const secret = await adminSecret(cli);
   const path = `/v1/organizations/${encodeURIComponent(org)}/tokens`;
   const headers = { Authorization: `FlyV1 ${secret}` };
@@ -81,7 +81,7 @@ export async function mintToken(
     const answer = await cli.spin(`Asking ${url}`, () =>
       anonymousClient(cli, url).json<{ token: string }>("POST", path, {
         headers,
-        body: { description },
+        body: { description, ...(role === undefined ? {} : { role }) },
       }),
     );
     return checkedToken(answer.token);

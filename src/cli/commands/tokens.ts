@@ -20,9 +20,10 @@ export async function list(cli: Cli): Promise<number> {
     printable(token.id),
     relativeTime(token.created_at, now),
     token.last_used_at === null ? "never" : relativeTime(token.last_used_at, now),
+    token.role,
     printable(token.description),
   ]);
-  cli.print(formatTable(["", "ID", "CREATED", "LAST USED", "DESCRIPTION"], rows));
+  cli.print(formatTable(["", "ID", "CREATED", "LAST USED", "ROLE", "DESCRIPTION"], rows));
   return 0;
 }
 
@@ -39,7 +40,7 @@ export async function create(cli: Cli): Promise<number> {
     });
   }
   const description = cli.options.description ?? "";
-  const token = await mintToken(cli, { url, org, description });
+  const token = await mintToken(cli, { url, org, description, role: cli.options.role });
   if (cli.isJson) cli.printJson({ organization: org, token });
   else cli.print(`${token}\n`);
   return 0;
