@@ -9,7 +9,6 @@ import type { BrowserContext } from "playwright-core";
 import { waitUntil } from "../src/base/wait.ts";
 import { startChromium, type TestBrowser } from "./support/chromium.ts";
 import { TestServer } from "./support/server.ts";
-import { drainStream } from "./support/streams.ts";
 
 const waits = { timeoutMs: 60_000, intervalMs: 50 };
 const domain = "sprites.localhost";
@@ -32,7 +31,7 @@ before(async () => {
   const sprite = await server.client().createSprite("live");
   const script = readFileSync(join(import.meta.dirname, "support/live-page.py"), "utf8");
   const service = { cmd: "python3", args: ["-c", script], httpPort: 8080 };
-  await drainStream(await sprite.createService("web", service, "0s"));
+  await (await sprite.createService("web", service, "0s")).processAll(() => undefined);
   url = await urlOf(server.token, "live");
 });
 after(async () => {

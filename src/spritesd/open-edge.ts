@@ -2,13 +2,8 @@ import type { Log } from "../base/log.ts";
 import type { Control } from "../control/control.ts";
 import type { Certificates } from "../edge/certificates/open-certificates.ts";
 import { Edge } from "../edge/edge.ts";
-import type { Gatekeeper } from "../edge/gatekeeper.ts";
+import { UrlGate } from "../edge/access/url-gate.ts";
 import type { ServeOptions } from "./options.ts";
-
-/** Nobody is let in until the server knows its visitors. */
-const gatekeeper: Gatekeeper = {
-  admit: () => ({ admitted: false, answer: { status: 403, headers: {}, body: "" } }),
-};
 
 /** Serves the sprites' URLs, if there is a port for them. What it gives stops that. */
 export async function openEdge(
@@ -18,7 +13,8 @@ export async function openEdge(
   const { listenTls, urlDomain } = options;
   if (listenTls === null) return async () => undefined;
   const edge = new Edge({
-    ...{ listen: listenTls, domain: urlDomain, gatekeeper, log },
+    ...{ listen: listenTls, domain: urlDomain, log },
+    gatekeeper: new UrlGate({ access: control.urlAccess, domain: urlDomain }),
     certificates: certificates.source,
     sprites: control.spriteUrls,
     serveApi: (socket) => control.serveConnection(socket),

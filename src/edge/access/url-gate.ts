@@ -13,8 +13,8 @@ import { comesFromOwnPages, isBrowsing } from "./request-site.ts";
 import type { UrlAccess, Visitor } from "./url-access.ts";
 
 /** Paths on every sprite's host that are the edge's: what is inside never sees them. */
-export const loginPath = "/.sprite-login";
-export const logoutPath = "/.sprite-logout";
+const loginPath = "/.sprite-login";
+const logoutPath = "/.sprite-logout";
 
 const refusals = {
   notFound: {
