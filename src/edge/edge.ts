@@ -34,6 +34,8 @@ export interface EdgeOptions {
   sprites: SpriteDirectory;
   /** Takes a connection for the API. */
   serveApi(socket: TLSSocket): void;
+  /** A request has been answered to the end, a WebSocket (101) has closed. */
+  onAnswered?: (answer: { status: number; seconds: number }) => void;
   log: Log;
 }
 
@@ -217,7 +219,8 @@ export class Edge {
 
   /** The query stays out: it may hold what only its owner is to know. */
   #noteRequest(request: EdgeRequest | null, status: number, startMs: number): void {
-    const { log } = this.#options;
+    const { log, onAnswered } = this.#options;
+    onAnswered?.({ status, seconds: (performance.now() - startMs) / 1_000 });
     if (!log.isLevelEnabled("debug") || request === null) return;
     const { method, host, path } = request;
     const ms = Math.round((performance.now() - startMs) * 100) / 100;

@@ -18,6 +18,12 @@ export async function openEdge(
     certificates: certificates.source,
     sprites: control.spriteUrls,
     serveApi: (socket) => control.serveConnection(socket),
+    onAnswered: ({ status, seconds }) => {
+      // How long a WebSocket was open is not how long somebody waited.
+      if (status === 101) return control.metrics.count("opensprites_edge_upgrades_total");
+      const labels = { status: `${Math.floor(status / 100)}xx` };
+      control.metrics.observe("opensprites_edge_request_duration_seconds", seconds, labels);
+    },
   });
   const { port } = await edge.start();
   control.setUrlPort(port);

@@ -67,6 +67,11 @@ export const metricTable = {
     help: "Requests to sprites' URLs, by class of the status",
     labels: ["status"],
   },
+  opensprites_edge_upgrades_total: {
+    type: "counter",
+    help: "WebSockets to sprites' URLs that have ended",
+    labels: [],
+  },
   opensprites_object_store_requests_total: {
     type: "counter",
     help: "Requests to the bucket, by who made them (sprites, server) and kind: write (put, list), read, delete",
