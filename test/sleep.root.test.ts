@@ -191,6 +191,39 @@ describe("sleep", () => {
     assert.equal(await run("sleeper", "cat ~/stored"), "stored");
   });
 
+  test("a command holds it awake against a sleep, unless that is forced, and the reasons are kept", async () => {
+    const connection = run("sleeper", "sleep 10000").catch(() => "cut");
+    const isHeld = async (): Promise<boolean> =>
+      (await activityOf("sleeper")).awake_because.some(({ kind }) => kind === "command");
+    assert.ok(await waitUntil(isHeld, { timeoutMs: withinMs }));
+    const refused = await server.request("/v1/sprites/sleeper/sleep", { method: "POST" });
+    const { error, held_by } = (await refused.json()) as { error: string; held_by: object[] };
+    assert.deepEqual([refused.status, error, held_by.length], [409, "busy", 1]);
+    const forced = await server.request("/v1/sprites/sleeper/sleep?force=true", { method: "POST" });
+    assert.equal(forced.status, 200, await forced.text());
+    assert.equal(await connection, "cut");
+    const { slept_because, woke_because } = await activityOf("sleeper");
+    assert.equal(slept_because, "it was put to sleep");
+    assert.ok(woke_because);
+  });
+
+  test("its own idle window counts at once, and off is never", async () => {
+    const put = async (idle_window: string): Promise<void> => {
+      const body = JSON.stringify({ idle_window });
+      const headers = { "content-type": "application/json" };
+      const answer = await server.request("/v1/sprites/sleeper", { method: "PUT", headers, body });
+      assert.equal(answer.status, 200, await answer.text());
+    };
+    assert.equal(await run("sleeper", "echo awake"), "awake");
+    await put("off");
+    const { idle_window_seconds, sleeps_at } = await activityOf("sleeper");
+    assert.deepEqual([idle_window_seconds, sleeps_at], [null, null]);
+    await delay(1_000);
+    assert.equal(await statusOf("sleeper"), "running");
+    await put("default");
+    await untilWarm("sleeper");
+  });
+
   test("put to sleep, nothing of it runs, looking does not wake it, and the next command does", async () => {
     await run("sleeper", "echo stored > ~/stored");
     const response = await server.request("/v1/sprites/sleeper/sleep", { method: "POST" });

@@ -44,7 +44,7 @@ export interface ClaimParts {
   identity: Identity;
   volume: Pick<Volume, "setDurability">;
   policy: Pick<Policy, "change" | "isSame">;
-  rest: Pick<Rest, "beginLife">;
+  rest: Pick<Rest, "beginLife" | "setWindow">;
   usage: Pick<UsageMeter, "begin">;
   sprite: Pick<Sprite, "enter">;
 }
@@ -61,6 +61,7 @@ export async function claimSpare(parts: ClaimParts, as: SpriteIdentity): Promise
   if (as.durability !== "local") volume.setDurability(as.durability).catch(() => undefined);
   // Before anything runs that it is to hold for.
   if (!policy.isSame(as.policy)) await policy.change(as.policy);
+  rest.setWindow(as.idleWindowMs);
   await rest.beginLife("it was asked for");
   const sandbox = await sprite.enter();
   await sandbox.setName(as.name);

@@ -6,7 +6,7 @@ import { readJson, sendNoContent } from "./api/responses.ts";
 import type { Route } from "./api/route.ts";
 import type { Disk } from "./disk.ts";
 import { durabilityStoreMsMax } from "./limits.ts";
-import type { Rest } from "./activity/rest.ts";
+import { restRoutes, type RestRouteParts } from "./activity/rest-routes.ts";
 import { claimSpare, type ClaimParts } from "./identity.ts";
 import { parsePolicyBody, type Policy } from "./policy.ts";
 
@@ -15,30 +15,22 @@ import { parsePolicyBody, type Policy } from "./policy.ts";
  * store what there is, before an export, that its sprite has slept for long enough, and of a spare one who it is.
  */
 export function workerRoutes(
-  parts: ClaimParts & {
-    volume: Pick<Volume, "setDurability">;
-    disk: Pick<Disk, "store">;
-    policy: Pick<Policy, "change">;
-    rest: Pick<Rest, "retire">;
-  },
+  parts: ClaimParts &
+    RestRouteParts & {
+      volume: Pick<Volume, "setDurability">;
+      disk: Pick<Disk, "store">;
+      policy: Pick<Policy, "change">;
+    },
 ): Route[] {
-  const { volume, disk, policy, rest } = parts;
+  const { volume, disk, policy } = parts;
   return [
+    ...restRoutes(parts),
     {
       method: "PUT",
       pattern: ["identity"],
       isQuiet: true,
       handle: async ({ request, response }) => {
         await claimSpare(parts, parseIdentityBody(await readJson(request)));
-        sendNoContent(response);
-      },
-    },
-    {
-      method: "POST",
-      pattern: ["retire"],
-      isQuiet: true,
-      handle: async ({ response }) => {
-        await rest.retire();
         sendNoContent(response);
       },
     },

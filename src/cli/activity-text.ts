@@ -18,9 +18,13 @@ export function activitySummary(activity: Partial<ActivityObject>, now: Date): s
 /** Lines for people, the newest state first. */
 export function activityLines(activity: ActivityObject, now: Date): string[] {
   const { status, awake_because: held, idle_since: idle } = activity;
+  const { transition } = activity;
   const lines = held.map(
     (item) => `awake because of ${itemText(item)}, for ${since(item.since, now)}`,
   );
+  if (transition) {
+    lines.unshift(`on the way to ${transition.to} for ${since(transition.since, now)}`);
+  }
   if (status === "running" && held.length === 0) {
     lines.push(
       `nothing has gone on ${isTime(idle) ? `for ${since(idle, now)}` : "since it started"}`,

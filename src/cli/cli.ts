@@ -47,6 +47,7 @@ export interface CommandOptions {
   urlAuth?: string;
   urlPrivateAccess?: string;
   clearLabels?: boolean;
+  idleWindow?: string;
   stdio?: string;
   file?: string[];
   duration?: string;

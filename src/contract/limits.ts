@@ -67,3 +67,7 @@ export const processesPolicyMin = 32;
 export const usagePageSizeMax = 1_000;
 export const usageDaysMax = 400;
 export const usageHoursMax = 35 * 24;
+
+/** Of a sprite's own idle window: less would suspend and wake it all day long, more is better said as `off`. */
+export const idleWindowMsMin = 1_000;
+export const idleWindowMsMax = 30 * 24 * 3_600_000;

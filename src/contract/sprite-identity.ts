@@ -8,6 +8,8 @@ export interface SpriteIdentity {
   environment: Record<string, string>;
   durability: Durability;
   policy: SpritePolicy;
+  /** ms; null: it is never suspended */
+  idleWindowMs: number | null;
 }
 
 /** The body that a worker sends. It was checked where it came in: this only tells an identity from none. */
@@ -18,6 +20,7 @@ export function parseIdentityBody(body: unknown): SpriteIdentity {
     typeof identity.environment === "object" &&
     identity.environment !== null &&
     isDurability(identity.durability) &&
+    (identity.idleWindowMs === null || typeof identity.idleWindowMs === "number") &&
     Array.isArray(identity.policy?.network?.rules);
   if (isIdentity) return identity as SpriteIdentity;
   throw new SpriteError("invalid_request", "expected a sprite's identity");

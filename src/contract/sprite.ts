@@ -10,6 +10,7 @@ import { tokenRoles, type TokenRole } from "./token.ts";
 import { checkpointIdPattern, type SyncObject } from "./checkpoint.ts";
 import { durabilities, type Durability } from "./durability.ts";
 import { SpriteError } from "./errors.ts";
+import { idleWindowSchema, type IdleWindow } from "./idle-window.ts";
 import {
   continuationTokenLengthMax,
   labelsMax,
@@ -44,6 +45,8 @@ export interface SpriteObject {
   labels: string[];
   /** Beside the contract's fields: what an fsync waits for. */
   durability: Durability;
+  /** After how long in which nothing goes on it is suspended: a duration, `off`, or `default`, the server's. */
+  idle_window: string;
   version: string;
   created_at: string;
   updated_at: string;
@@ -120,6 +123,7 @@ export interface SpriteCreateBody {
   environment: Record<string, string> | null;
   labels: string[];
   durability: Durability | null;
+  idleWindow: IdleWindow | null;
   urlSettings: UrlSettingsChange;
   waitForCapacity: boolean;
 }
@@ -150,6 +154,7 @@ export const spriteCreateSchema: z.ZodType<SpriteCreateBody> = z
       environment: environmentSchema.nullish(),
       labels: labelsSchema.nullish(),
       durability: durabilitySchema,
+      idle_window: idleWindowSchema.nullish(),
       url_settings: urlSettingsSchema.nullish(),
       wait_for_capacity: booleanSchema,
       // Says how the client would like to be treated; every sprite here has the one runtime.
@@ -164,6 +169,7 @@ export const spriteCreateSchema: z.ZodType<SpriteCreateBody> = z
     environment: body.environment ?? null,
     labels: body.labels ?? [],
     durability: body.durability ?? null,
+    idleWindow: body.idle_window ?? null,
     urlSettings: body.url_settings ?? {},
     waitForCapacity: body.wait_for_capacity ?? false,
   }));
@@ -172,6 +178,7 @@ export interface SpriteUpdateBody {
   urlSettings: UrlSettingsChange | null;
   labels: string[] | null;
   durability: Durability | null;
+  idleWindow: IdleWindow | null;
 }
 
 /** `clear_labels` is how Go says `labels: []`, because it leaves empty arrays out. */
@@ -181,6 +188,7 @@ export const spriteUpdateSchema: z.ZodType<SpriteUpdateBody> = z
       url_settings: urlSettingsSchema.nullish(),
       labels: labelsSchema.nullish(),
       durability: durabilitySchema,
+      idle_window: idleWindowSchema.nullish(),
       clear_labels: booleanSchema,
     },
     bodyMessage,
@@ -189,13 +197,16 @@ export const spriteUpdateSchema: z.ZodType<SpriteUpdateBody> = z
     const labels = body.labels ?? (body.clear_labels === true ? [] : null);
     const urlSettings = body.url_settings ?? null;
     const durability = body.durability ?? null;
+    const idleWindow = body.idle_window ?? null;
     const hasUrlSettings = urlSettings !== null && Object.keys(urlSettings).length > 0;
-    if (labels === null && durability === null && !hasUrlSettings) {
-      const message = "nothing to change: give url_settings, labels, clear_labels or durability";
+    const isEmpty = [labels, durability, idleWindow].every((asked) => asked === null);
+    if (isEmpty && !hasUrlSettings) {
+      const message =
+        "nothing to change: give url_settings, labels, clear_labels, durability or idle_window";
       context.issues.push({ code: "custom", message, input: body });
       return z.NEVER;
     }
-    return { urlSettings, labels, durability };
+    return { urlSettings, labels, durability, idleWindow };
   });
 
 export interface SpriteListQuery {

@@ -67,6 +67,15 @@ function readHealth(status: number, text: string): Omit<AgentHealth, "version"> 
   }
 }
 
+/** What the agent says to a request that needs no process, as far as it has room. @throws whatever keeps it from answering */
+export async function askAgent(
+  socketPath: string,
+  path: string,
+): Promise<{ status: number; text: string }> {
+  const { response, text } = await get(socketPath, path);
+  return { status: response.statusCode ?? 0, text };
+}
+
 function get(
   socketPath: string,
   path: string,

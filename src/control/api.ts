@@ -69,7 +69,7 @@ export async function handleApi(sprites: Sprites, request: ApiRequest): Promise<
     case "sprite":
       return handleSprite(sprites, request, route.name);
     case "sleep":
-      return ok(await sprites.sleep(organization, route.name));
+      return ok(await sprites.sleep(organization, route.name, sleepOptions(request.query)));
     case "restart":
       return ok(await sprites.restart(organization, route.name));
     case "upgrade":
@@ -83,6 +83,15 @@ export async function handleApi(sprites: Sprites, request: ApiRequest): Promise<
     case "resources_policy":
       return await handlePolicy(sprites, { ...request, ...route, policy: "resources" });
   }
+}
+
+/** @throws SpriteError invalid_request */
+function sleepOptions(query: URLSearchParams): { isForced: boolean } {
+  const force = query.get("force") ?? "false";
+  if (force !== "true" && force !== "false") {
+    throw new SpriteError("invalid_request", "force: expected true or false");
+  }
+  return { isForced: force === "true" };
 }
 
 function ok(body: object): ApiResult {

@@ -1,25 +1,10 @@
 /** What is known of a sleeping sprite without waking it: nothing runs in it, and nothing holds it. */
 
-import type { ActivityObject } from "../contract/activity.ts";
 import { SpriteError } from "../contract/errors.ts";
 import type { ApiResult } from "./api.ts";
 import type { Route } from "./request-target.ts";
 
-const activity: ActivityObject = {
-  status: "cold",
-  awake_because: [],
-  idle_since: null,
-  idle_window_seconds: null,
-  sleeps_at: null,
-  slept_at: null,
-  slept_because: null,
-  woke_at: null,
-  woke_because: null,
-  transition: null,
-};
-
 const emptyLists: ReadonlyMap<string, object> = new Map<string, object>([
-  ["activity", activity],
   ["exec", { count: 0, sessions: [] }],
   ["tasks", { tasks: [] }],
 ]);

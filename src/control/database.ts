@@ -84,6 +84,16 @@ const migrations: readonly string[] = [
   CREATE INDEX url_session_expiry ON url_session (expires_at_ms);
   `,
   usageSchema,
+  `
+  -- After how many ms in which nothing goes on it is suspended; 'off': never; null: as the server is set.
+  ALTER TABLE sprite ADD COLUMN idle_window TEXT;
+
+  -- When it was last suspended or stopped, and woken, and why: what is known when nothing of it runs.
+  ALTER TABLE sprite ADD COLUMN slept_at_ms INTEGER;
+  ALTER TABLE sprite ADD COLUMN slept_because TEXT;
+  ALTER TABLE sprite ADD COLUMN woke_at_ms INTEGER;
+  ALTER TABLE sprite ADD COLUMN woke_because TEXT;
+  `,
 ];
 
 /** Opens the file, making it if it is new. `token create` and the server may do so at the same time. */

@@ -16,6 +16,7 @@ import { endGently } from "./splice/gentle-end.ts";
 import { LateSplice } from "./splice/late-splice.ts";
 import { UpgradeSplice } from "./splice/upgrade-splice.ts";
 import { assertMethodAllowed, handleApi, mintToken, type ApiResult } from "./api.ts";
+import { activityOf } from "./activity.ts";
 import { answerAsleep, refuseGone } from "./asleep.ts";
 import { coldReadOf } from "./cold-reads.ts";
 import { Exchange } from "./exchange.ts";
@@ -300,6 +301,10 @@ export class FrontDoor {
     const { exchange, response } = plain;
     const { sprites, splices } = this.#options;
     const found = sprites.find(organization, route.name);
+    if (exchange.method === "GET" && isActivity(route)) {
+      const body = await activityOf(sprites.worker, found);
+      return sendJson(response, { status: 200, body }, exchange.added);
+    }
     const asleep = answerAsleep(exchange.method, route, () => sprites.isCold(found));
     if (asleep !== null) return sendJson(response, asleep, exchange.added);
     const sprite = sprites.findReady(organization, route.name);
@@ -331,7 +336,7 @@ export class FrontDoor {
     const { sprites } = this.#options;
     const state = sprites.worker.status(sprite.id);
     return await exchange.traced("start", { "opensprites.sprite.state": state }, () =>
-      sprites.start(sprite, signal),
+      sprites.start(sprite, signal, wakeReason(exchange)),
     );
   }
 
@@ -386,6 +391,15 @@ export class FrontDoor {
     const splice = isLate ? new LateSplice(options) : new UpgradeSplice(options);
     return { spriteId: sprite.id, splice };
   }
+}
+
+/** What a sprite was woken by, for people: the method, and the path below its name. */
+function wakeReason({ method, target }: Exchange): string {
+  return `${method} ${target.rawPath.split("/").slice(4).join("/")}`;
+}
+
+function isActivity(route: Extract<Route, { kind: "agent" }>): boolean {
+  return route.rest.length === 1 && route.rest[0] === "activity";
 }
 
 function isExec(route: Extract<Route, { kind: "agent" }>): boolean {

@@ -71,3 +71,5 @@ export const loginCodesMax = 10_000;
 export const returnPathLengthMax = 2_048;
 /** How often is looked for organizations that are not known yet, because somebody names one in a URL. */
 export const unknownShortIdLookMs = 1_000;
+/** Characters of a reason that the registry keeps. */
+export const becauseLengthMax = 200;

@@ -33,6 +33,9 @@ function sprite(name: string, changes: Partial<SpriteRecord> = {}): SpriteRecord
     imageHash: "hash",
     durability: "local",
     policy: noPolicy(),
+    idleWindow: "off",
+    slept: null,
+    woke: null,
     forkedFrom: null,
     createdAtMs: 1,
     updatedAtMs: 2,
@@ -46,12 +49,24 @@ test("a sprite is read as it was written", () => {
   const organization = newOrganization();
   assert.ok(organization.insertSprite(sprite("box")));
   assert.deepEqual(organization.spriteByName("box"), sprite("box"));
-  organization.setSpriteRunningAt("id-box", 77);
-  organization.setSpriteWarmingAt("id-box", 78);
+  organization.lifeNotes.note("id-box", "running", { atMs: 77, because: "GET exec" });
+  organization.lifeNotes.note("id-box", "warm", { atMs: 78, because: "nothing went on" });
   const urlSettings = { auth: "public" as const };
-  const change = { labels: [], urlSettings, durability: "durable" as const, updatedAtMs: 9 };
+  const change = {
+    labels: [],
+    urlSettings,
+    durability: "durable" as const,
+    updatedAtMs: 9,
+    idleWindow: 5_000,
+  };
   organization.updateSprite("id-box", change);
-  const changed = { ...change, lastRunningAtMs: 77, lastWarmingAtMs: 78 };
+  const changed = {
+    ...change,
+    lastRunningAtMs: 77,
+    lastWarmingAtMs: 78,
+    slept: { atMs: 78, because: "nothing went on" },
+    woke: { atMs: 77, because: "GET exec" },
+  };
   assert.deepEqual(organization.spriteByName("box"), sprite("box", changed));
   organization.close();
 });

@@ -1,14 +1,17 @@
 import type { Buffer } from "node:buffer";
 
 import type { Durability } from "../contract/durability.ts";
+import type { IdleWindow } from "../contract/idle-window.ts";
 import type { SpritePolicy } from "../contract/policy.ts";
 import type { TokenRole } from "../contract/token.ts";
 import type { UrlSettings } from "../contract/sprite-config.ts";
 import { openOrganizationDatabase, type Sqlite } from "./database.ts";
 import { UrlSessionRows } from "./url-access/session-rows.ts";
+import { LifeNotes } from "./life-notes.ts";
 import { UsageLedger } from "./usage/usage-ledger.ts";
 import {
   parseSpriteRow,
+  serializeIdleWindow,
   serializeSprite,
   type SpriteRecord,
   type SpriteRow,
@@ -41,6 +44,7 @@ export interface SpriteChange {
   labels: string[];
   urlSettings: UrlSettings;
   durability: Durability;
+  idleWindow: IdleWindow;
   updatedAtMs: number;
 }
 
@@ -59,6 +63,7 @@ export class Organization {
   readonly record: OrganizationRecord;
   readonly urlSessions: UrlSessionRows;
   readonly usage: UsageLedger;
+  readonly lifeNotes: LifeNotes;
   readonly #database: Sqlite;
   readonly #statements: ReturnType<typeof prepareStatements>;
 
@@ -67,6 +72,7 @@ export class Organization {
     this.record = record;
     this.urlSessions = new UrlSessionRows(database);
     this.usage = new UsageLedger(database);
+    this.lifeNotes = new LifeNotes(database);
     this.#statements = prepareStatements(database);
   }
 
@@ -173,12 +179,13 @@ export class Organization {
   }
 
   updateSprite(id: string, change: SpriteChange): void {
-    const { labels, urlSettings, durability, updatedAtMs } = change;
+    const { labels, urlSettings, durability, idleWindow, updatedAtMs } = change;
     const run = this.#database.transaction(() => {
       this.#statements.updateSprite.run(
         JSON.stringify(labels),
         JSON.stringify(urlSettings),
         durability,
+        serializeIdleWindow(idleWindow),
         updatedAtMs,
         id,
       );
@@ -189,14 +196,6 @@ export class Organization {
 
   updateSpritePolicy(id: string, policy: SpritePolicy, updatedAtMs: number): void {
     this.#statements.updateSpritePolicy.run(JSON.stringify(policy), updatedAtMs, id);
-  }
-
-  setSpriteRunningAt(id: string, timeMs: number): void {
-    this.#statements.setSpriteRunningAt.run(timeMs, id);
-  }
-
-  setSpriteWarmingAt(id: string, timeMs: number): void {
-    this.#statements.setSpriteWarmingAt.run(timeMs, id);
   }
 
   /** Frees the name. False when the sprite was being destroyed already. */
@@ -238,11 +237,11 @@ function prepareStatements(database: Sqlite) {
     ),
     insertSprite: database.prepare<[SpriteRow]>(
       `INSERT INTO sprite (id, name, state, labels, environment, config, url_settings, image_hash,
-         durability, policy, forked_from, created_at_ms, updated_at_ms, last_running_at_ms,
-         last_warming_at_ms)
+         durability, policy, idle_window, forked_from, created_at_ms, updated_at_ms,
+         last_running_at_ms, last_warming_at_ms)
        VALUES (@id, @name, @state, @labels, @environment, @config, @url_settings, @image_hash,
-         @durability, @policy, @forked_from, @created_at_ms, @updated_at_ms, @last_running_at_ms,
-         @last_warming_at_ms)
+         @durability, @policy, @idle_window, @forked_from, @created_at_ms, @updated_at_ms,
+         @last_running_at_ms, @last_warming_at_ms)
        ON CONFLICT DO NOTHING`,
     ),
     spriteByName: database.prepare<[string], SpriteRow>(
@@ -268,18 +267,12 @@ function prepareStatements(database: Sqlite) {
     setSpriteReady: database.prepare<[string]>(
       "UPDATE sprite SET state = 'ready' WHERE id = ? AND state = 'creating'",
     ),
-    updateSprite: database.prepare<[string, string, string, number, string]>(
-      `UPDATE sprite SET labels = ?, url_settings = ?, durability = ?, updated_at_ms = ?
-         WHERE id = ?`,
+    updateSprite: database.prepare<[string, string, string, string | null, number, string]>(
+      `UPDATE sprite SET labels = ?, url_settings = ?, durability = ?, idle_window = ?,
+         updated_at_ms = ? WHERE id = ?`,
     ),
     updateSpritePolicy: database.prepare<[string, number, string]>(
       "UPDATE sprite SET policy = ?, updated_at_ms = ? WHERE id = ?",
-    ),
-    setSpriteRunningAt: database.prepare<[number, string]>(
-      "UPDATE sprite SET last_running_at_ms = ? WHERE id = ?",
-    ),
-    setSpriteWarmingAt: database.prepare<[number, string]>(
-      "UPDATE sprite SET last_warming_at_ms = ? WHERE id = ?",
     ),
     setSpriteDestroying: database.prepare<[string]>(
       "UPDATE sprite SET state = 'destroying' WHERE id = ? AND state <> 'destroying'",

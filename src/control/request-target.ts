@@ -34,7 +34,9 @@ export type Route =
   | { kind: "agent"; name: string; rest: readonly string[] };
 
 /** What a worker asks of its agent. */
-const ofWorker: ReadonlySet<string> = new Set(["durability", "store", "retire", "url"]);
+const ofWorker: ReadonlySet<string> = new Set([
+  ...["durability", "store", "retire", "idle-window", "prepare-sleep", "url"],
+]);
 
 /** @throws SpriteError invalid_request, not_found */
 export function parseRoute(rawPath: string): Route {

@@ -1,4 +1,5 @@
 import type { Durability } from "../contract/durability.ts";
+import { formatIdleWindow, type IdleWindow } from "../contract/idle-window.ts";
 import { noPolicy, type SpritePolicy } from "../contract/policy.ts";
 import type { SpriteCreateBody, SpriteObject, SpriteStatus } from "../contract/sprite.ts";
 import {
@@ -31,12 +32,21 @@ export interface SpriteRecord {
   imageHash: string;
   durability: Durability;
   policy: SpritePolicy;
+  idleWindow: IdleWindow;
+  /** When it was last suspended or stopped, and last woken; null: never. */
+  slept: LifeNote | null;
+  woke: LifeNote | null;
   /** Id of the sprite that its disk began with; null for one that began with an empty disk. */
   forkedFrom: string | null;
   createdAtMs: number;
   updatedAtMs: number;
   lastRunningAtMs: number | null;
   lastWarmingAtMs: number | null;
+}
+
+export interface LifeNote {
+  atMs: number;
+  because: string;
 }
 
 export interface SpriteRow {
@@ -50,6 +60,11 @@ export interface SpriteRow {
   image_hash: string;
   durability: Durability;
   policy: string | null;
+  idle_window: string | null;
+  slept_at_ms: number | null;
+  slept_because: string | null;
+  woke_at_ms: number | null;
+  woke_because: string | null;
   forked_from: string | null;
   created_at_ms: number;
   updated_at_ms: number;
@@ -69,6 +84,11 @@ export function serializeSprite(sprite: SpriteRecord): SpriteRow {
     image_hash: sprite.imageHash,
     durability: sprite.durability,
     policy: JSON.stringify(sprite.policy),
+    idle_window: serializeIdleWindow(sprite.idleWindow),
+    slept_at_ms: sprite.slept?.atMs ?? null,
+    slept_because: sprite.slept?.because ?? null,
+    woke_at_ms: sprite.woke?.atMs ?? null,
+    woke_because: sprite.woke?.because ?? null,
     forked_from: sprite.forkedFrom,
     created_at_ms: sprite.createdAtMs,
     updated_at_ms: sprite.updatedAtMs,
@@ -90,6 +110,9 @@ export function parseSpriteRow(row: SpriteRow): SpriteRecord {
     imageHash: row.image_hash,
     durability: row.durability,
     policy: row.policy === null ? noPolicy() : (JSON.parse(row.policy) as SpritePolicy),
+    idleWindow: parseIdleWindow(row.idle_window),
+    slept: note(row.slept_at_ms, row.slept_because),
+    woke: note(row.woke_at_ms, row.woke_because),
     forkedFrom: row.forked_from,
     createdAtMs: row.created_at_ms,
     updatedAtMs: row.updated_at_ms,
@@ -98,8 +121,21 @@ export function parseSpriteRow(row: SpriteRow): SpriteRecord {
   };
 }
 
+export function serializeIdleWindow(window: IdleWindow): string | null {
+  return window === "default" ? null : String(window);
+}
+
+function parseIdleWindow(text: string | null): IdleWindow {
+  if (text === null) return "default";
+  return text === "off" ? text : Number(text);
+}
+
+function note(atMs: number | null, because: string | null): LifeNote | null {
+  return atMs === null ? null : { atMs, because: because ?? "" };
+}
+
 export function spriteSpec(sprite: SpriteRecord): SpriteSpec {
-  const { id, name, environment, imageHash, durability, policy } = sprite;
+  const { id, name, environment, imageHash, durability, policy, idleWindow } = sprite;
   return {
     id,
     name,
@@ -107,6 +143,7 @@ export function spriteSpec(sprite: SpriteRecord): SpriteSpec {
     imageHash,
     durability,
     policy,
+    idleWindow,
     isFork: sprite.forkedFrom !== null,
   };
 }
@@ -129,6 +166,9 @@ export function newSprite(
     imageHash,
     durability: body.durability ?? source?.durability ?? "local",
     policy: source?.policy ?? noPolicy(),
+    idleWindow: body.idleWindow ?? source?.idleWindow ?? "default",
+    slept: null,
+    woke: null,
     forkedFrom: source?.id ?? null,
     createdAtMs: nowMs,
     updatedAtMs: nowMs,
@@ -164,6 +204,7 @@ export function spriteObject(sprite: SpriteRecord, context: SpriteObjectContext)
     environment: sprite.environment,
     labels: sprite.labels,
     durability: sprite.durability,
+    idle_window: formatIdleWindow(sprite.idleWindow),
     version: context.version,
     created_at: formatTimestamp(sprite.createdAtMs),
     updated_at: formatTimestamp(sprite.updatedAtMs),

@@ -62,8 +62,8 @@ export class SpriteWatch {
   }
 
   #onStatus(organization: Organization, event: WorkerStatusEvent): void {
-    if (event.status === "running") organization.setSpriteRunningAt(event.spriteId, Date.now());
-    if (event.status === "warm") organization.setSpriteWarmingAt(event.spriteId, Date.now());
+    const { spriteId, status, because } = event;
+    organization.lifeNotes.note(spriteId, status, { atMs: Date.now(), because });
     const { slug } = organization.record;
     if (!this.watchers.isWatched(slug)) return;
     const sprite = organization.spriteById(event.spriteId);

@@ -105,6 +105,10 @@ export class Sprites {
       const sprite = this.#organizationBySprite.get(id)?.spriteById(id) ?? null;
       return sprite === null ? null : spriteSpec(sprite);
     });
+    for (const [id, organization] of this.#organizationBySprite) {
+      if (this.#options.worker.status(id) === "cold")
+        organization.lifeNotes.noteLost(id, Date.now());
+    }
     const unfinished = this.#options.organizations
       .all()
       .flatMap((organization) =>
@@ -244,25 +248,26 @@ export class Sprites {
     body: SpriteUpdateBody,
   ): Promise<SpriteObject> {
     const { id } = this.find(organization, name);
-    if (body.durability === null) this.#change(organization, name, body);
+    const isTold = body.durability !== null || body.idleWindow !== null;
+    if (!isTold) this.#change(organization, name, body);
     // In turn, so that two changes reach the registry and the agent in the same order.
-    else await this.#exclusively(id, () => this.#changeDurability(organization, name, body));
+    else await this.#exclusively(id, () => this.#changeTold(organization, name, body));
     return this.get(organization, name);
   }
 
   /** What the sprite does and what the registry says of it must agree: it goes back if the agent refuses. */
-  async #changeDurability(
+  async #changeTold(
     organization: Organization,
     name: string,
     body: SpriteUpdateBody,
   ): Promise<void> {
-    const { durability } = this.find(organization, name);
+    const { durability, idleWindow } = this.find(organization, name);
     const changed = this.#change(organization, name, body);
-    if (changed.durability === durability) return;
+    if (changed.durability === durability && changed.idleWindow === idleWindow) return;
     try {
       await this.#options.worker.configure(spriteSpec(changed));
     } catch (error) {
-      const back = { urlSettings: null, labels: null, durability };
+      const back = { urlSettings: null, labels: null, durability, idleWindow };
       this.#change(organization, name, back);
       throw error;
     }
@@ -298,6 +303,7 @@ export class Sprites {
       labels: body.labels ?? sprite.labels,
       urlSettings: mergeUrlSettings(sprite.urlSettings, body.urlSettings ?? {}),
       durability: body.durability ?? sprite.durability,
+      idleWindow: body.idleWindow ?? sprite.idleWindow,
       updatedAtMs: Math.max(Date.now(), sprite.updatedAtMs),
     });
     return this.find(organization, name);
@@ -339,13 +345,21 @@ export class Sprites {
     });
   }
 
-  /** Ends its processes, in order, and stores its disk; the next request starts it. @throws SpriteError not_found */
-  sleep(organization: Organization, name: string): Promise<LifecycleResult> {
+  /**
+   * Ends its processes, in order, and stores its disk; the next request starts it.
+   * @param isForced also when a command runs or a task holds it
+   * @throws SpriteError not_found, busy
+   */
+  sleep(
+    organization: Organization,
+    name: string,
+    options: { isForced: boolean },
+  ): Promise<LifecycleResult> {
     const sprite = this.findReady(organization, name);
     const { worker } = this.#options;
     return this.#exclusively(sprite.id, async () => {
       const isCold = worker.status(sprite.id) === "cold";
-      if (!isCold) await worker.stop(sprite.id);
+      if (!isCold) await worker.sleep(spriteSpec(sprite), options);
       const message = isCold ? "sleeps already" : "sleeps";
       return { sprite_name: name, machine_id: sprite.id, message };
     });
@@ -377,17 +391,21 @@ export class Sprites {
   }
 
   /** @throws SpriteError start_failed, concurrent_sprite_limit_exceeded */
-  async start(sprite: SpriteRecord, signal?: AbortSignal): Promise<{ socketPath: string }> {
+  async start(
+    sprite: SpriteRecord,
+    signal?: AbortSignal,
+    because?: string,
+  ): Promise<{ socketPath: string }> {
     const { worker } = this.#options;
     const organization = this.#organizationBySprite.get(sprite.id);
     // One that runs already, as nearly all do, costs no look at the others.
     if (organization === undefined || !this.isCold(sprite)) {
-      return await worker.ensureRunning(spriteSpec(sprite), signal);
+      return await worker.ensureRunning(spriteSpec(sprite), signal, because);
     }
     const leave = this.#running.enter(organization, sprite.id);
     try {
       return await timed(this.#options.metrics, wakeMetrics, () =>
-        worker.ensureRunning(spriteSpec(sprite), signal),
+        worker.ensureRunning(spriteSpec(sprite), signal, because),
       );
     } finally {
       leave();

@@ -6,6 +6,7 @@ import { pipeline } from "node:stream/promises";
 import { z } from "zod";
 
 import { archiveContentType } from "../contract/archive.ts";
+import { formatIdleWindow } from "../contract/idle-window.ts";
 import { spritePolicySchema } from "../contract/policy.ts";
 import { spriteCreateSchema } from "../contract/sprite.ts";
 import { formatTimestamp } from "../contract/timestamp.ts";
@@ -78,6 +79,7 @@ function archivedSprite(sprite: SpriteRecord): object {
     config: sprite.config,
     url_settings: sprite.urlSettings,
     durability: sprite.durability,
+    idle_window: formatIdleWindow(sprite.idleWindow),
     policy: sprite.policy,
     image_hash: sprite.imageHash,
     created_at: formatTimestamp(sprite.createdAtMs),

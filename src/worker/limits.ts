@@ -54,6 +54,10 @@ export const retireLookMs = 1_000;
 export const memoryFreeShareMin = 0.1;
 /** An agent answers at once whether it still sleeps. */
 export const retireTimeoutMs = 2_000;
+/** Longer than an agent waits for the requests under way (agent/activity/limits.ts). */
+export const prepareSleepTimeoutMs = 15_000;
+/** Of an agent's refusal so much is read. */
+export const refusalBytesMax = 64 * 1024;
 /** Agents that start at once for each processor: a start waits for the disk and the kernel for a third of its time. */
 export const startsPerProcessor = 2;
 /** How long a start waits for its turn, and its callers with it; past that they are told to come again after so many seconds. */

@@ -3,8 +3,9 @@ import { readdir, rm } from "node:fs/promises";
 import type { SpriteLimits } from "../contract/agent-startup.ts";
 import { withDeadline } from "../base/wait.ts";
 import { SpriteError } from "../contract/errors.ts";
+import { resolveIdleWindow, type IdleWindow } from "../contract/idle-window.ts";
 import type { SpriteStatus } from "../contract/sprite.ts";
-import { isRetiring, storeAgentsDisk, tellAgent } from "./agent-settings.ts";
+import { askToSleep, isRetiring, storeAgentsDisk, tellAgent } from "./agent-settings.ts";
 import { destroyVolume } from "../storage/volume/destroy.ts";
 import { mayHaveMore } from "../storage/volume/fork.ts";
 import { ColdReaders } from "./cold-readers.ts";
@@ -17,6 +18,7 @@ import {
   SpriteLife,
   type LifeProcess,
   type ProcessHooks,
+  type Served,
 } from "./lifecycle/sprite-life.ts";
 import { Spares } from "./pool/spares.ts";
 import { spriteCacheDirectory } from "./places.ts";
@@ -108,6 +110,7 @@ export class LocalWorker implements Worker {
     this.#spares = new Spares({
       ...{ size: options.poolSize, dataDirectory: options.places.dataDirectory, log },
       imageHash: options.defaultImageHash,
+      idleWindowMs: options.idleWindowMs,
       start: (spec) => this.#startSpare(spec),
       destroy: (spriteId) => this.destroy(spriteId),
       isBusy: () => [...this.#lives.values()].some(({ isStarting }) => isStarting),
@@ -128,7 +131,7 @@ export class LocalWorker implements Worker {
 
   async #reconcile(running: RunningSprite, spec: SpriteSpec | null): Promise<void> {
     const { log, network } = this.#options;
-    const { id, policy, durability } = running.spec;
+    const { id, policy, durability, idleWindow } = running.spec;
     try {
       // A spare, as a rule, which is about to be removed.
       if (spec === null) return void this.stop(id, "the registry does not know it");
@@ -137,7 +140,11 @@ export class LocalWorker implements Worker {
       await network.setPolicy(running.slot, {
         ...{ spriteId: id, policy: spec.policy.network, again },
       });
-      const isSame = isDeepStrictEqual([spec.policy, spec.durability], [policy, durability]);
+      const windowMs = resolveIdleWindow(spec.idleWindow, this.idleWindowMs);
+      const isSame = isDeepStrictEqual(
+        [spec.policy, spec.durability, windowMs],
+        [policy, durability, resolveIdleWindow(idleWindow, this.idleWindowMs)],
+      );
       running.spec = spec;
       if (!isSame) await this.configure(spec);
     } catch (error) {
@@ -149,7 +156,8 @@ export class LocalWorker implements Worker {
   /** It runs, as it did under the server before. */
   #adopt({ child, startup }: AgentSurvivor): void {
     const { spriteId: id, name, environment, imageHash, durability, policy, isFork } = startup;
-    const spec = { id, name, environment, imageHash, durability, policy, isFork };
+    const idleWindow: IdleWindow = startup.idleWindowMs ?? "off";
+    const spec = { id, name, environment, imageHash, durability, policy, idleWindow, isFork };
     this.#lifeOf(id).adopt(
       (hooks) => this.#begin(spec, { hooks, spare: null, adopted: { child, startup } }).process,
       { rest: child.offer.status === "warm" ? "frozen" : "awake", because: "it was adopted" },
@@ -281,6 +289,10 @@ export class LocalWorker implements Worker {
     return this.#stuckCount;
   }
 
+  get idleWindowMs(): number | null {
+    return this.#options.idleWindowMs;
+  }
+
   get limits(): SpriteLimits {
     return this.#options.limits;
   }
@@ -296,7 +308,7 @@ export class LocalWorker implements Worker {
       await this.#setNetworkPolicy(running.slot, spec);
       // One that is starting may have been told already what was true before.
       const { socketPath } = await running.process.ready();
-      await tellAgent(socketPath, spec);
+      await tellAgent(socketPath, spec, this.#options);
     } catch (error) {
       await this.#goBack(running, before ?? running.spec);
       throw error;
@@ -380,6 +392,17 @@ export class LocalWorker implements Worker {
 
   status(spriteId: string): SpriteStatus {
     return this.#lives.get(spriteId)?.status ?? "cold";
+  }
+
+  async sleep(spec: SpriteSpec, { isForced }: { isForced: boolean }): Promise<void> {
+    const question = async ({ socketPath }: Served): Promise<SpriteError | null> => {
+      const refusal = await askToSleep(socketPath, spec, { isForced }).catch(
+        (cause: unknown) => new SpriteError("unavailable", "its agent does not answer", { cause }),
+      );
+      // Who insists is not kept from it by an agent that hangs.
+      return isForced ? null : refusal;
+    };
+    await this.#lives.get(spec.id)?.sleep("it was put to sleep", question);
   }
 
   async stop(spriteId: string, because = "it was stopped"): Promise<void> {

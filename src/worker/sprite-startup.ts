@@ -1,5 +1,6 @@
 /** What an agent is told at its start, and where a slot's things are. */
 import { join } from "node:path";
+import { resolveIdleWindow } from "../contract/idle-window.ts";
 import { adoptionSocketOf } from "./child-records.ts";
 import type { LocalWorkerOptions } from "./local-worker-options.ts";
 import {
@@ -47,7 +48,7 @@ export function startupOf(
     diskSizeBytes: options.diskSizeBytes,
     hostIdBase: slot.hostIdBase,
     limits: options.limits,
-    idleWindowMs: options.idleWindowMs,
+    idleWindowMs: resolveIdleWindow(spec.idleWindow, options.idleWindowMs),
     network: options.network.networkOf(slot),
     runtime: options.runtime,
     runtimeRoot: options.places.runtimeRoot,

@@ -7,6 +7,7 @@ import type { Socket } from "node:net";
 
 import type { SpriteLimits } from "../contract/agent-startup.ts";
 import type { Durability } from "../contract/durability.ts";
+import type { IdleWindow } from "../contract/idle-window.ts";
 import type { SpritePolicy } from "../contract/policy.ts";
 import type { SpriteStatus } from "../contract/sprite.ts";
 import type { UsageReport } from "../contract/usage-report.ts";
@@ -21,6 +22,7 @@ export interface SpriteSpec {
   imageHash: string;
   durability: Durability;
   policy: SpritePolicy;
+  idleWindow: IdleWindow;
   /** Its disk began as another sprite's, whose identity it must not go on with. */
   isFork: boolean;
 }
@@ -113,6 +115,8 @@ export interface Worker {
   readonly defaultImageHash: string;
   /** What each sprite may use; no policy gives it more. */
   readonly limits: SpriteLimits;
+  /** Of sprites that have none of their own; null: never. */
+  readonly idleWindowMs: number | null;
   /** Makes the sprite's disk and starts it. @throws SpriteError start_failed, disk_full */
   create(spec: SpriteSpec): Promise<void>;
   /**
@@ -174,6 +178,12 @@ export interface Worker {
   status(spriteId: string): SpriteStatus;
   /** Null when it is on the way to nothing. */
   transition(spriteId: string): SpriteTransition | null;
+  /**
+   * Puts the sprite to sleep when what is under way has ended; requests that come meanwhile wake it again.
+   * @param isForced also when a command runs or a task holds it
+   * @throws SpriteError busy: one does, `details.held_by`
+   */
+  sleep(spec: SpriteSpec, options: { isForced: boolean }): Promise<void>;
   /** Ends the sprite's processes and stores its disk. */
   stop(spriteId: string, because?: string): Promise<void>;
   /** Ends everything of the sprite, here and in the bucket. */

@@ -31,16 +31,20 @@ export class Activity {
   readonly #now: () => number;
   #held: HeldItem[] = [];
   #lastActiveMs: number;
+  #windowMs: number | null;
+  #isStarted = false;
   #timer: NodeJS.Timeout | null = null;
 
   constructor(options: ActivityOptions) {
     this.#options = options;
     this.#now = options.now ?? Date.now;
     this.#lastActiveMs = this.#now();
+    this.#windowMs = options.windowMs;
   }
 
   start(): void {
-    const { windowMs } = this.#options;
+    const windowMs = this.#windowMs;
+    this.#isStarted = true;
     if (windowMs === null || this.#timer !== null) return;
     const intervalMs = Math.min(lookMsMax, Math.max(lookMsMin, windowMs / looksInWindow));
     this.#timer = setInterval(() => this.#tick(), intervalMs);
@@ -48,12 +52,24 @@ export class Activity {
   }
 
   stop(): void {
+    this.#isStarted = false;
+    this.#endTimer();
+  }
+
+  #endTimer(): void {
     if (this.#timer !== null) clearInterval(this.#timer);
     this.#timer = null;
   }
 
   get windowMs(): number | null {
-    return this.#options.windowMs;
+    return this.#windowMs;
+  }
+
+  /** It counts from now on, for what has been idle already too. */
+  setWindow(windowMs: number | null): void {
+    this.#windowMs = windowMs;
+    this.#endTimer();
+    if (this.#isStarted) this.start();
   }
 
   /** Something happened that leaves no trace: it counts as of now. */
@@ -83,7 +99,7 @@ export class Activity {
 
   /** Whether nothing has gone on for the whole window. */
   isIdle(): boolean {
-    const { windowMs } = this.#options;
+    const windowMs = this.#windowMs;
     const sinceMs = this.idleSinceMs();
     if (windowMs === null || sinceMs === null) return false;
     // A clock that was set back would keep it awake for as long as it was set back.

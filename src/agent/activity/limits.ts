@@ -16,10 +16,16 @@ export const diskRateMin = 65_536;
 export const nameCharactersMax = 120;
 /** Bytes between two looks that make a connection's traffic more than the pings that keep it open. */
 export const connectionBytesMin = 64;
+/** Of what holds a sprite awake so many are shown. */
+export const shownItemsMax = 64;
 /** A terminal is said to be busy so long after its last word. */
 export const terminalShownMs = 1_000;
 /** A request that the front door has let in arrives within this. */
 export const retireMs = 50;
+/** Who puts a sprite to sleep waits so long for the requests under way, and so long when it is forced; and how often is looked. */
+export const sleepWaitMsMax = 10_000;
+export const forcedSleepWaitMsMax = 1_000;
+export const sleepLookMs = 50;
 /** Of two looks closer to each other the second finds what the first found: nearly no time cannot be divided by. */
 export const looksApartMs = 200;
 /** How long a file or a comparison that is being read keeps a suspended sprite from being ended. */

@@ -9,7 +9,14 @@ import type { Sessions } from "../sessions/sessions.ts";
 import type { WakeHolder } from "../wake-holds.ts";
 import { Activity, type ActivitySource } from "./activity.ts";
 import { diskCounter } from "./disk-counter.ts";
-import { retireMs, standByLookMs } from "./limits.ts";
+import {
+  forcedSleepWaitMsMax,
+  retireMs,
+  shownItemsMax,
+  sleepLookMs,
+  sleepWaitMsMax,
+  standByLookMs,
+} from "./limits.ts";
 import { Nap, type NapStep } from "./nap.ts";
 import { RequestMeter } from "./request-meter.ts";
 import { sessionSource } from "./session-source.ts";
@@ -77,6 +84,11 @@ export class Rest {
     this.#activity.start();
   }
 
+  /** From now on, whatever it was before; null: nothing suspends it. */
+  setWindow(windowMs: number | null): void {
+    this.#activity.setWindow(windowMs);
+  }
+
   /** Instead of `start`, for a sprite that is nobody's yet: it is suspended when it has come to rest. */
   standBy(): void {
     this.#isStandingBy = true;
@@ -131,6 +143,25 @@ export class Rest {
     throw new SpriteError("busy", "the sprite is needed");
   }
 
+  /**
+   * Settles when requests under way have ended, or have had their time: the sprite is about to be put to sleep.
+   * @throws SpriteError busy: a command or a task holds it, and nobody insists
+   */
+  async prepareSleep({ isForced }: { isForced: boolean }): Promise<void> {
+    const startMs = performance.now();
+    const waitMsMax = isForced ? forcedSleepWaitMsMax : sleepWaitMsMax;
+    // Whoever was on the way here when the worker stopped letting others in arrives meanwhile.
+    await delay(retireMs);
+    for (;;) {
+      const held = this.#activity.held();
+      const holders = held.filter(({ kind }) => kind === "command" || kind === "task");
+      if (!isForced && holders.length > 0) throw heldError(holders);
+      const isAnswering = held.some(({ kind }) => kind === "request");
+      if (!isAnswering || performance.now() - startMs >= waitMsMax) return;
+      await delay(sleepLookMs);
+    }
+  }
+
   show(): ActivityObject {
     const held = this.#activity.held();
     const idleSinceMs = this.#activity.idleSinceMs();
@@ -140,7 +171,7 @@ export class Rest {
       isAsleep || idleSinceMs === null || windowMs === null ? null : idleSinceMs + windowMs;
     return {
       status: isAsleep ? "warm" : "running",
-      awake_because: held.map(({ kind, name, sinceMs }) => ({
+      awake_because: held.slice(0, shownItemsMax).map(({ kind, name, sinceMs }) => ({
         ...{ kind, name },
         since: formatTimestamp(sinceMs),
       })),
@@ -157,6 +188,14 @@ export class Rest {
           : { to: transition.to, since: formatTimestamp(transition.sinceMs) },
     };
   }
+}
+
+function heldError(holders: readonly ActivityItem[]): SpriteError {
+  const held = holders.slice(0, shownItemsMax).map(({ kind, name }) => ({ kind, name }));
+  const [first] = held;
+  const more = holders.length > 1 ? ` and ${holders.length - 1} more` : "";
+  const message = `held awake by ${first?.kind} ${first?.name}${more}; it ends only by force`;
+  return new SpriteError("busy", message, { details: { held_by: held } });
 }
 
 function taskSource(tasks: WakeHolder): ActivitySource {

@@ -9,6 +9,7 @@ export const spriteCommands: readonly CommandSpec[] = [
     options: [
       ["--skip-console", "do not open a console"],
       ["--label <label>", "label; repeatable", "repeatable"],
+      ["--idle-window <time>", "suspend it when idle for so long: 5m, off, default"],
       ["--from <sprite[@id]>", "begin with that sprite's disk, or with a checkpoint of it"],
     ],
     details: [
@@ -62,10 +63,14 @@ export const spriteCommands: readonly CommandSpec[] = [
     usage: "sleep [name]",
     description: "put a sprite to sleep: processes end, the disk is stored",
     options: [
+      ["--force", "also when a command runs or a task holds it"],
       ["--all", "every sprite of the organization that is not cold yet"],
       ["--prefix <text>", "with --all: only names that begin so"],
     ],
-    details: "Whatever is asked of it next wakes it.",
+    details: [
+      "Requests under way end first. While a command runs or a task holds it, it is left",
+      "awake and says so; --force ends them. Whatever is asked of it next wakes it.",
+    ].join("\n"),
     examples: [
       ["sprite sleep box", "nothing of it runs any more"],
       ["sprite sleep --all", "nothing of any runs any more"],
@@ -155,6 +160,7 @@ export const spriteCommands: readonly CommandSpec[] = [
           ["--url-private-access <who>", "with `sprite`: `admins` or `org_users`"],
           ["--label <label>", "its labels, in place of those it has; repeatable", "repeatable"],
           ["--clear-labels", "no labels"],
+          ["--idle-window <time>", "suspend it when idle for so long: 5m, off, default"],
         ],
         details: "What is not named stays as it is.",
         examples: [["sprite config update --url-auth public --label demo", "two at once"]],

@@ -25,11 +25,15 @@ export async function sleep(cli: Cli, args: readonly string[]): Promise<number> 
   if (cli.options.all === true) return await sleepAll(cli, args);
   const name = cli.spriteName(args[0]);
   const result = await cli.spin(`Putting ${name} to sleep`, () =>
-    cli.forSprite(name, (path) => cli.client.json<object>("POST", `${path}/sleep`)),
+    cli.forSprite(name, (path) => cli.client.json<object>("POST", sleepPath(cli, path))),
   );
   if (cli.isJson) cli.printJson(result);
   else cli.print(`${printable(name)} sleeps\n`);
   return 0;
+}
+
+function sleepPath({ options }: Cli, path: string): string {
+  return `${path}/sleep${options.force === true ? "?force=true" : ""}`;
 }
 
 /** Some at a time; one that fails does not keep the others awake. */
@@ -47,7 +51,7 @@ async function sleepAll(cli: Cli, args: readonly string[]): Promise<number> {
   const putNext = async (): Promise<void> => {
     for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) {
       try {
-        await cli.client.json<object>("POST", `${spritePath(name)}/sleep`);
+        await cli.client.json<object>("POST", sleepPath(cli, spritePath(name)));
         slept.push(name);
         if (!cli.isJson) cli.print(`${printable(name)} sleeps\n`);
       } catch (error) {

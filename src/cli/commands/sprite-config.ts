@@ -7,9 +7,9 @@ import { fetchSprite } from "./sprites.ts";
 /** `sprite config`: what is set for a sprite, as far as it can be changed or was chosen at its creation. */
 export async function show(cli: Cli): Promise<number> {
   const sprite = await fetchSprite(cli, cli.spriteName());
-  const { name, url_settings, labels, durability, config, environment } = sprite;
+  const { name, url_settings, labels, durability, idle_window, config, environment } = sprite;
   if (cli.isJson) {
-    cli.printJson({ name, url_settings, labels, durability, config, environment });
+    cli.printJson({ name, url_settings, labels, durability, idle_window, config, environment });
     return 0;
   }
   const fields: [string, string][] = [
@@ -17,6 +17,7 @@ export async function show(cli: Cli): Promise<number> {
     ["Private access", url_settings?.private_access ?? "-"],
     ["Labels", (labels ?? []).join(", ") || "-"],
     ["Durability", durability ?? "-"],
+    ["Idle window", idle_window ?? "-"],
     ...Object.entries(config ?? {}).map(([key, value]): [string, string] => [key, String(value)]),
     // Values may be secrets, and this is read over shoulders; --json has them.
     ["Environment", Object.keys(environment ?? {}).join(", ") || "-"],
@@ -26,7 +27,7 @@ export async function show(cli: Cli): Promise<number> {
 }
 
 export async function update(cli: Cli): Promise<number> {
-  const { urlAuth, urlPrivateAccess, label: labels, clearLabels } = cli.options;
+  const { urlAuth, urlPrivateAccess, label: labels, clearLabels, idleWindow } = cli.options;
   if (labels !== undefined && clearLabels === true) {
     throw new CliError("--label and --clear-labels contradict each other", { code: "usage" });
   }
@@ -37,6 +38,7 @@ export async function update(cli: Cli): Promise<number> {
   const change = {
     ...(Object.keys(urlSettings).length > 0 ? { url_settings: urlSettings } : {}),
     ...(clearLabels === true ? { labels: [] } : labels === undefined ? {} : { labels }),
+    ...(idleWindow === undefined ? {} : { idle_window: idleWindow }),
   };
   if (Object.keys(change).length === 0) {
     throw new CliError("nothing to change was named", {

@@ -9,9 +9,9 @@ import { formatTableWithin, printable, relativeTime, shellQuote } from "../text.
 
 export async function create(cli: Cli, args: readonly string[]): Promise<number> {
   const name = args[0] ?? cli.options.sprite ?? randomName();
-  const { label: labels, from: source } = cli.options;
+  const { label: labels, from: source, idleWindow: idle_window } = cli.options;
   const from = source === undefined ? undefined : parseForkSource(source);
-  const body = { name, labels, from };
+  const body = { name, labels, from, idle_window };
   const post = (): Promise<Sprite> =>
     cli.client.json<Sprite>("POST", "/v1/sprites", { body, timeoutMs: createTimeoutMsMax });
   // Only what it is made from can be missing.

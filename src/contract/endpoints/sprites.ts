@@ -72,6 +72,9 @@ const spriteSchema: z.ZodType<SpriteObject> = named(
     environment: z.record(z.string(), z.string()),
     labels: z.array(z.string()),
     durability: z.enum(durabilities).describe("what an fsync inside waits for"),
+    idle_window: z
+      .string()
+      .describe("idle for so long it is suspended: a duration, off, or default (the server's)"),
     version: z.string(),
     created_at: timeSchema,
     updated_at: timeSchema,
@@ -191,7 +194,7 @@ export const spriteEndpoints: readonly Endpoint[] = [
   {
     method: "PUT",
     path: one,
-    summary: "Change URL settings, labels or durability",
+    summary: "Change URL settings, labels, durability or the idle window",
     text: "What is left out stays.",
     body: json(spriteUpdateSchema, { labels: ["ci", "nightly"] }),
     answers: { 200: json(spriteSchema) },
@@ -215,8 +218,16 @@ export const spriteEndpoints: readonly Endpoint[] = [
     path: `${one}/sleep`,
     summary:
       "Put the sprite to sleep now: processes end, services in order, and the disk is stored",
+    text: "Requests under way end first. A command that runs, or a task, keeps it awake: 409 with `held_by`, unless it is forced.",
+    query: [
+      {
+        name: "force",
+        text: "true: also when a command runs or a task holds it",
+        schema: z.enum(["true", "false"]),
+      },
+    ],
     answers: { 200: json(lifecycleSchema) },
-    errors: ["unavailable"],
+    errors: ["busy", "unavailable"],
   },
   {
     method: "GET",

@@ -23,6 +23,7 @@ import { FakeAgent } from "./fake-agent.ts";
 export class FakeWorker implements Worker {
   readonly defaultImageHash = "image-1";
   readonly limits = { memoryBytesMax: 2 ** 30, cpuCoresMax: 2, pidsMax: 4096 };
+  readonly idleWindowMs = 30_000;
   readonly created: SpriteSpec[] = [];
   /** Of the forks among them. */
   readonly forkedFrom: ForkOrigin[] = [];
@@ -40,6 +41,8 @@ export class FakeWorker implements Worker {
   startError: Error | null = null;
   destroyError: Error | null = null;
   configureError: Error | null = null;
+  /** Not of sleeps that are forced. */
+  sleepError: Error | null = null;
   /** Creates wait for this. */
   createGate: Promise<void> = Promise.resolve();
   /** Starts wait for this. */
@@ -165,6 +168,11 @@ export class FakeWorker implements Worker {
 
   transition(): null {
     return null;
+  }
+
+  async sleep(spec: SpriteSpec, { isForced }: { isForced: boolean }): Promise<void> {
+    if (this.sleepError !== null && !isForced) throw this.sleepError;
+    await this.stop(spec.id, "it was put to sleep");
   }
 
   async stop(spriteId: string, because = "it was stopped"): Promise<void> {

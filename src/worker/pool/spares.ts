@@ -1,6 +1,7 @@
 /** The warm pool of this machine's worker: what a spare sprite is, how one becomes somebody's, and what is left of one. */
 import { randomUUID } from "node:crypto";
 import type { Log } from "../../base/log.ts";
+import { resolveIdleWindow } from "../../contract/idle-window.ts";
 import { noPolicy } from "../../contract/policy.ts";
 import type { SpriteIdentity } from "../../contract/sprite-identity.ts";
 import { tellIdentity } from "../agent-settings.ts";
@@ -14,6 +15,8 @@ export interface SparesParts {
   size: number;
   dataDirectory: string;
   imageHash: string;
+  /** Of sprites that have none of their own; null: never. */
+  idleWindowMs: number | null;
   /** Starts it; settles when it sleeps. */
   start: (spec: SpriteSpec) => Promise<void>;
   /** Ends everything of it, here and in the bucket. */
@@ -81,7 +84,8 @@ export class Spares {
       this.#parts.log.warn({ err: error, spriteId: spec.id }, "the record of a spare stays");
     });
     const { name, environment, durability, policy } = spec;
-    const identity: SpriteIdentity = { name, environment, durability, policy };
+    const idleWindowMs = resolveIdleWindow(spec.idleWindow, this.#parts.idleWindowMs);
+    const identity: SpriteIdentity = { name, environment, durability, policy, idleWindowMs };
     await tellIdentity(await socketPath(), identity);
   }
 
@@ -94,7 +98,7 @@ export class Spares {
     await this.#records.add(spriteId);
     await start({
       ...{ id: spriteId, name: nobody, environment: {}, imageHash },
-      ...{ durability: "local", policy: noPolicy(), isFork: false },
+      ...{ durability: "local", policy: noPolicy(), idleWindow: "default", isFork: false },
     });
   }
 
