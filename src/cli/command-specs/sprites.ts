@@ -68,8 +68,8 @@ export const spriteCommands: readonly CommandSpec[] = [
       ["--prefix <text>", "with --all: only names that begin so"],
     ],
     details: [
-      "Requests under way end first. While a command runs or a task holds it, it is left",
-      "awake and says so; --force ends them. Whatever is asked of it next wakes it.",
+      "Requests under way end first. While a command runs or a task holds it, it is",
+      "left awake; --force ends them. Whatever is asked of it next wakes it.",
     ].join("\n"),
     examples: [
       ["sprite sleep box", "nothing of it runs any more"],
