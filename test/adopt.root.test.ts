@@ -1,7 +1,9 @@
 /** A server that ends, however it ends, leaves its sprites running, and the next one goes on with them. */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { once } from "node:events";
 import { readFile } from "node:fs/promises";
+import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import { after, afterEach, before, describe, test } from "node:test";
 import { promisify } from "node:util";
@@ -15,12 +17,13 @@ import { openExec, type ExecSocket } from "./support/websocket.ts";
 const withinMs = 60_000;
 const boxes = ["left", "right"] as const;
 const sessionsPerBox = 50;
+const serveArguments = ["--idle-window", "1s", "--warm-time", "off"];
 /** Sessions that are opened or joined at once. */
 const parallel = 10;
 
 let server: TestServer;
 before(async () => {
-  server = await TestServer.start({ arguments: ["--idle-window", "1s", "--warm-time", "off"] });
+  server = await TestServer.start({ arguments: serveArguments });
 });
 after(async () => await server?.close());
 afterEach((context) => {
@@ -126,7 +129,10 @@ describe("a server that is replaced", () => {
     const whole = await identity();
 
     await server.kill();
+    const startedAtMs = performance.now();
     await server.startProcess();
+    const tookMs = Math.round(performance.now() - startedAtMs);
+    process.stdout.write(`# the next server was ready after ${tookMs} ms\n`);
     assert.equal(await statusOf("sleeper"), "warm", "one that slept sleeps on");
     assert.deepEqual(await childrenOf(server.places, "sprite"), sleeping, "with the same agents");
     await allGoOn("after the kill");
@@ -146,6 +152,14 @@ describe("a server that is replaced", () => {
     const whole = await identity();
     await server.leave();
     assert.deepEqual(await childrenOf(server.places, "any"), await aliveOf(server));
+    // A start that fails, late as that is, leaves them as they were.
+    const other = createServer().listen(0, "127.0.0.1");
+    await once(other, "listening");
+    const { port } = other.address() as AddressInfo;
+    server.setArguments([...serveArguments, "--listen", `127.0.0.1:${port}`]);
+    await assert.rejects(server.startProcess(), /EADDRINUSE/);
+    other.close();
+    server.setArguments(serveArguments);
     await server.startProcess();
     await allGoOn("after the leave");
     assert.deepEqual(await identity(), whole);
