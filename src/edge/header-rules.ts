@@ -116,6 +116,8 @@ export function responseHeaders(
       seen.add(key);
     }
     if (key === "set-cookie" && !mayBeSet(value, options)) continue;
+    // It would clear the cookies of all below the domain, and so log visitors out of the sprite's siblings.
+    if (key === "clear-site-data") continue;
     kept.push(key, value);
   }
   return kept;
@@ -162,7 +164,9 @@ function mayBeSet(
   { host, cookies }: { host: string; cookies: readonly string[] },
 ): boolean {
   const [pair = "", ...attributes] = setCookie.split(";");
-  if (cookies.includes(pair.split("=", 1)[0]?.trim() ?? "")) return false;
+  // One without a name is sent as its value alone, which then reads like a name and a value.
+  const named = pair.trim().replace(/^=/, "").toLowerCase();
+  if (cookies.some((name) => named.startsWith(`${name.toLowerCase()}=`))) return false;
   return attributes.every((attribute) => {
     const [name = "", value = ""] = attribute.split("=", 2);
     if (name.trim().toLowerCase() !== "domain") return true;

@@ -59,3 +59,8 @@ export const webSocketCloseMsMax = 2_000;
 export const refusedBodyMsMax = 5_000;
 /** A handshake of a WebSocket is answered by then. */
 export const handshakeAnswerMsMax = 120_000;
+
+/** The plain HTTP port has short answers and nothing to upload. */
+export const plainRequestTimeoutMs = 10_000;
+export const plainConnectionsMax = 1_000;
+export const plainTargetLengthMax = 8_000;

@@ -48,6 +48,9 @@ export function certificateOriginOf(values: Record<string, unknown>): Certificat
   const text = (key: string): string | null => (values[key] as string | undefined) ?? null;
   const [certificatePath, keyPath] = [text("tlsCert"), text("tlsKey")];
   const directoryUrl = text("acme");
+  if ((certificatePath ?? directoryUrl) !== null && values["listenTls"] === "off") {
+    throw new InvalidArgumentError("a certificate is for a port: give --listen-tls too");
+  }
   if ((certificatePath === null) !== (keyPath === null)) {
     throw new InvalidArgumentError("--tls-cert and --tls-key go together");
   }
@@ -58,6 +61,11 @@ export function certificateOriginOf(values: Record<string, unknown>): Certificat
     return { kind: "files", certificatePath, keyPath };
   }
   const [email, dnsHook, rootsPath] = [text("acmeEmail"), text("acmeDnsHook"), text("acmeRoots")];
+  if (directoryUrl !== null && dnsHook === null && values["listenHttp"] === "off") {
+    throw new InvalidArgumentError(
+      "--acme asks at port 80: give --listen-http, or prove the domain by --acme-dns-hook",
+    );
+  }
   if (directoryUrl !== null) return { kind: "acme", directoryUrl, email, dnsHook, rootsPath };
   if (email !== null || dnsHook !== null || rootsPath !== null) {
     throw new InvalidArgumentError("--acme-email, --acme-dns-hook and --acme-roots need --acme");

@@ -2,15 +2,16 @@ import type { Log } from "../base/log.ts";
 import type { Control } from "../control/control.ts";
 import type { Certificates } from "../edge/certificates/open-certificates.ts";
 import { Edge } from "../edge/edge.ts";
+import { PlainPort } from "../edge/plain-port.ts";
 import { UrlGate } from "../edge/access/url-gate.ts";
 import type { ServeOptions } from "./options.ts";
 
 /** Serves the sprites' URLs, if there is a port for them. What it gives stops that. */
 export async function openEdge(
-  options: Pick<ServeOptions, "listenTls" | "urlDomain">,
+  options: Pick<ServeOptions, "listenTls" | "listenHttp" | "urlDomain">,
   { control, certificates, log }: { control: Control; certificates: Certificates; log: Log },
 ): Promise<() => Promise<void>> {
-  const { listenTls, urlDomain } = options;
+  const { listenTls, listenHttp, urlDomain } = options;
   if (listenTls === null) return async () => undefined;
   const edge = new Edge({
     ...{ listen: listenTls, domain: urlDomain, log },
@@ -27,5 +28,22 @@ export async function openEdge(
   });
   const { port } = await edge.start();
   control.setUrlPort(port);
-  return async () => await edge.stop();
+  if (listenHttp === null) {
+    certificates.start();
+    return async () => await edge.stop();
+  }
+  const plain = new PlainPort({
+    ...{ domain: urlDomain, tlsPort: port },
+    challengeAnswer: (hostName, path) => certificates.challengeAnswer(hostName, path),
+  });
+  try {
+    await plain.listen(listenHttp);
+    certificates.start();
+  } catch (error) {
+    await edge.stop();
+    throw error;
+  }
+  return async () => {
+    await Promise.all([plain.stop(), edge.stop()]);
+  };
 }

@@ -53,6 +53,31 @@ test("the scrubber has a rate, or is off", () => {
   for (const wrong of ["0", "fast", ""]) assert.throws(() => parse(wrong), /bytes a second/);
 });
 
+test("certificates come from one place, which the ports must allow for", () => {
+  const parse = (...given: string[]) => {
+    const quiet = { writeErr: () => undefined };
+    const command = addServeOptions(new Command().exitOverride().configureOutput(quiet));
+    command.parse(given, { from: "user" });
+    return serveOptionsOf(command.opts()).certificates;
+  };
+  const tls = ["--listen-tls", "127.0.0.1:8443"];
+  const files = ["--tls-cert", "c.pem", "--tls-key", "k.pem"];
+  const acme = ["--acme", "letsencrypt"];
+  assert.deepEqual(parse(...tls), { kind: "authority" });
+  assert.partialDeepStrictEqual(parse(...tls, ...files), { kind: "files", keyPath: "k.pem" });
+  const byDns = parse(...tls, ...acme, "--acme-dns-hook", "/hook");
+  assert.partialDeepStrictEqual(byDns, { kind: "acme", dnsHook: "/hook", email: null });
+  assert.partialDeepStrictEqual(parse(...tls, "--listen-http", "0.0.0.0:80", ...acme), {
+    directoryUrl: "https://acme-v02.api.letsencrypt.org/directory",
+  });
+  assert.throws(() => parse(...tls, ...acme), /--listen-http/);
+  assert.throws(() => parse(...files), /--listen-tls/);
+  assert.throws(() => parse(...tls, "--tls-cert", "c.pem"), /go together/);
+  assert.throws(() => parse(...tls, ...files, ...acme), /either/);
+  assert.throws(() => parse(...tls, "--acme-email", "a@b.example"), /need --acme/);
+  assert.throws(() => parse(...tls, "--acme", "http://plain.example"), /https/);
+});
+
 test("README lists every setting, with its variable", () => {
   const readme = readFileSync(join(import.meta.dirname, "../../README.md"), "utf8");
   const listed = [...readme.matchAll(/^\| `(--[a-z-]+)` \| `(SPRITES_[A-Z_]+)` \|/gm)];

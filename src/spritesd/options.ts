@@ -16,6 +16,8 @@ export interface ServeOptions {
   listen: { host: string; port: number };
   /** Of the sprites' URLs and of the API; null: there is no such port. */
   listenTls: { host: string; port: number } | null;
+  /** Plain HTTP, beside it; null: there is no such port. */
+  listenHttp: { host: string; port: number } | null;
   /** Null: a directory inside data. */
   bucket: string | null;
   image: ImageName;
@@ -81,6 +83,13 @@ const serveSettings: readonly Setting[] = [
     flags: "--listen-tls <address>",
     variable: "SPRITES_LISTEN_TLS",
     text: "host:port of the sprites' own URLs and of the API by HTTPS, or off",
+    default: "off",
+    parse: (text) => (text === "off" ? "off" : parseListen(text)),
+  },
+  {
+    flags: "--listen-http <address>",
+    variable: "SPRITES_LISTEN_HTTP",
+    text: "host:port that sends browsers to the TLS port, and answers for --acme without a DNS hook, or off",
     default: "off",
     parse: (text) => (text === "off" ? "off" : parseListen(text)),
   },
@@ -240,6 +249,8 @@ export function serveOptionsOf(values: Record<string, unknown>): ServeOptions {
     listen: values["listen"] as ServeOptions["listen"],
     listenTls:
       values["listenTls"] === "off" ? null : (values["listenTls"] as ServeOptions["listen"]),
+    listenHttp:
+      values["listenHttp"] === "off" ? null : (values["listenHttp"] as ServeOptions["listen"]),
     bucket: (values["bucket"] as string | undefined) ?? null,
     image: values["image"] as ServeOptions["image"],
     uplink: values["uplink"] as Uplink,

@@ -44,12 +44,15 @@ export interface Certificates {
   challengeAnswer(hostName: string, path: string): string | null;
   /** What is wrong now, for people. */
   problems(): readonly string[];
+  /** The port is open, and so is the one for challenges: what is missing is ordered from now on. */
+  start(): void;
   stop(): void;
 }
 
 const nothing = {
   authorityPem: async () => null,
   challengeAnswer: () => null,
+  start: () => undefined,
   stop: () => undefined,
 } as const;
 
@@ -131,6 +134,7 @@ async function ofAcme(
     source,
     challengeAnswer: (hostName, path) => http.answer(hostName, path),
     problems: () => source.problems,
+    start: () => source.start(),
     stop: () => source.stop(),
   };
 }

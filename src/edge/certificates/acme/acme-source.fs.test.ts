@@ -53,6 +53,7 @@ describe("certificates of an ACME service", () => {
       },
       onProblem: (name, problem) => problems.push(`${name}: ${problem?.message ?? "fine"}`),
     });
+    source.start();
     sources.push(source);
     return source;
   };

@@ -47,24 +47,29 @@ export class AcmeSource implements CertificateSource {
   #lastOrder: Promise<void> = Promise.resolve();
   #waiting = 0;
   #timer: NodeJS.Timeout | null = null;
-  #isStopped = false;
+  #isRunning = false;
 
   private constructor(options: AcmeSourceOptions) {
     this.#options = options;
   }
 
-  /** Reads what is kept; orders what is missing in the background. */
+  /** Reads what is kept. Nothing is ordered before `start`. */
   static async open(options: AcmeSourceOptions): Promise<AcmeSource> {
     const source = new AcmeSource(options);
     for (const name of await options.store.list()) await source.#adopt(name);
-    source.renewDue();
-    source.#timer = setInterval(() => source.renewDue(), renewalIntervalMs).unref();
     return source;
+  }
+
+  /** Orders what is missing, in the background: the service can reach us from now on. */
+  start(): void {
+    this.#isRunning = true;
+    this.renewDue();
+    this.#timer = setInterval(() => this.renewDue(), renewalIntervalMs).unref();
   }
 
   /** An order that is under way is left to itself; what it brings is not kept. */
   stop(): void {
-    this.#isStopped = true;
+    this.#isRunning = false;
     if (this.#timer !== null) clearInterval(this.#timer);
   }
 
@@ -157,7 +162,7 @@ export class AcmeSource implements CertificateSource {
     const { record, now } = this.#options;
     const [key = ""] = entry.names;
     const isNew = entry.current === null;
-    if (this.#isStopped || this.#waiting >= namesWaitingMax) return null;
+    if (!this.#isRunning || this.#waiting >= namesWaitingMax) return null;
     const nextTryAtMs = record.nextTryAtMs(key, isNew);
     if (nextTryAtMs > now()) {
       const time = new Date(nextTryAtMs).toISOString();
@@ -178,10 +183,10 @@ export class AcmeSource implements CertificateSource {
   async #order(entry: Entry, key: string): Promise<void> {
     const { orders, store, record } = this.#options;
     try {
-      if (this.#isStopped) return;
+      if (!this.#isRunning) return;
       await record.noteOrder(key, entry.current === null);
       const ordered = await orders.order(entry.names);
-      if (this.#isStopped) return;
+      if (!this.#isRunning) return;
       this.#use(entry, await store.write(key, ordered));
       await record.noteSuccess(key);
       this.#tell(key, null);

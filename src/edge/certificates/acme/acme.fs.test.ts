@@ -62,11 +62,15 @@ describe("a service that speaks ACME", () => {
     const dataDirectory = join(directory, "http");
     const origin = { kind: "acme", email: "ops@sprites.example", dnsHook: null } as const;
     const { directoryUrl, rootsPath } = pebble;
-    const open = async (): Promise<Certificates> =>
-      await openCertificates({
+    const open = async (): Promise<Certificates> => {
+      const opened = await openCertificates({
         ...{ dataDirectory, domain, log, origin: { ...origin, directoryUrl, rootsPath } },
         isKnownName: (name) => name === `box-b7k2.${domain}`,
       });
+      assert.deepEqual(opened.problems(), [], "nothing is tried before somebody can answer");
+      opened.start();
+      return opened;
+    };
     certificates = await open();
     const { source } = certificates;
     const [box, same, api, unknown, foreign] = await Promise.all([
