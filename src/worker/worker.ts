@@ -193,6 +193,8 @@ export interface Worker {
   onUsage(listener: (usage: SpriteUsage) => void): () => void;
   /** Tells of every sprite once more what is known on this machine: a server that was killed may not have heard it. */
   tellKeptUsage(): Promise<void>;
+  /** Changes of state that have taken too long since the server started. */
+  readonly stuckTransitions: number;
   /** Of the sprites that have processes, by id. */
   readonly usageNow: ReadonlyMap<string, UsageReport>;
 }

@@ -47,6 +47,11 @@ export const metricTable = {
     help: "Changes of state: warm to running is a wake from suspension, running to warm a suspension",
     labels: ["from", "to"],
   },
+  opensprites_stuck_transitions_total: {
+    type: "counter",
+    help: "Changes of state that took too long, and were undone or finished",
+    labels: [],
+  },
   opensprites_http_request_duration_seconds: {
     type: "histogram",
     help: "Requests to the API from the first byte to the last of the answer, by template of the route and class of the status",

@@ -90,6 +90,7 @@ export class MetricsDoor {
     for (const [state, value] of Object.entries(worker.poolState())) {
       yield { name: "opensprites_pool_members", labels: { state }, value: Number(value) };
     }
+    yield { name: "opensprites_stuck_transitions_total", value: worker.stuckTransitions };
     const reports = [...worker.usageNow.values()];
     const sum = (name: "cachedBytes" | "storedBytes"): number =>
       reports.reduce((total, report) => total + (report[name] ?? 0), 0);

@@ -52,6 +52,7 @@ export class FakeWorker implements Worker {
   readonly #readers = new Map<string, FakeAgent>();
   readonly #listeners = new Set<(event: WorkerStatusEvent) => void>();
   readonly #usageListeners = new Set<(usage: SpriteUsage) => void>();
+  stuckTransitions = 0;
   readonly usageNow = new Map<string, UsageReport>();
   /** What was written down before this server started. */
   readonly keptUsage: SpriteUsage[] = [];
