@@ -34,8 +34,8 @@ export const failedNamesMax = 1_000;
 /** New names in a week: Let's Encrypt issues 50 to a domain, and renewals do not count. */
 export const ordersWindowMs = 7 * dayMs;
 export const ordersMax = 40;
-/** How long a handshake waits for the certificate of a name that has none yet. */
-export const handshakeWaitMs = 30_000;
+/** How long a handshake waits for the certificate of a name that has none yet: less than the port waits for the handshake. */
+export const handshakeWaitMs = 14_000;
 export const namesWaitingMax = 20;
 /** How often it is looked which certificates are due. */
 export const renewalIntervalMs = 3600_000;

@@ -41,6 +41,7 @@ export interface OrderedCertificate {
 
 export class AcmeOrders {
   readonly #options: AcmeOrdersOptions;
+  #accountUrl: string | null = null;
 
   constructor(options: AcmeOrdersOptions) {
     this.#options = options;
@@ -48,23 +49,31 @@ export class AcmeOrders {
 
   /** @throws Error with what the service said */
   async order(names: readonly string[]): Promise<OrderedCertificate> {
-    return await withDeadline(this.#order(names), {
-      timeoutMs: orderTimeoutMs,
-      onTimeout: () => new Error(`no certificate within ${orderTimeoutMs / 1000} s`),
-    });
+    try {
+      return await withDeadline(this.#order(names), {
+        timeoutMs: orderTimeoutMs,
+        onTimeout: () => new Error(`no certificate within ${orderTimeoutMs / 1000} s`),
+      });
+    } catch (error) {
+      // The account may be gone: the next try asks for it again.
+      this.#accountUrl = null;
+      throw error;
+    }
   }
 
   async #order(names: readonly string[]): Promise<OrderedCertificate> {
-    const { directoryUrl, email, proof, pollIntervalMs = 2_000 } = this.#options;
+    const { directoryUrl, proof, pollIntervalMs = 2_000 } = this.#options;
     const acme = await this.#load();
     const accountKey = await this.#accountKey(acme);
     const client = new acme.Client({
       directoryUrl,
       accountKey,
+      ...(this.#accountUrl === null ? {} : { accountUrl: this.#accountUrl }),
       backoffAttempts: 12,
       backoffMin: pollIntervalMs,
       backoffMax: 30_000,
     });
+    this.#accountUrl ??= await this.#register(client);
     const keyPem = await acme.crypto.createPrivateEcdsaKey("P-256");
     const [, csr] = await acme.crypto.createCsr({ altNames: [...names] }, keyPem);
     const challengeOf = (
@@ -76,8 +85,6 @@ export class AcmeOrders {
     };
     const certificatePem = await client.auto({
       csr,
-      ...(email === null ? {} : { email }),
-      termsOfServiceAgreed: true,
       challengePriority: [proof.type],
       // The service looks for itself. From here the name may lead elsewhere, or nowhere.
       skipChallengeVerification: true,
@@ -90,6 +97,19 @@ export class AcmeOrders {
       },
     });
     return { certificatePem, keyPem: keyPem.toString() };
+  }
+
+  /** The account's URL, also of one that is known. @throws Error with what the service said */
+  async #register(client: Acme.Client): Promise<string> {
+    const { email } = this.#options;
+    const contact = email === null ? {} : { contact: [`mailto:${email}`] };
+    try {
+      await client.createAccount({ termsOfServiceAgreed: true, ...contact });
+    } catch (error) {
+      // An account that is known is updated by the library, which strict services refuse when nothing changes.
+      return urlOf(client, error);
+    }
+    return client.getAccountUrl();
   }
 
   /** Loaded when the first certificate is due: it takes some 20 MB. */
@@ -117,5 +137,14 @@ export class AcmeOrders {
     if (kept !== null) return kept;
     const made = await acme.crypto.createPrivateEcdsaKey("P-256");
     return await createSecretFile(path, made.toString());
+  }
+}
+
+/** @throws the error if the service has told of no account */
+function urlOf(client: Acme.Client, error: unknown): string {
+  try {
+    return client.getAccountUrl();
+  } catch {
+    throw error;
   }
 }

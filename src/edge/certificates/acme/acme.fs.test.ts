@@ -60,12 +60,13 @@ describe("a service that speaks ACME", () => {
 
   test("gives each name its own certificate by HTTP-01, if there is a sprite of that name", async () => {
     const dataDirectory = join(directory, "http");
-    const origin = { kind: "acme", email: "ops@sprites.example", dnsHook: null } as const;
+    const known = new Set([`box-b7k2.${domain}`]);
+    const origin = { kind: "acme", email: null, dnsHook: null } as const;
     const { directoryUrl, rootsPath } = pebble;
     const open = async (): Promise<Certificates> => {
       const opened = await openCertificates({
         ...{ dataDirectory, domain, log, origin: { ...origin, directoryUrl, rootsPath } },
-        isKnownName: (name) => name === `box-b7k2.${domain}`,
+        isKnownName: (name) => known.has(name),
       });
       assert.deepEqual(opened.problems(), [], "nothing is tried before somebody can answer");
       opened.start();
@@ -88,9 +89,12 @@ describe("a service that speaks ACME", () => {
     const names = [`DNS:api.${domain}`, `DNS:box-b7k2.${domain}`, `DNS:${domain}`];
     assert.deepEqual(keptNames(dataDirectory), names);
     certificates.stop();
-    // The next start goes on with what is kept: its service is not asked.
+    // The next start goes on with what is kept, and the account is known.
     certificates = await open();
     assert.ok((await certificates.source.contextFor(`box-b7k2.${domain}`)) !== null);
+    known.add(`later-b7k2.${domain}`);
+    assert.ok((await certificates.source.contextFor(`later-b7k2.${domain}`)) !== null);
+    assert.deepEqual(certificates.problems(), []);
     assert.equal(certificates.challengeAnswer(domain, "/.well-known/acme-challenge/none"), null);
   });
 
@@ -110,7 +114,7 @@ echo "$1 $2" >> ${directory}/calls
     mkdirSync(ordersDirectory);
     const { directoryUrl, rootsPath } = pebble;
     const orders = new AcmeOrders({
-      ...{ directoryUrl, rootsPath, directory: ordersDirectory, email: null },
+      ...{ directoryUrl, rootsPath, directory: ordersDirectory, email: "ops@sprites.example" },
       ...{ proof: new DnsProof(hook), pollIntervalMs: 50 },
     });
     const ordered = await orders.order([domain, `*.${domain}`]);
