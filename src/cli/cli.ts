@@ -48,6 +48,9 @@ export interface CommandOptions {
   urlPrivateAccess?: string;
   clearLabels?: boolean;
   idleWindow?: string;
+  cron?: string;
+  at?: string;
+  clear?: boolean;
   stdio?: string;
   file?: string[];
   duration?: string;

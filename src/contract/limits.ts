@@ -71,3 +71,6 @@ export const usageHoursMax = 35 * 24;
 /** Of a sprite's own idle window: less would suspend and wake it all day long, more is better said as `off`. */
 export const idleWindowMsMin = 1_000;
 export const idleWindowMsMax = 30 * 24 * 3_600_000;
+
+/** Characters of a cron expression. */
+export const cronLengthMax = 200;

@@ -12,6 +12,7 @@ import { forkSprite } from "./forks.ts";
 import type { Organization } from "./organization.ts";
 import type { Organizations } from "./organizations.ts";
 import { handlePolicy } from "./policies.ts";
+import { handleSchedule } from "./schedule/schedule-door.ts";
 import type { Route } from "./request-target.ts";
 import type { Sprites } from "./sprites.ts";
 import { issueToken } from "./tokens.ts";
@@ -45,6 +46,7 @@ export const methodsByRoute: Readonly<Record<JsonRoute["kind"], readonly string[
   sleep: ["POST"],
   upgrade: ["POST"],
   check: ["GET", "HEAD"],
+  schedule: ["GET", "HEAD", "PUT", "DELETE"],
   // Without rules a network is unrestricted, which nobody should reach by a slip: no DELETE.
   network_policy: ["GET", "HEAD", "POST"],
   privileges_policy: ["GET", "HEAD", "POST", "DELETE"],
@@ -76,6 +78,8 @@ export async function handleApi(sprites: Sprites, request: ApiRequest): Promise<
       return ok(await sprites.upgrade(organization, route.name));
     case "check":
       return ok(await sprites.check(organization, route.name));
+    case "schedule":
+      return await handleSchedule(sprites, { ...request, ...route });
     case "network_policy":
       return await handlePolicy(sprites, { ...request, ...route, policy: "network" });
     case "privileges_policy":

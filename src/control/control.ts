@@ -9,6 +9,7 @@ import type { Worker } from "../worker/worker.ts";
 import { FrontDoor, type CertificateState } from "./front-door.ts";
 import { splicesPerSpriteMax, watchHeartbeatMs } from "./limits.ts";
 import { Organizations } from "./organizations.ts";
+import { Alarm } from "./schedule/alarm.ts";
 import { Sprites, type OrganizationLimits } from "./sprites.ts";
 import { SpriteUrls } from "./sprite-urls.ts";
 import { TokenUse } from "./token-use.ts";
@@ -99,6 +100,7 @@ export function createControl(options: ControlOptions): Control {
     urlLogins: { sessions, codes, urlDomain },
     certificates: options.certificates ?? noCertificates,
   });
+  const alarm = alarmOf({ organizations, sprites, log });
   let recovered: Promise<void> | null = null;
   let heartbeat: NodeJS.Timeout | null = null;
 
@@ -115,7 +117,9 @@ export function createControl(options: ControlOptions): Control {
     setUrlPort: (port) => sprites.setUrlPort(port),
     recover,
     async start() {
-      recover().catch((error: unknown) => log.error({ err: error }, "recover sprites"));
+      recover()
+        .then(() => alarm.start())
+        .catch((error: unknown) => log.error({ err: error }, "recover sprites"));
       tokenUse.start();
       usage.start().catch((error: unknown) => log.error({ err: error }, "read kept usage"));
       const metricsAt = options.metrics?.listen ?? null;
@@ -129,6 +133,7 @@ export function createControl(options: ControlOptions): Control {
     setDrained: (isDrained) => frontDoor.setDrained(isDrained),
     async stop() {
       if (heartbeat !== null) clearInterval(heartbeat);
+      alarm.stop();
       await frontDoor.stop();
       sprites.stop();
       usage.stop();
@@ -137,4 +142,13 @@ export function createControl(options: ControlOptions): Control {
       organizations.close();
     },
   };
+}
+
+function alarmOf(parts: { organizations: Organizations; sprites: Sprites; log: Log }): Alarm {
+  const { organizations, sprites, log } = parts;
+  return new Alarm({
+    organizations: () => organizations.all(),
+    wake: (organization, spriteId) => sprites.wakeBySchedule(organization, spriteId),
+    log,
+  });
 }

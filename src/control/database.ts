@@ -4,6 +4,7 @@ import { dirname } from "node:path";
 import Database from "better-sqlite3";
 
 import { SpriteError } from "../contract/errors.ts";
+import { scheduleSchemaText } from "./schedule/schedule-rows.ts";
 import { usageSchema } from "./usage/usage-schema.ts";
 import { databaseBusyTimeoutMs, databaseLogSizeBytesMax } from "./limits.ts";
 
@@ -94,6 +95,7 @@ const migrations: readonly string[] = [
   ALTER TABLE sprite ADD COLUMN woke_at_ms INTEGER;
   ALTER TABLE sprite ADD COLUMN woke_because TEXT;
   `,
+  scheduleSchemaText,
 ];
 
 /** Opens the file, making it if it is new. `token create` and the server may do so at the same time. */

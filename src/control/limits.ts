@@ -73,3 +73,7 @@ export const returnPathLengthMax = 2_048;
 export const unknownShortIdLookMs = 1_000;
 /** Characters of a reason that the registry keeps. */
 export const becauseLengthMax = 200;
+/** How often is looked whose schedule is due; how many are woken by it at once; when one that did not wake is tried again. */
+export const alarmLookMs = 5_000;
+export const wakesAtOnceMax = 16;
+export const alarmRetryMs = 60_000;

@@ -8,6 +8,7 @@ import type { UrlSettings } from "../contract/sprite-config.ts";
 import { openOrganizationDatabase, type Sqlite } from "./database.ts";
 import { UrlSessionRows } from "./url-access/session-rows.ts";
 import { LifeNotes } from "./life-notes.ts";
+import { ScheduleRows } from "./schedule/schedule-rows.ts";
 import { UsageLedger } from "./usage/usage-ledger.ts";
 import {
   parseSpriteRow,
@@ -64,6 +65,7 @@ export class Organization {
   readonly urlSessions: UrlSessionRows;
   readonly usage: UsageLedger;
   readonly lifeNotes: LifeNotes;
+  readonly schedules: ScheduleRows;
   readonly #database: Sqlite;
   readonly #statements: ReturnType<typeof prepareStatements>;
 
@@ -73,6 +75,7 @@ export class Organization {
     this.urlSessions = new UrlSessionRows(database);
     this.usage = new UsageLedger(database);
     this.lifeNotes = new LifeNotes(database);
+    this.schedules = new ScheduleRows(database);
     this.#statements = prepareStatements(database);
   }
 

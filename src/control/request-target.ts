@@ -26,7 +26,7 @@ export type Route =
   | { kind: "usage" }
   | { kind: "sprites" }
   | { kind: "sprite"; name: string }
-  | { kind: "restart" | "upgrade" | "check" | "sleep"; name: string }
+  | { kind: "restart" | "upgrade" | "check" | "sleep" | "schedule"; name: string }
   | { kind: "network_policy" | "privileges_policy" | "resources_policy"; name: string }
   | { kind: "export"; name: string }
   | { kind: "import"; name: string }
@@ -35,7 +35,7 @@ export type Route =
 
 /** What a worker asks of its agent. */
 const ofWorker: ReadonlySet<string> = new Set([
-  ...["durability", "store", "retire", "idle-window", "prepare-sleep", "url"],
+  ...["durability", "store", "retire", "idle-window", "prepare-sleep", "wake", "url"],
 ]);
 
 /** @throws SpriteError invalid_request, not_found */
@@ -64,8 +64,11 @@ export function parseRoute(rawPath: string): Route {
   return { kind: "agent", name, rest };
 }
 
-function isLifecycleAction(text: string): text is "restart" | "upgrade" | "check" | "sleep" {
-  return text === "restart" || text === "upgrade" || text === "check" || text === "sleep";
+const lifecycleActions = ["restart", "upgrade", "check", "sleep", "schedule"] as const;
+type LifecycleAction = (typeof lifecycleActions)[number];
+
+function isLifecycleAction(text: string): text is LifecycleAction {
+  return lifecycleActions.some((action) => action === text);
 }
 
 /** All below `policy` is the registry's: its worker tells the agent. @throws SpriteError not_found */

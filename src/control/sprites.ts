@@ -417,6 +417,14 @@ export class Sprites {
     return await this.#options.worker.openReader(spriteSpec(sprite));
   }
 
+  /** Settles when its processes run. @throws SpriteError as `start` */
+  async wakeBySchedule(organization: Organization, spriteId: string): Promise<void> {
+    const sprite = organization.spriteById(spriteId);
+    if (sprite?.state !== "ready") return;
+    await this.start(sprite, undefined, "its schedule");
+    await this.#options.worker.wake(spriteSpec(sprite));
+  }
+
   isCold(sprite: SpriteRecord): boolean {
     return this.#options.worker.status(sprite.id) === "cold";
   }

@@ -46,6 +46,7 @@ const placeOf: Readonly<
   sleep: { path: "/v1/sprites/{}/sleep", methods: methodsByRoute.sleep },
   upgrade: { path: "/v1/sprites/{}/upgrade", methods: methodsByRoute.upgrade },
   check: { path: "/v1/sprites/{}/check", methods: methodsByRoute.check },
+  schedule: { path: "/v1/sprites/{}/schedule", methods: methodsByRoute.schedule },
   network_policy: {
     path: "/v1/sprites/{}/policy/network",
     methods: methodsByRoute.network_policy,

@@ -46,6 +46,12 @@ export async function storeAgentsDisk(socketPath: string, spec: SpriteSpec): Pro
   await ask({ socketPath, path, method: "POST" }, { body: "", timeoutMs: storeTimeoutMs });
 }
 
+/** Settles when the sprite's processes run. @throws SpriteError storage_failure: its agent does not answer */
+export async function wakeAgent(socketPath: string, spec: SpriteSpec): Promise<void> {
+  const path = `/v1/sprites/${spec.name}/wake`;
+  await ask({ socketPath, path, method: "POST" }, { body: "", timeoutMs: settingsTimeoutMs });
+}
+
 /** Whether the agent's sprite sleeps and nobody asks for it: then it answers no more requests. */
 export async function isRetiring(socketPath: string, spec: SpriteSpec): Promise<boolean> {
   const target = { socketPath, path: `/v1/sprites/${spec.name}/retire`, method: "POST" };

@@ -5,7 +5,7 @@ import { withDeadline } from "../base/wait.ts";
 import { SpriteError } from "../contract/errors.ts";
 import { resolveIdleWindow, type IdleWindow } from "../contract/idle-window.ts";
 import type { SpriteStatus } from "../contract/sprite.ts";
-import { askToSleep, isRetiring, storeAgentsDisk, tellAgent } from "./agent-settings.ts";
+import { askToSleep, isRetiring, storeAgentsDisk, tellAgent, wakeAgent } from "./agent-settings.ts";
 import { destroyVolume } from "../storage/volume/destroy.ts";
 import { mayHaveMore } from "../storage/volume/fork.ts";
 import { ColdReaders } from "./cold-readers.ts";
@@ -392,6 +392,11 @@ export class LocalWorker implements Worker {
 
   status(spriteId: string): SpriteStatus {
     return this.#lives.get(spriteId)?.status ?? "cold";
+  }
+
+  async wake(spec: SpriteSpec): Promise<void> {
+    const { socketPath } = await this.ensureRunning(spec, undefined, "its schedule");
+    await wakeAgent(socketPath, spec);
   }
 
   async sleep(spec: SpriteSpec, { isForced }: { isForced: boolean }): Promise<void> {

@@ -178,6 +178,8 @@ export interface Worker {
   status(spriteId: string): SpriteStatus;
   /** Null when it is on the way to nothing. */
   transition(spriteId: string): SpriteTransition | null;
+  /** Lets its processes go on if they are suspended, and starts it if it sleeps. @throws SpriteError */
+  wake(spec: SpriteSpec): Promise<void>;
   /**
    * Puts the sprite to sleep when what is under way has ended; requests that come meanwhile wake it again.
    * @param isForced also when a command runs or a task holds it

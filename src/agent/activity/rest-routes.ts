@@ -12,6 +12,12 @@ export function restRoutes({ rest }: RestRouteParts): Route[] {
   return [
     {
       method: "POST",
+      pattern: ["wake"],
+      // It is the wake that every request waits for.
+      handle: ({ response }) => sendNoContent(response),
+    },
+    {
+      method: "POST",
       pattern: ["retire"],
       isQuiet: true,
       handle: async ({ response }) => {

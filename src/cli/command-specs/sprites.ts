@@ -53,6 +53,21 @@ export const spriteCommands: readonly CommandSpec[] = [
     load: async () => (await import("../commands/use.ts")).use,
   },
   {
+    usage: "schedule [name]",
+    description: "say when a sprite is woken by itself, or change it",
+    options: [
+      ["--cron <expression>", "minute hour day month weekday, in UTC"],
+      ["--at <time>", "once: 2027-01-31T06:00:00Z"],
+      ["--clear", "not by itself any more"],
+    ],
+    details: "Its services run then. A time that the server missed is made up for once.",
+    examples: [
+      ["sprite schedule box --cron '0 6 * * 1-5'", "every weekday at six"],
+      ["sprite schedule box --clear", "no more"],
+    ],
+    load: async () => (await import("../commands/schedule.ts")).schedule,
+  },
+  {
     usage: "why [name]",
     description: "say what keeps a sprite awake, or why it slept and woke",
     details: "A sleeping sprite is not woken for it.",

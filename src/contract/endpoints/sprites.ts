@@ -4,6 +4,7 @@ import { z } from "zod";
 import type { ActivityObject } from "../activity.ts";
 import { archiveContentType } from "../archive.ts";
 import { durabilities } from "../durability.ts";
+import { scheduleSchema, type ScheduleObject } from "../schedule.ts";
 import {
   spriteCreateSchema,
   spriteUpdateSchema,
@@ -146,6 +147,15 @@ const checkSchema: z.ZodType<SpriteCheckObject> = named(
   }),
 );
 
+const scheduleAnswer: z.ZodType<ScheduleObject> = named(
+  "Schedule",
+  z.object({
+    cron: z.string().nullable().describe("five fields, in UTC"),
+    at: timeSchema.nullable(),
+    next_at: timeSchema.nullable().describe("when it is woken next; null: not again"),
+  }),
+);
+
 const lifecycleSchema = named(
   "Lifecycle",
   z.object({ sprite_name: z.string(), machine_id: z.string(), message: z.string() }),
@@ -228,6 +238,26 @@ export const spriteEndpoints: readonly Endpoint[] = [
     ],
     answers: { 200: json(lifecycleSchema) },
     errors: ["busy", "unavailable"],
+  },
+  {
+    method: "GET",
+    path: `${one}/schedule`,
+    summary: "When the sprite is woken by itself",
+    answers: { 200: json(scheduleAnswer) },
+  },
+  {
+    method: "PUT",
+    path: `${one}/schedule`,
+    summary: "Have the sprite woken by itself",
+    text: "By a cron expression of five fields, in UTC, at one moment, or both; in place of what there was. Its services run then. What was due while the server was down is made up for once.",
+    body: json(scheduleSchema, { cron: "0 6 * * 1-5" }),
+    answers: { 200: json(scheduleAnswer) },
+  },
+  {
+    method: "DELETE",
+    path: `${one}/schedule`,
+    summary: "Have the sprite woken by itself no more",
+    answers: { 204: null },
   },
   {
     method: "GET",

@@ -171,6 +171,13 @@ export class FakeWorker implements Worker {
     return null;
   }
 
+  readonly woken: string[] = [];
+
+  async wake(spec: SpriteSpec): Promise<void> {
+    await this.ensureRunning(spec, undefined, "its schedule");
+    this.woken.push(spec.id);
+  }
+
   async sleep(spec: SpriteSpec, { isForced }: { isForced: boolean }): Promise<void> {
     if (this.sleepError !== null && !isForced) throw this.sleepError;
     await this.stop(spec.id, "it was put to sleep");
