@@ -249,7 +249,7 @@ export const spriteEndpoints: readonly Endpoint[] = [
     method: "PUT",
     path: `${one}/schedule`,
     summary: "Have the sprite woken by itself",
-    text: "By a cron expression of five fields, in UTC, at one moment, or both; in place of what there was. Its services run then. What was due while the server was down is made up for once.",
+    text: "By a cron expression (UTC), at one moment, or both. What was due while the server was down is made up for once.",
     body: json(scheduleSchema, { cron: "0 6 * * 1-5" }),
     answers: { 200: json(scheduleAnswer) },
   },
