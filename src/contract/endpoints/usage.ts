@@ -66,5 +66,6 @@ export const usageEndpoints: readonly Endpoint[] = [
       { name: "continuation_token", text: "from the page before", schema: z.string() },
     ],
     answers: { 200: json(usageSchema) },
+    errors: ["rate_limited"],
   },
 ];

@@ -11,3 +11,6 @@ export const usageFlushMs = 300_000;
 /** The same after a sprite has fallen asleep or ended: several that do so together are written together. */
 export const usageSettleMs = 2_000;
 export const usageTidyMs = 3_600_000;
+/** Questions about one organization's usage that wait, and how many times as long as an answer took nobody is answered after it. */
+export const usageQuestionsMax = 16;
+export const usageRestFactor = 3;

@@ -7,19 +7,24 @@ import type { Organization } from "../organization.ts";
 import { answerUsage } from "./usage-answer.ts";
 import { usageCsv } from "./usage-csv.ts";
 import type { UsageKeeper } from "./usage-keeper.ts";
+import { UsagePace } from "./usage-pace.ts";
 
-/** @throws SpriteError invalid_request, method_not_allowed */
-export function sendUsage(
+const pace = new UsagePace();
+
+/** @throws SpriteError invalid_request, method_not_allowed, rate_limited */
+export async function sendUsage(
   plain: { exchange: Exchange; request: IncomingMessage; response: ServerResponse },
   organization: Organization,
   keeper: UsageKeeper,
-): void {
+): Promise<void> {
   const { exchange, request, response } = plain;
   assertMethodAllowed(exchange.method, ["GET", "HEAD"]);
   const nowMs = Date.now();
   const query = parseUsageQuery(exchange.target.query, nowMs);
-  keeper.flush();
-  const answer = answerUsage(organization, query, nowMs);
+  const answer = await pace.run(organization, () => {
+    keeper.flush();
+    return answerUsage(organization, query, nowMs);
+  });
   const isCsv = query.isCsv || /^text\/csv\b/i.test(request.headers.accept ?? "");
   const bytes = Buffer.from(isCsv ? usageCsv(answer) : JSON.stringify(answer));
   response.writeHead(200, {
