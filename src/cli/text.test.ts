@@ -52,8 +52,9 @@ describe("text", () => {
       formatFields([
         ["A", "1"],
         ["Long", "2"],
+        ["", "more"],
       ]),
-      "A:    1\nLong: 2\n",
+      "A:    1\nLong: 2\n      more\n",
     );
   });
 

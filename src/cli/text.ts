@@ -46,10 +46,11 @@ export function shorten(text: string, widthMax: number): string {
   return `${characters.slice(0, Math.max(0, widthMax - 1)).join("")}…`;
 }
 
-/** `key: value` lines with the values aligned. */
+/** `key: value` lines with the values aligned; one without a key goes on with the value before. */
 export function formatFields(fields: readonly (readonly [string, string])[]): string {
   const width = Math.max(...fields.map(([name]) => name.length));
-  return fields.map(([name, value]) => `${`${name}:`.padEnd(width + 2)}${value}\n`).join("");
+  const label = (name: string): string => (name === "" ? "" : `${name}:`).padEnd(width + 2);
+  return fields.map(([name, value]) => `${label(name)}${value}\n`).join("");
 }
 
 /** Text from a server may hold control characters that would rewrite the terminal: they are shown. */
