@@ -1,5 +1,8 @@
-/** How much processor time processes get beside others (nice(1)): a thread has its own, and gives it to those that it starts. */
-import { readdirSync, readFileSync } from "node:fs";
+/**
+ * How much processor time processes get beside others (nice(1)): a thread has its own, and gives it to those that it starts. Where the kernel
+ * groups processes by session (sched(7), "The autogroup feature"), it counts within the session only, and the session has one too.
+ */
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { setPriority } from "node:os";
 import { join } from "node:path";
 
@@ -11,6 +14,7 @@ import { cgroupMount } from "./cgroups.ts";
  * @param of.cgroupPath relative to the hierarchy's root
  */
 export function setNiceness(of: { pid: number; cgroupPath: string }, nice: number): void {
+  setSessionNiceness(of.pid, nice);
   const done = new Set<number>();
   for (;;) {
     const threads = [...descendants(of.pid), ...processesOf(of.cgroupPath)]
@@ -24,8 +28,21 @@ export function setNiceness(of: { pid: number; cgroupPath: string }, nice: numbe
   }
 }
 
-/** Of one thread; of all of a process, right after it was started. */
-export function setThreadNiceness(thread: number, nice: number): void {
+/** Of a process that was just started, with a session of its own. */
+export function startWithNiceness(pid: number, nice: number): void {
+  setSessionNiceness(pid, nice);
+  setThreadNiceness(pid, nice);
+}
+
+function setSessionNiceness(pid: number, nice: number): void {
+  try {
+    writeFileSync(`/proc/${pid}/autogroup`, String(nice), { flag: "r+" });
+  } catch {
+    // The kernel does not group, or the process has ended.
+  }
+}
+
+function setThreadNiceness(thread: number, nice: number): void {
   try {
     setPriority(thread, nice);
   } catch {

@@ -4,7 +4,7 @@ import { withDeadline } from "../base/wait.ts";
 import type { AgentCommand, AgentStatus, PassedDescriptor } from "../contract/agent-startup.ts";
 import { SpriteError } from "../contract/errors.ts";
 import { fuseMountsOf } from "../host/fuse-connections.ts";
-import { setThreadNiceness } from "../host/niceness.ts";
+import { startWithNiceness } from "../host/niceness.ts";
 import type { AdoptedChild } from "./adopted-child.ts";
 import { rememberChild } from "./child-records.ts";
 import { passOnLog } from "./child-log.ts";
@@ -68,7 +68,7 @@ export class SupervisedProcess {
     this.#child = child;
     this.exited = child.exited.finally(() => rmSync(options.identityFile, { force: true }));
     if (adopted === null && options.niceness !== undefined) {
-      setThreadNiceness(this.pid, options.niceness);
+      startWithNiceness(this.pid, options.niceness);
     }
     passOnLog(options.kept);
     this.#ready = this.#watchStatus(adopted);
