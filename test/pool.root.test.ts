@@ -7,7 +7,7 @@ import { waitUntil } from "../src/base/wait.ts";
 import { childrenOf, killAll } from "./support/processes.ts";
 import { TestServer } from "./support/server.ts";
 
-const withinMs = 60_000;
+const withinMs = 120_000;
 const poolSize = 2;
 
 let server: TestServer;
@@ -99,6 +99,8 @@ describe("a create from the warm pool", () => {
     assert.equal(status, "running");
     assert.ok(Date.parse(createdAt) >= askedAtMs);
     assert.equal(durability, "durable");
+    const activity = await server.request("/v1/sprites/claimed/activity");
+    assert.partialDeepStrictEqual(await activity.json(), { slept_at: null, woke_because: null });
     const titles = await Promise.all(
       (await childrenOf(server.places, "sprite")).map(({ pid }) =>
         readFile(`/proc/${pid}/cmdline`, "utf8"),

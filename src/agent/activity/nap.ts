@@ -79,6 +79,12 @@ export class Nap {
     }
   }
 
+  /** When it slept and woke is nothing for anybody to know. */
+  forget(): void {
+    this.slept = null;
+    this.woke = null;
+  }
+
   /** Wakes it for good: its container is about to end. */
   async end(because: string): Promise<void> {
     this.#isOver = true;

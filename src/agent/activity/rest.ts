@@ -109,6 +109,8 @@ export class Rest {
   async beginLife(because: string): Promise<void> {
     this.#isStandingBy = false;
     await this.wake(because);
+    // That was before anybody had it.
+    this.#nap.forget();
     this.#activity.start();
   }
 

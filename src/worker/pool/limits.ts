@@ -29,8 +29,8 @@ export const retryMsMax = 60_000;
 export const removalTriesMax = 10;
 /** An older one is replaced: what no registry names counts as leaked after a day (`storage/audit/limits.ts`). */
 export const spareAgeMsMax = 6 * 3_600_000;
-/** Nice value of a spare while it is made: as good as nothing while others want the processor. */
-export const nicenessWhileMade = 15;
+/** Nice value of a spare while it is made: a third of what others get. With much less a busy machine would never have one. */
+export const nicenessWhileMade = 5;
 /** A claim takes milliseconds; a spare that takes so long is started anew, the slow way. */
 export const claimTimeoutMs = 5_000;
 /** How long a stop waits until the disks of the spares are gone; the next start removes what is left. */
