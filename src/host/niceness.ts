@@ -1,6 +1,7 @@
 /**
- * How much processor time processes get beside others (nice(1)): a thread has its own, and gives it to those that it starts. Where the kernel
- * groups processes by session (sched(7), "The autogroup feature"), it counts within the session only, and the session has one too.
+ * How much processor time processes get beside others (nice(1)): a thread has its own, and gives it to those that it starts.
+ * Where the kernel groups processes by session (sched(7), "The autogroup feature"), it counts within the session only, and
+ * the session has one too.
  */
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { setPriority } from "node:os";
