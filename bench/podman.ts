@@ -89,6 +89,11 @@ export class Podman {
     await this.#podman(["start", container]);
   }
 
+  /** A file of one that may have been stopped. */
+  async copyOut(container: string, path: string): Promise<void> {
+    await this.#podman(["cp", `${container}:${path}`, "-"]);
+  }
+
   /** Resolves once the command has been started. */
   async execDetached(container: string, command: readonly string[]): Promise<void> {
     await this.#podman(["exec", "--detach", container, ...command]);

@@ -26,6 +26,7 @@ const podmanGroups = [
   "restore",
   "wake",
   "sleep",
+  "read_asleep",
   "pool",
 ];
 

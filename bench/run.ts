@@ -22,6 +22,7 @@ import { runPeers } from "./peers.ts";
 import { prepare, type Options } from "./prepare.ts";
 import { markdownTable, type Row } from "./report.ts";
 import { runTunnel } from "./tunnel.ts";
+import { runReadingAsleep } from "./reading-asleep.ts";
 import { runSleep } from "./sleep.ts";
 import { runPool } from "./pool.ts";
 import { runServices } from "./services.ts";
@@ -81,6 +82,7 @@ async function runSuites(bench: Bench): Promise<void> {
   await runCreate(bench);
   await runExec(bench);
   await runSleep(bench);
+  await runReadingAsleep(bench);
   await runPool(bench);
   await runFiles(bench);
   await runTunnel(bench);

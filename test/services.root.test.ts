@@ -106,6 +106,8 @@ test("a checkpoint holds the services, and a fork has them", async () => {
   const created = await server.request("/v1/sprites", { method: "POST", body });
   assert.equal(created.status, 201, await created.text());
   const forked = server.client().sprite("forked");
+  // A fork sleeps until something needs it to run.
+  await forked.execFile("true", []);
   await becomes("running", "ticker", forked);
   assert.equal((await forked.getService("idle")).state?.status, "stopped");
   await forked.delete();

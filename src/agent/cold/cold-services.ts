@@ -1,4 +1,6 @@
 /** The services of a sprite that sleeps: what its disk says of them. None runs. */
+import type { Readable } from "node:stream";
+
 import { FileError } from "../../contract/file-error.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import { parseServiceName, serviceEvent, serviceObject } from "../../contract/service.ts";
@@ -122,9 +124,7 @@ async function readPart(
 ): Promise<{ bytes: Buffer | null; problem: string | null }> {
   try {
     const { body, length } = await files.read(request, signal);
-    const pieces: Buffer[] = [];
-    for await (const piece of body) pieces.push(piece as Buffer);
-    const bytes = Buffer.concat(pieces);
+    const bytes = await allOf(body);
     if (bytes.length === length) return { bytes, problem: null };
     throw new SpriteError("unavailable", `${request.path} was not read whole; try again`);
   } catch (error) {
@@ -135,5 +135,16 @@ async function readPart(
       return { bytes: null, problem: "it is not a file" };
     }
     return { bytes: null, problem: null };
+  }
+}
+
+/** The other direction of its connection would stay open. */
+async function allOf(body: Readable): Promise<Buffer> {
+  try {
+    const pieces: Buffer[] = [];
+    for await (const piece of body) pieces.push(piece as Buffer);
+    return Buffer.concat(pieces);
+  } finally {
+    body.destroy();
   }
 }
