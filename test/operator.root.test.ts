@@ -57,7 +57,7 @@ test("SIGTERM during the start ends it in order, whichever step it meets", async
 });
 
 function startServe(dataDirectory: string) {
-  const args = ["serve", "--data", dataDirectory, "--listen", "127.0.0.1:0"];
+  const args = ["serve", "--data", dataDirectory, "--listen", "127.0.0.1:0", "--listen-tls", "off"];
   const child = spawn(spritesd, [...args, "--image", "minimal", "--uplink", "none"], {
     stdio: ["ignore", "pipe", "pipe"],
   });

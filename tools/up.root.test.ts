@@ -25,6 +25,7 @@ async function startUp(dataDirectory: string): Promise<Up> {
       SPRITES_IMAGE: "minimal",
       SPRITES_DATA: dataDirectory,
       SPRITES_LISTEN: "127.0.0.1:0",
+      SPRITES_LISTEN_TLS: "127.0.0.1:0",
       SPRITES_UPLINK: "none",
     },
     stdio: ["ignore", "pipe", "pipe"],

@@ -83,9 +83,9 @@ export class SpriteTraffic {
       try {
         return new UpstreamConnection(await port.connect(this.#portNumber));
       } catch (error) {
-        // Whoever comes next looks again where it listens.
         this.#readyUntilMs = 0;
-        if (port.isOpen) throw error;
+        // What was known of where it listens may have been out of date; what was found just now is so.
+        if (port.isOpen && !isReady) throw error;
       }
     }
   }

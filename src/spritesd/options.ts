@@ -83,7 +83,7 @@ const serveSettings: readonly Setting[] = [
     flags: "--listen-tls <address>",
     variable: "SPRITES_LISTEN_TLS",
     text: "host:port of the sprites' own URLs and of the API by HTTPS, or off",
-    default: "off",
+    default: "127.0.0.1:7443",
     parse: (text) => (text === "off" ? "off" : parseListen(text)),
   },
   {

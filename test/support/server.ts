@@ -97,6 +97,7 @@ export class TestServer {
       join(root, "bin/spritesd"),
       [
         ...["serve", "--data", this.dataDirectory, "--listen", "127.0.0.1:0"],
+        ...["--listen-tls", "127.0.0.1:0"],
         ...["--image", this.#options.image ?? "minimal"],
         ...["--uplink", this.#options.uplink ?? "none"],
         // Sleep is for the tests that are about it.
