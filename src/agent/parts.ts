@@ -149,7 +149,9 @@ export function makeParts(
         return createSandbox(options, log, { helper, keeper });
       }),
     endSessions: async (reason) => {
-      await Promise.all([services.end(), connections.endAll(reason), urlLeases.endAll(reason)]);
+      // While their services are still there: a WebSocket's client hears why it ends.
+      await urlLeases.endAll(reason);
+      await Promise.all([services.end(), connections.endAll(reason)]);
     },
     onContainer: (sandbox, options) => {
       usage.onContainer(options);
@@ -168,11 +170,8 @@ export function makeParts(
     records: new ServiceRecords(join(privateDirectory, "services")),
   });
   const records = new SessionRecords(join(privateDirectory, "sessions"));
-  const connections: Connections = new Connections({
-    sessions: () => sessions,
-    network: () => sprite.sandbox?.network ?? null,
-    log,
-  });
+  const network = () => sprite.sandbox?.network ?? null;
+  const connections: Connections = new Connections({ sessions: () => sessions, network, log });
   const { sessionPorts: ports } = connections;
   const sessions = new Sessions({ launcher: sprite, records, ports, log });
   const syncState = new SyncState({ volume, cacheDirectory: startup.cacheDirectory });
