@@ -111,7 +111,7 @@ test("a request wakes a cold sprite and waits for its service", async () => {
 test("a WebSocket hears that its sprite goes away, and the next one wakes it", async () => {
   const open = async (): Promise<WebSocket> => {
     const { host, port } = web.options();
-    const socket = new WebSocket(`wss://${host}:${port}/ws`, web.options() as object);
+    const socket = new WebSocket(`wss://${host}:${port}/ws`, web.options());
     const [message] = (await once(socket, "message")) as [Buffer];
     assert.equal(String(message), "hi");
     return socket;
