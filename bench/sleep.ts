@@ -52,7 +52,9 @@ class Beds {
   }
 
   async sleep(name: string): Promise<void> {
-    const answer = await this.server.request(`/v1/sprites/${name}/sleep`, { method: "POST" });
+    const answer = await this.server.request(`/v1/sprites/${name}/sleep?force=true`, {
+      method: "POST",
+    });
     if (answer.status !== 200) throw new Error(await answer.text());
     await answer.arrayBuffer();
   }

@@ -184,7 +184,7 @@ test("a storm of requests to cold sprites is answered, every one", async () => {
 test("put to sleep again, they leave the machine as it was without them", async () => {
   await inParallel(
     await list(),
-    async ({ name }) => void (await post(`/v1/sprites/${name}/sleep`)),
+    async ({ name }) => void (await post(`/v1/sprites/${name}/sleep?force=true`)),
   );
   assert.deepEqual(await childrenOf(server.places, "sprite"), []);
   let now = await footprintOf(server);
