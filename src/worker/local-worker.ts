@@ -189,8 +189,10 @@ export class LocalWorker implements Worker {
     running.spec = spec;
     const { process } = running;
     try {
-      await this.#setNetworkPolicy(running.slot, spec);
-      await this.#spares.claim(spec, async () => (await process.ready()).socketPath);
+      await this.#spares.claim(spec, async () => {
+        await this.#setNetworkPolicy(running.slot, spec);
+        return (await process.ready()).socketPath;
+      });
     } catch (error) {
       const { log } = this.#options;
       log.warn({ err: error, spriteId: spec.id }, "a spare sprite is started anew");

@@ -76,9 +76,13 @@ export class Spares {
     this.#pool.onLost(spriteId);
   }
 
-  /** Makes a spare the sprite that the spec says. @throws SpriteError: it is no spare any more, and must be started anew */
-  async claim(spec: SpriteSpec, socketPath: () => Promise<string>): Promise<void> {
-    this.#pool.claim(spec.id);
+  /**
+   * Makes a spare the sprite that the spec says. Whatever comes of it, the pool gives it to nobody else from now on.
+   * @param prepare brings it to where its agent can be told; resolves with the agent's socket
+   * @throws SpriteError: it is no spare any more, and must be started anew
+   */
+  async claim(spec: SpriteSpec, prepare: () => Promise<string>): Promise<void> {
+    if (!this.#pool.claim(spec.id)) throw new Error("the pool has given this spare up");
     // Whoever starts after a crash asks the registry before it believes the record.
     void this.#records.remove(spec.id).catch((error: unknown) => {
       this.#parts.log.warn({ err: error, spriteId: spec.id }, "the record of a spare stays");
@@ -86,7 +90,7 @@ export class Spares {
     const { name, environment, durability, policy } = spec;
     const idleWindowMs = resolveIdleWindow(spec.idleWindow, this.#parts.idleWindowMs);
     const identity: SpriteIdentity = { name, environment, durability, policy, idleWindowMs };
-    await tellIdentity(await socketPath(), identity);
+    await tellIdentity(await prepare(), identity);
   }
 
   async stop(): Promise<void> {
