@@ -71,7 +71,7 @@ test("certificates come from one place, which the ports must allow for", () => {
     directoryUrl: "https://acme-v02.api.letsencrypt.org/directory",
   });
   assert.throws(() => parse(...tls, ...acme), /--listen-http/);
-  assert.throws(() => parse(...files), /--listen-tls/);
+  assert.throws(() => parse("--listen-tls", "off", ...files), /--listen-tls/);
   assert.throws(() => parse(...tls, "--tls-cert", "c.pem"), /go together/);
   assert.throws(() => parse(...tls, ...files, ...acme), /either/);
   assert.throws(() => parse(...tls, "--acme-email", "a@b.example"), /need --acme/);
