@@ -1,4 +1,5 @@
 /** Sprites by the name in their URL, for the edge: it asks at each request, so all here is cheap. */
+import { SpriteError } from "../contract/errors.ts";
 import type { UrlSettings } from "../contract/sprite-config.ts";
 import type { UrlPort, Worker } from "../worker/worker.ts";
 import { unknownShortIdLookMs } from "./limits.ts";
@@ -41,10 +42,12 @@ export class SpriteUrls {
   }
 
   /** Starts the sprite when it is cold. @throws SpriteError */
-  async open({ organizationSlug, name }: SpriteByUrl, signal: AbortSignal): Promise<UrlPort> {
+  async open({ id, organizationSlug, name }: SpriteByUrl, signal: AbortSignal): Promise<UrlPort> {
     const organization = this.#organizations.find(organizationSlug);
     if (organization === null) throw new Error("an organization is never removed");
     const sprite = this.#sprites.findReady(organization, name);
+    // Whoever was let in to the one that had the name before was not let in to this one.
+    if (sprite.id !== id) throw new SpriteError("not_found", "the sprite was deleted");
     await this.#sprites.start(sprite, signal);
     return await this.#worker.openUrl(spriteSpec(sprite));
   }

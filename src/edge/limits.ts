@@ -28,6 +28,8 @@ export const handshakeTimeoutMs = 15_000;
 /** From a connection's first byte, or a kept one's next, to the end of the headers. */
 export const headersTimeoutMs = 20_000;
 export const keepAliveTimeoutMs = 75_000;
+/** From a connection's last byte to the kernel's first question whether its client is still there. */
+export const tcpKeepAliveDelayMs = 60_000;
 /** A body of which nothing more comes while the sprite would take it. */
 export const bodyIdleMsMax = 120_000;
 /** An answer of which nothing more comes, or that its client does not take. Streams of events send something more often. */

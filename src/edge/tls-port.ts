@@ -27,6 +27,7 @@ import {
   streamResetBurst,
   streamResetRate,
   streamsPerConnectionMax,
+  tcpKeepAliveDelayMs,
 } from "./limits.ts";
 import { errorAnswer } from "./pages.ts";
 
@@ -76,6 +77,9 @@ export class TlsPort {
       requestTimeout: 0,
       keepAliveTimeout: keepAliveTimeoutMs,
       noDelay: true,
+      // A WebSocket whose client has gone without a word would otherwise be open for ever.
+      keepAlive: true,
+      keepAliveInitialDelay: tcpKeepAliveDelayMs,
       requireHostHeader: false,
       shouldUpgradeCallback: ({ headers }) => headers.upgrade?.toLowerCase() === "websocket",
     });

@@ -88,7 +88,14 @@ export class WebSocketExchange implements OpenExchange {
       stream.destroy();
       return;
     }
-    stream.end(closeFrame(1001, `the sprite went away: ${reason}`));
+    this.#endClient(closeFrame(1001, `the sprite went away: ${reason}`));
+  }
+
+  /** One that does not end its half would keep its place among the sprite's requests for ever. */
+  #endClient(last?: Buffer): void {
+    const { stream } = this.#parts.client;
+    if (last === undefined) stream.end();
+    else stream.end(last);
     stream.resume();
     const timer = setTimeout(() => stream.destroy(), webSocketCloseMsMax);
     stream.once("close", () => clearTimeout(timer));
@@ -106,8 +113,8 @@ export class WebSocketExchange implements OpenExchange {
           if (!this.#parts.client.stream.write(bytes)) connection.setReading(false);
         },
         onEnd: () => {
-          this.#parts.client.stream.end();
           connection.destroy();
+          this.#endClient();
         },
         onDrain: () => undefined,
         onFailure: ({ error }) => {
