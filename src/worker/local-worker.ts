@@ -20,6 +20,7 @@ import {
   type ProcessHooks,
   type Served,
 } from "./lifecycle/sprite-life.ts";
+import { Lives } from "./lifecycle/lives.ts";
 import { Spares } from "./pool/spares.ts";
 import { spriteCacheDirectory } from "./places.ts";
 import { SpriteProcess, type SpriteProcessOptions } from "./sprite-process.ts";
@@ -65,7 +66,7 @@ export class LocalWorker implements Worker {
   readonly defaultImageHash: string;
   readonly #options: LocalWorkerOptions;
   /** Of each sprite that was ever asked for: the one owner of what it does here. */
-  readonly #lives = new Map<string, SpriteLife<SpriteSpec>>();
+  readonly #lives = new Lives((spriteId) => this.#makeLife(spriteId));
   /** All that has processes here, spares too. */
   readonly #running = new Map<string, RunningSprite>();
   readonly #transfers: Transfers;
@@ -158,10 +159,12 @@ export class LocalWorker implements Worker {
     const { spriteId: id, name, environment, imageHash, durability, policy, isFork } = startup;
     const idleWindow: IdleWindow = startup.idleWindowMs ?? "off";
     const spec = { id, name, environment, imageHash, durability, policy, idleWindow, isFork };
-    this.#lifeOf(id).adopt(
-      (hooks) => this.#begin(spec, { hooks, spare: null, adopted: { child, startup } }).process,
-      { rest: child.offer.status === "warm" ? "frozen" : "awake", because: "it was adopted" },
-    );
+    this.#lives
+      .of(id)
+      .adopt(
+        (hooks) => this.#begin(spec, { hooks, spare: null, adopted: { child, startup } }).process,
+        { rest: child.offer.status === "warm" ? "frozen" : "awake", because: "it was adopted" },
+      );
     this.#options.log.info({ spriteId: id, status: child.offer.status }, "adopted a sprite");
   }
 
@@ -169,7 +172,7 @@ export class LocalWorker implements Worker {
     this.#assertTakesWork();
     this.#spares.noteCreate();
     try {
-      if (!(await this.#claim(spec))) await this.#lifeOf(spec.id).need(spec, "it was created");
+      if (!(await this.#claim(spec))) await this.#lives.of(spec.id).need(spec, "it was created");
     } catch (error) {
       // A create that failed leaves nothing, so that its name can be tried again.
       await this.destroy(spec.id).catch((cause: unknown) => {
@@ -205,7 +208,7 @@ export class LocalWorker implements Worker {
       running.hooks = hooks;
       return process;
     };
-    this.#lifeOf(spec.id).adopt(take, { rest: "awake", because: "it was created" });
+    this.#lives.of(spec.id).adopt(take, { rest: "awake", because: "it was created" });
     return true;
   }
 
@@ -227,7 +230,7 @@ export class LocalWorker implements Worker {
     because = "a request",
   ): Promise<{ socketPath: string }> {
     this.#assertTakesWork();
-    return await this.#lifeOf(spec.id).need(spec, because);
+    return await this.#lives.of(spec.id).need(spec, because);
   }
 
   async openUrl(spec: SpriteSpec): Promise<UrlPort> {
@@ -236,7 +239,7 @@ export class LocalWorker implements Worker {
   }
 
   async openReader(spec: SpriteSpec): Promise<Reading | null> {
-    if (this.#lives.get(spec.id)?.isDestroyed === true) throw goneError();
+    if (this.#lives.find(spec.id)?.isDestroyed === true) throw goneError();
     if (this.#draining || this.#running.has(spec.id) || this.#mayHaveMore(spec.id)) return null;
     return await this.#readers.open(spec);
   }
@@ -251,18 +254,20 @@ export class LocalWorker implements Worker {
   async #retire(spriteId: string, because: string): Promise<boolean> {
     const running = this.#running.get(spriteId);
     if (running === undefined) return true;
-    const isGone = await this.#lifeOf(spriteId).retire(because, async ({ socketPath }) =>
-      (await isRetiring(socketPath, running.spec)) ? null : new SpriteError("busy", "it is needed"),
-    );
+    const isGone = await this.#lives
+      .of(spriteId)
+      .retire(because, async ({ socketPath }) =>
+        (await isRetiring(socketPath, running.spec))
+          ? null
+          : new SpriteError("busy", "it is needed"),
+      );
     if (isGone) this.#options.log.info({ spriteId, because }, "a suspended sprite ended");
     return isGone;
   }
 
-  /** The sprite's only owner, made when it is first asked for. */
-  #lifeOf(spriteId: string): SpriteLife<SpriteSpec> {
-    const known = this.#lives.get(spriteId);
-    if (known !== undefined) return known;
-    const life = new SpriteLife<SpriteSpec>({
+  /** The sprite's only owner. */
+  #makeLife(spriteId: string): SpriteLife<SpriteSpec> {
+    return new SpriteLife<SpriteSpec>({
       makeProcess: (spec, hooks) => {
         this.#assertTakesWork();
         return this.#begin(spec, { hooks, spare: null }).process;
@@ -271,8 +276,6 @@ export class LocalWorker implements Worker {
       onStuck: () => (this.#stuckCount += 1),
       log: this.#options.log.child({ spriteId }),
     });
-    this.#lives.set(spriteId, life);
-    return life;
   }
 
   #onStatus(event: WorkerStatusEvent): void {
@@ -283,7 +286,7 @@ export class LocalWorker implements Worker {
   }
 
   transition(spriteId: string): SpriteTransition | null {
-    return this.#lives.get(spriteId)?.transition ?? null;
+    return this.#lives.find(spriteId)?.transition ?? null;
   }
 
   /** Transitions that took too long, since this server started. */
@@ -354,10 +357,10 @@ export class LocalWorker implements Worker {
    * was killed is started for it: what it stored last may be on this machine only.
    */
   async #storeNewest(spec: SpriteSpec): Promise<void> {
-    await this.#lifeOf(spec.id).whenDecided();
+    await this.#lives.of(spec.id).whenDecided();
     const isAllStored = !this.#running.has(spec.id) && !this.#mayHaveMore(spec.id);
     if (isAllStored) return;
-    const { socketPath } = await this.#lifeOf(spec.id).need(spec, "its disk was not all stored");
+    const { socketPath } = await this.#lives.of(spec.id).need(spec, "its disk was not all stored");
     await storeAgentsDisk(socketPath, spec);
   }
 
@@ -393,7 +396,7 @@ export class LocalWorker implements Worker {
   }
 
   status(spriteId: string): SpriteStatus {
-    return this.#lives.get(spriteId)?.status ?? "cold";
+    return this.#lives.find(spriteId)?.status ?? "cold";
   }
 
   async wake(spec: SpriteSpec): Promise<void> {
@@ -409,15 +412,15 @@ export class LocalWorker implements Worker {
       // Who insists is not kept from it by an agent that hangs.
       return isForced ? null : refusal;
     };
-    await this.#lives.get(spec.id)?.sleep("it was put to sleep", question);
+    await this.#lives.find(spec.id)?.sleep("it was put to sleep", question);
   }
 
   async stop(spriteId: string, because = "it was stopped"): Promise<void> {
-    await this.#lives.get(spriteId)?.stop(because);
+    await this.#lives.find(spriteId)?.stop(because);
   }
 
   async destroy(spriteId: string): Promise<void> {
-    await this.#lifeOf(spriteId).destroy();
+    await this.#lives.of(spriteId).destroy();
     await this.#readers.end(spriteId);
     // One that has no life is a spare.
     await this.#running.get(spriteId)?.process.stop({ discard: true });
@@ -430,6 +433,7 @@ export class LocalWorker implements Worker {
     const cacheDirectory = spriteCacheDirectory(this.#options.places, spriteId);
     await rm(cacheDirectory, { recursive: true, force: true });
     await this.#usage.remove(spriteId);
+    this.#lives.forgetLater(spriteId);
   }
 
   onStatus(listener: (event: WorkerStatusEvent) => void): () => void {
@@ -457,7 +461,7 @@ export class LocalWorker implements Worker {
     this.#draining = true;
     this.#retirement.stop();
     const stops = [...this.#running.values()]
-      .filter(({ spec }) => this.#lives.get(spec.id)?.isServing !== true)
+      .filter(({ spec }) => this.#lives.find(spec.id)?.isServing !== true)
       .map((running) => this.#end(running));
     await Promise.all([this.#stopOthers(), ...stops]);
     return this.#running.size;
@@ -567,7 +571,7 @@ export class LocalWorker implements Worker {
         this.#running.delete(spec.id);
         if (running.spare !== null) return this.#spares.onLost(spec.id);
         running.hooks?.onEnded();
-        const isWanted = !this.#draining && !this.#lifeOf(spec.id).isDestroyed;
+        const isWanted = !this.#draining && !this.#lives.of(spec.id).isDestroyed;
         if (tenure.isReleased) this.#tenures.delete(spec.id);
         else if (isWanted) this.#settler.add(spec.id);
       },

@@ -14,3 +14,5 @@ export function stuckMsMax({ phase }: LifeState): number {
   if (phase === "starting") return startStuckMsMax;
   return phase === "stopping" || phase === "destroying" ? stopStuckMsMax : restStuckMsMax;
 }
+/** How long a destroyed sprite is remembered: longer than any request waits that may have read of it in the registry. */
+export const destroyedKnownMs = 900_000;
