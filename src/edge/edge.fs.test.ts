@@ -7,14 +7,18 @@ import type { AddressInfo } from "node:net";
 import { buffer, text } from "node:stream/consumers";
 import { connect as connectTls } from "node:tls";
 import test, { after, before } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import { WebSocket, WebSocketServer } from "ws";
 
 import { waitUntil } from "../base/wait.ts";
+import { busyNoteMs } from "./limits.ts";
 import { startEdgeRig, testDomain, webHost, type EdgeRig } from "./testing/edge-rig.ts";
 
 let inside: Server;
 let rig: EdgeRig;
 let requests = 0;
+/** Of the last request for `/break`. */
+let breakOff: () => void = () => undefined;
 
 before(async () => {
   inside = createServer(onRequest);
@@ -58,7 +62,7 @@ function onRequest(request: IncomingMessage, response: ServerResponse): void {
   } else if (path === "/break") {
     response.writeHead(200, { "content-length": "100" });
     response.write("half");
-    setTimeout(() => request.socket.destroy(), 10);
+    breakOff = () => request.socket.destroy();
   } else if (path === "/big") {
     const piece = Buffer.alloc(65_536, 7);
     let left = 512;
@@ -202,7 +206,7 @@ test("a client that reads slowly slows the sprite down, and loses nothing", asyn
   });
   request.end();
   const [response] = (await once(request, "response")) as [IncomingMessage];
-  await new Promise((resolve) => setTimeout(resolve, 100));
+  await delay(100);
   assert.equal((await buffer(response)).length, 512 * 65_536);
 });
 
@@ -230,7 +234,9 @@ test("an answer that the sprite breaks off is seen to be broken", async () => {
   });
   request.end();
   const [response] = (await once(request, "response")) as [IncomingMessage];
-  await assert.rejects(text(response));
+  const rest = text(response);
+  breakOff();
+  await assert.rejects(rest);
 });
 
 test("HTTP/2 carries requests, bodies, trailers and many streams", async () => {
@@ -387,9 +393,15 @@ test("the agent hears of requests that wait and of connections with traffic", as
       timeoutMs: 30_000,
     }),
   );
-  const count = rig.notes.length;
+  // What came and its echo may be noted one after the other.
+  let count: number;
+  do {
+    count = rig.notes.length;
+    await delay(2 * busyNoteMs);
+  } while (rig.notes.length > count);
   socket.send("p");
-  await new Promise((resolve) => setTimeout(resolve, 2_200));
+  await once(socket, "message");
+  await delay(2 * busyNoteMs);
   assert.equal(rig.notes.length, count, "a ping is no traffic");
   socket.terminate();
 });
