@@ -109,7 +109,9 @@ describe("a create from the warm pool", () => {
     assert.ok(Date.parse(createdAt) >= askedAtMs);
     assert.equal(durability, "durable");
     const activity = await server.request("/v1/sprites/claimed/activity");
-    assert.partialDeepStrictEqual(await activity.json(), { slept_at: null, woke_because: null });
+    // As of one that was started for it.
+    const itsLife = { slept_at: null, slept_because: null, woke_because: "it was created" };
+    assert.partialDeepStrictEqual(await activity.json(), itsLife);
     const titles = await Promise.all(
       (await childrenOf(server.places, "sprite")).map(({ pid }) =>
         readFile(`/proc/${pid}/cmdline`, "utf8"),
