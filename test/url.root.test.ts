@@ -13,7 +13,7 @@ import { childrenOf } from "./support/processes.ts";
 import { TestServer } from "./support/server.ts";
 import { spriteUrl, type SpriteUrl } from "./support/sprite-url.ts";
 
-const waitMs = 30_000;
+const waitMs = 60_000;
 
 let server: TestServer;
 let sprite: Sprite;

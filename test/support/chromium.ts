@@ -6,6 +6,8 @@ import { join } from "node:path";
 import { chromium, type BrowserContext } from "playwright-core";
 
 const program = "/usr/bin/chromium-headless-shell";
+/** For its start, for a page, and for what is to appear on one; a page may wait for its sprite to wake on a busy machine. */
+const waitMsMax = 90_000;
 
 /** Nothing leaves the machine: every name is loopback, and nothing is asked for in the background. */
 const flags = [
@@ -43,10 +45,15 @@ export async function startChromium(authorityPem: string): Promise<TestBrowser> 
     const browser = await chromium.launch({
       executablePath: program,
       args: flags,
+      timeout: waitMsMax,
       env: { PATH: process.env["PATH"] ?? "", HOME: home },
     });
     return {
-      newContext: async () => await browser.newContext({ ignoreHTTPSErrors: false }),
+      async newContext() {
+        const context = await browser.newContext({ ignoreHTTPSErrors: false });
+        context.setDefaultTimeout(waitMsMax);
+        return context;
+      },
       async [Symbol.asyncDispose]() {
         await browser.close();
         rmSync(home, { recursive: true, force: true });
