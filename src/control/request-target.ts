@@ -35,7 +35,7 @@ export type Route =
 
 /** What a worker asks of its agent. */
 const ofWorker: ReadonlySet<string> = new Set([
-  ...["durability", "store", "retire", "idle-window", "prepare-sleep", "wake", "url"],
+  ...["durability", "identity", "store", "retire", "idle-window", "prepare-sleep", "wake", "url"],
 ]);
 
 /** @throws SpriteError invalid_request, not_found */

@@ -5,6 +5,7 @@ import { describe, test } from "node:test";
 import { execRoutes } from "../agent/api/exec-http.ts";
 import { execUpgradeRoutes } from "../agent/api/exec-socket.ts";
 import { routeTables } from "../agent/routes.ts";
+import { SpriteError } from "../contract/errors.ts";
 import { endpointGroups } from "../contract/endpoints/all.ts";
 import { openApiDocument } from "../contract/endpoints/document.ts";
 import type { Content, Endpoint } from "../contract/endpoints/endpoint.ts";
@@ -167,4 +168,17 @@ describe("the document", () => {
     const ids = [...text.matchAll(/"operationId":"(\w+)"/g)].map((match) => match[1]);
     assert.deepEqual(ids, [...new Set(ids)]);
   });
+});
+
+test("nobody outside reaches what a worker asks of its agent", () => {
+  for (const { pattern } of tables.forWorker) {
+    const path = `/v1/sprites/box/${pattern.join("/")}`;
+    let kind = "not_found";
+    try {
+      ({ kind } = parseRoute(path));
+    } catch (error) {
+      assert.ok(error instanceof SpriteError);
+    }
+    assert.notEqual(kind, "agent", path);
+  }
 });
