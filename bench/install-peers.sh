@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what `make bench` compares with, and nothing else needs: podman, s3backer and rclone from Debian; and Ceph, which plays the
+# Installs what `make bench` compares with, and nothing else needs: podman, s3backer, rclone and nginx from Debian; and Ceph, which plays the
 # bucket.
 set -eu
 
@@ -9,6 +9,7 @@ needs='
 /usr/bin/s3backer s3backer
 /usr/bin/rclone rclone
 /usr/bin/socat socat
+/usr/sbin/nginx nginx-light
 /usr/bin/fusermount fuse3
 /usr/bin/radosgw radosgw
 /usr/bin/ceph-mon ceph-mon
@@ -30,3 +31,8 @@ export DEBIAN_FRONTEND=noninteractive
 as_root apt-get update -qq >&2
 # shellcheck disable=SC2086 # Several packages, each a word.
 as_root apt-get install -y -qq --no-install-recommends $missing >&2
+
+# Debian starts it as a service of the machine, which nobody asked for; the bench starts its own.
+case " $missing " in
+*" nginx-light "*) [ ! -d /run/systemd/system ] || as_root systemctl disable --now --quiet nginx >&2 ;;
+esac

@@ -27,6 +27,7 @@ import { runSleep } from "./sleep.ts";
 import { runPool } from "./pool.ts";
 import { runServices } from "./services.ts";
 import { runStorage } from "./storage.ts";
+import { runUrl } from "./url.ts";
 
 /** Set in the process that has a mount namespace of its own. */
 const namespaceVariable = "OPENSPRITES_BENCH_NAMESPACE";
@@ -86,6 +87,7 @@ async function runSuites(bench: Bench): Promise<void> {
   await runPool(bench);
   await runFiles(bench);
   await runTunnel(bench);
+  await runUrl(bench);
   await runServices(bench);
   await runServerStart(bench);
   await runPause(bench);

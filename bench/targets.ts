@@ -22,6 +22,8 @@ const targets: ReadonlyArray<readonly [name: string, kind: Target["kind"], value
   ["tunnel_upload", "p50-min", 300],
   // A connection of the machine to itself takes a few hundredths; the rest is what the tunnel adds.
   ["tunnel_round_trip", "p50-max", 1],
+  ["url_added", "p50-max", 1],
+  ["url_requests", "ratio-min", 0.8],
   ["agent_rss_mb", "p50-max", 80],
   ["storage_rss_*", "p50-max", 60],
   ["pool_create_to_first_output", "p50-max", 30],

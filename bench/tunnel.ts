@@ -1,11 +1,11 @@
 /** Rows about TCP through the API into a sprite, beside socat in front of the same program on the machine. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { connect, createServer, type AddressInfo, type Socket } from "node:net";
+import { connect, type Socket } from "node:net";
 import WebSocket from "ws";
 import { createSprite, type Bench } from "./context.ts";
 import { guarded, timeMs } from "./life.ts";
-import { killChildren } from "./machine.ts";
+import { freePort, killChildren } from "./machine.ts";
 import { rowOf } from "./report.ts";
 
 const names = ["tunnel_download", "tunnel_upload", "tunnel_round_trip"] as const;
@@ -86,16 +86,6 @@ async function startSocat(bench: Bench): Promise<number> {
     if (line !== null) return port;
     if (performance.now() > deadlineMs) throw new Error("socat does not listen");
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 async function openDirect(port: number): Promise<Line> {
