@@ -31,7 +31,8 @@ print "up\\n";
 while (my $c = $s->accept) {
   next if fork;
   setsockopt($c, IPPROTO_TCP, TCP_NODELAY, 1); my $got = "";
-  while (sysread($c, $got, 65536, length $got)) { while ($got =~ s/^.*?\\r\\n\\r\\n//s) { syswrite($c, $answer) } }
+  while (sysread($c, $got, 65536, length $got)) {
+    while ($got =~ s/^.*?\\r\\n\\r\\n//s) { syswrite($c, $answer) } }
   exit }`;
 
 export async function runUrl(bench: Bench): Promise<void> {

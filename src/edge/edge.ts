@@ -21,7 +21,7 @@ import { errorAnswer, type EdgeAnswer } from "./pages.ts";
 import { readHttp1Request, readHttp2Request, type EdgeRequest } from "./request.ts";
 import { SpriteTraffic } from "./sprite-traffic.ts";
 import type { SpriteDirectory } from "./sprites.ts";
-import { addressOf, serverNameOf, TlsPort } from "./tls-port.ts";
+import { addressOf, serverNameOf, TlsPort, type TlsPortHandlers } from "./tls-port.ts";
 import { http1WebSocketClient, http2WebSocketClient } from "./web-socket-clients.ts";
 import { WebSocketExchange, type WebSocketClient } from "./web-socket.ts";
 
@@ -34,6 +34,8 @@ export interface EdgeOptions {
   sprites: SpriteDirectory;
   /** Takes a connection for the API. */
   serveApi(socket: TLSSocket): void;
+  /** See limits.ts when absent. */
+  headersTimeoutMs?: number;
   /** A request has been answered to the end, a WebSocket (101) has closed. */
   onAnswered?: (answer: { status: number; seconds: number }) => void;
   log: Log;
@@ -59,7 +61,7 @@ export class Edge {
   constructor(options: EdgeOptions) {
     this.#options = options;
     this.#domain = options.domain.toLowerCase();
-    this.#port = new TlsPort(options.certificates, {
+    const handlers: TlsPortHandlers = {
       isForApi: (serverName) => nameHost(serverName, this.#domain).kind === "api",
       onApiConnection: (socket) => options.serveApi(socket),
       onRequest: (request, response) => void this.#onRequest(request, response),
@@ -67,7 +69,9 @@ export class Edge {
       onStream: (stream, headers, raw) => void this.#onStream(stream, headers, raw),
       onCertificateError: (serverName, err) =>
         options.log.error({ serverName, err }, "certificate"),
-    });
+    };
+    const limits = { headersMs: options.headersTimeoutMs };
+    this.#port = new TlsPort(options.certificates, handlers, limits);
   }
 
   /** The address that is served. */

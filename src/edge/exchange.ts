@@ -2,7 +2,7 @@ import { SpriteError } from "../contract/errors.ts";
 import type { UrlEnd } from "../contract/url-lease.ts";
 import type { Downstream } from "./downstream.ts";
 import { requestHeaders, responseHeaders, trailerHeaders, type Strip } from "./header-rules.ts";
-import { bodyIdleMsMax, exchangeIdleMsMax, sweepMs } from "./limits.ts";
+import { bodyIdleMsMax, exchangeIdleMsMax } from "./limits.ts";
 import type { EdgeRequest } from "./request.ts";
 import type { OpenExchange, SpriteTraffic } from "./sprite-traffic.ts";
 import type { ResponseHead } from "./upstream/response-reader.ts";
@@ -57,8 +57,6 @@ export class Exchange implements OpenExchange {
   async run(): Promise<number> {
     const { traffic, downstream } = this.#parts;
     const remove = traffic.add(this);
-    const sweep = setInterval(() => this.#sweep(), sweepMs);
-    sweep.unref();
     try {
       const connection = await traffic.connection({ isFresh: !this.#isRepeatable });
       // What came meanwhile: the client left, or the sprite went to sleep.
@@ -72,9 +70,18 @@ export class Exchange implements OpenExchange {
       }
       return await this.#done.promise;
     } finally {
-      clearInterval(sweep);
       remove();
     }
+  }
+
+  /** Ends it when nothing moves any more, or the client keeps its request's body from us. */
+  sweep(): void {
+    const idleMs = performance.now() - this.#movedAtMs;
+    const waitsForBody =
+      !this.#isRequestRead && this.#connection !== null && !this.#isRequestPaused;
+    const idleMsMax = waitsForBody && this.#status === 0 ? bodyIdleMsMax : exchangeIdleMsMax;
+    if (this.#connection === null || idleMs < idleMsMax) return;
+    this.#fail(new SpriteError("deadline_exceeded", "nothing has moved for too long"));
   }
 
   end({ reason }: UrlEnd): void {
@@ -154,7 +161,11 @@ export class Exchange implements OpenExchange {
     const { host, method } = request;
     this.#status = head.status;
     this.#noteMoved(head.headers.length);
-    const headers = responseHeaders(head.headers, { host, cookies: strip.cookies });
+    const headers = responseHeaders(head.headers, {
+      status: head.status,
+      host,
+      cookies: strip.cookies,
+    });
     const bodyless = method === "HEAD" || head.status === 204 || head.status === 304;
     downstream.respond(head.status, headers, { bodyless });
   }
@@ -205,16 +216,6 @@ export class Exchange implements OpenExchange {
         cause: error,
       }),
     );
-  }
-
-  /** Nothing moves any more, or the client keeps its request's body from us. */
-  #sweep(): void {
-    const idleMs = performance.now() - this.#movedAtMs;
-    const waitsForBody =
-      !this.#isRequestRead && this.#connection !== null && !this.#isRequestPaused;
-    const idleMsMax = waitsForBody && this.#status === 0 ? bodyIdleMsMax : exchangeIdleMsMax;
-    if (this.#connection === null || idleMs < idleMsMax) return;
-    this.#fail(new SpriteError("deadline_exceeded", "nothing has moved for too long"));
   }
 
   #noteMoved(bytes: number): void {

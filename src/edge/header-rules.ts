@@ -102,15 +102,20 @@ export function requestHeaders(headers: readonly string[], options: ForwardedFor
 /** Of a response; names are in lower case, as HTTP/2 wants them. */
 export function responseHeaders(
   headers: readonly string[],
-  options: { host: string; cookies: readonly string[] },
+  options: { status: number; host: string; cookies: readonly string[] },
 ): string[] {
   const named = connectionOptions(headers);
   const seen = new Set<string>();
   const kept: string[] = [];
   for (let index = 0; index + 1 < headers.length; index += 2) {
     const key = (headers[index] ?? "").toLowerCase();
-    const value = headers[index + 1] ?? "";
+    let value = headers[index + 1] ?? "";
     if (hopByHop.has(key) || named.has(key)) continue;
+    if (key === "content-length") {
+      // There is no body whose length it could be; and one that is said twice ("5, 5") is said once.
+      if (options.status === 204) continue;
+      value = value.split(",", 1)[0]?.trim() ?? "";
+    }
     if (key === "content-length" || singleInResponses.has(key)) {
       if (seen.has(key)) continue;
       seen.add(key);
@@ -165,8 +170,8 @@ function mayBeSet(
 ): boolean {
   const [pair = "", ...attributes] = setCookie.split(";");
   // One without a name is sent as its value alone, which then reads like a name and a value.
-  const named = pair.trim().replace(/^=/, "").toLowerCase();
-  if (cookies.some((name) => named.startsWith(`${name.toLowerCase()}=`))) return false;
+  const [named = ""] = pair.replace(/^[=\s]+/, "").split("=", 1);
+  if (cookies.some((name) => name.toLowerCase() === named.trim().toLowerCase())) return false;
   return attributes.every((attribute) => {
     const [name = "", value = ""] = attribute.split("=", 2);
     if (name.trim().toLowerCase() !== "domain") return true;

@@ -30,7 +30,9 @@ export class Http1Downstream implements Downstream {
   }
 
   sendContinue(): void {
-    if (!this.#response.headersSent) this.#response.writeContinue();
+    // One that did not ask may take it for the answer.
+    const isWaiting = this.#request.headers.expect !== undefined;
+    if (isWaiting && !this.#response.headersSent) this.#response.writeContinue();
   }
 
   write(bytes: Buffer): boolean {

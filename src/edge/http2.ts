@@ -58,7 +58,11 @@ export class Http2Downstream implements Downstream {
 
   readBody(listener: { onBytes(bytes: Buffer): void; onEnd(): void }): void {
     this.#stream.on("data", (bytes: Buffer) => listener.onBytes(bytes));
-    this.#stream.once("end", () => listener.onEnd());
+    this.#stream.once("end", () => {
+      // Node ends one that the client took back like one that is whole; the sprite must not take it for that.
+      const isWhole = this.#stream.state.remoteClose === 1;
+      if (isWhole) listener.onEnd();
+    });
   }
 
   setReading(reads: boolean): void {

@@ -11,7 +11,7 @@ export const chunkLineLengthMax = 8 * 1024;
 /** Answers before the answer, such as 100 and 103. */
 export const interimResponsesMax = 16;
 
-/** Open connections, of all clients and of one address: behind a proxy many people share one. */
+/** Open connections, of all clients and of one address (of IPv6, one /64): behind a proxy many people share one. */
 export const connectionsMax = 20_000;
 export const connectionsPerAddressMax = 2_000;
 /** Requests and WebSockets of one sprite at once; each holds a connection inside. */
@@ -34,7 +34,8 @@ export const tcpKeepAliveDelayMs = 60_000;
 export const bodyIdleMsMax = 120_000;
 /** An answer of which nothing more comes, or that its client does not take. Streams of events send something more often. */
 export const exchangeIdleMsMax = 3_600_000;
-export const sweepMs = 5_000;
+/** How late the end of a time limit on headers may be noticed. */
+export const headersCheckMs = 5_000;
 
 /** A request waits so long for its sprite to run and its service to listen (issue 5); then it may come again. */
 export const wakeHoldMsMax = 60_000;

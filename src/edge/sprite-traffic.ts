@@ -23,6 +23,8 @@ export interface OpenExchange {
   readonly isAnswering: boolean;
   /** Bytes carried since it was asked before. */
   takeBytes(): number;
+  /** Called once a second: it may find that it has waited too long. */
+  sweep(): void;
   /** No more comes from the sprite. */
   end(end: UrlEnd): void;
 }
@@ -182,7 +184,8 @@ export class SpriteTraffic {
     }
     let requests = 0;
     let connections = 0;
-    for (const exchange of this.#exchanges) {
+    for (const exchange of [...this.#exchanges]) {
+      exchange.sweep();
       if (exchange.isAnswering) requests += 1;
       if (exchange.takeBytes() >= connectionBytesMin) connections += 1;
     }

@@ -7,7 +7,7 @@ import {
   type ServerHttp2Stream,
 } from "node:http2";
 import { createServer, type Server } from "node:https";
-import type { AddressInfo, Socket } from "node:net";
+import { isIPv6, type AddressInfo, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { SecureContext, TLSSocket } from "node:tls";
 
@@ -19,6 +19,7 @@ import {
   connectionsMax,
   connectionsPerAddressMax,
   handshakeTimeoutMs,
+  headersCheckMs,
   headersTimeoutMs,
   keepAliveTimeoutMs,
   refusedBodyMsMax,
@@ -58,21 +59,27 @@ export class TlsPort {
   readonly #sockets = new Set<Socket>();
   readonly #sessions = new Set<ServerHttp2Session>();
 
-  constructor(certificates: CertificateSource, handlers: TlsPortHandlers) {
+  /** `headersMs`: from a connection's first byte, or a kept one's next, to the end of the headers. */
+  constructor(
+    certificates: CertificateSource,
+    handlers: TlsPortHandlers,
+    { headersMs = headersTimeoutMs }: { headersMs?: number | undefined } = {},
+  ) {
     this.#handlers = handlers;
     this.#server = createServer({
       SNICallback: (serverName, done) => {
         void this.#context(certificates, serverName, done);
       },
       ALPNCallback: ({ servername, protocols }) => {
-        const isHttp2 = protocols.includes("h2") && !handlers.isForApi(servername.toLowerCase());
+        const isHttp2 = protocols.includes("h2") && !handlers.isForApi(plainName(servername));
         if (isHttp2) return "h2";
         return protocols.includes("http/1.1") ? "http/1.1" : undefined;
       },
       minVersion: "TLSv1.2",
       handshakeTimeout: handshakeTimeoutMs,
       maxHeaderSize: requestHeadBytesMax,
-      headersTimeout: headersTimeoutMs,
+      headersTimeout: headersMs,
+      connectionsCheckingInterval: Math.min(headersMs, headersCheckMs),
       // Uploads take as long as they take; what stands still is found by its exchange.
       requestTimeout: 0,
       keepAliveTimeout: keepAliveTimeoutMs,
@@ -147,7 +154,7 @@ export class TlsPort {
     done: (error: Error | null, context?: SecureContext) => void,
   ): Promise<void> {
     try {
-      const context = await certificates.contextFor(serverName.toLowerCase().replace(/\.$/, ""));
+      const context = await certificates.contextFor(plainName(serverName));
       if (context === null) done(new Error("no certificate for this name"));
       else done(null, context);
     } catch (error) {
@@ -157,7 +164,7 @@ export class TlsPort {
   }
 
   #count(socket: Socket): void {
-    const address = addressOf(socket);
+    const address = addressBlockOf(addressOf(socket));
     const count = this.#countByAddress.get(address) ?? 0;
     if (count >= connectionsPerAddressMax) {
       socket.destroy();
@@ -183,7 +190,8 @@ export class TlsPort {
       streams += 1;
       stream.once("close", () => (streams -= 1));
     });
-    session.setTimeout(keepAliveTimeoutMs, () => {
+    session.setTimeout(keepAliveTimeoutMs);
+    session.on("timeout", () => {
       if (streams === 0) session.close();
     });
   }
@@ -193,12 +201,26 @@ export class TlsPort {
 export function serverNameOf(socket: TLSSocket): string {
   // The types do not know that it has one.
   const { servername } = socket as TLSSocket & { servername?: string | false };
-  return typeof servername === "string" ? servername.toLowerCase().replace(/\.$/, "") : "";
+  return typeof servername === "string" ? plainName(servername) : "";
+}
+
+function plainName(serverName: string): string {
+  return serverName.toLowerCase().replace(/\.$/, "");
 }
 
 /** IPv4 as people write it, also on a port that takes both. */
 export function addressOf(socket: Socket): string {
   return (socket.remoteAddress ?? "").replace(/^::ffff:/, "");
+}
+
+/** What one client may be given whole: an IPv4 address, or the first half of an IPv6 one. */
+export function addressBlockOf(address: string): string {
+  if (!isIPv6(address)) return address;
+  const [head = "", tail] = address.split("%", 1)[0]?.split("::", 2) ?? [];
+  const groups = head === "" ? [] : head.split(":");
+  const last = tail === undefined || tail === "" ? [] : tail.split(":");
+  while (tail !== undefined && groups.length + last.length < 8) groups.push("0");
+  return [...groups, ...last].slice(0, 4).join(":");
 }
 
 /** What came is not HTTP, too large or too slow; no request knows of it. */

@@ -5,7 +5,12 @@ import { SpriteError } from "../contract/errors.ts";
 import type { UrlEnd } from "../contract/url-lease.ts";
 import { closeFrame, FramePosition } from "./frame-position.ts";
 import { requestHeaders, responseHeaders, type Strip } from "./header-rules.ts";
-import { handshakeAnswerMsMax, webSocketCloseMsMax } from "./limits.ts";
+import {
+  bodyIdleMsMax,
+  handshakeAnswerMsMax,
+  refusedBodyMsMax,
+  webSocketCloseMsMax,
+} from "./limits.ts";
 import type { EdgeRequest } from "./request.ts";
 import type { OpenExchange, SpriteTraffic } from "./sprite-traffic.ts";
 import type { ResponseHead } from "./upstream/response-reader.ts";
@@ -38,6 +43,8 @@ export class WebSocketExchange implements OpenExchange {
   #inside: Socket | null = null;
   #bytes = 0;
   #isAnswered = false;
+  #isOver = false;
+  readonly #startedAtMs = performance.now();
 
   constructor(parts: WebSocketParts) {
     this.#parts = parts;
@@ -58,20 +65,23 @@ export class WebSocketExchange implements OpenExchange {
   async run(): Promise<number> {
     const { traffic, client } = this.#parts;
     const remove = traffic.add(this);
-    const deadline = setTimeout(() => {
-      if (!this.#isAnswered)
-        this.#fail(new SpriteError("bad_gateway", "no answer to the handshake"));
-    }, handshakeAnswerMsMax);
     try {
-      this.#connection = await traffic.connection({ isFresh: true });
+      const connection = await traffic.connection({ isFresh: true });
+      this.#connection = connection;
       client.stream.once("close", () => this.#onClientGone());
       if (client.stream.destroyed) this.#onClientGone();
-      else this.#begin(this.#connection);
+      else if (this.#isOver) connection.destroy();
+      else this.#begin(connection);
       return await this.#done.promise;
     } finally {
-      clearTimeout(deadline);
       remove();
     }
+  }
+
+  sweep(): void {
+    const isLate = performance.now() - this.#startedAtMs >= handshakeAnswerMsMax;
+    if (!isLate || this.#isAnswered || this.#isOver) return;
+    this.#fail(new SpriteError("bad_gateway", "no answer to the handshake"));
   }
 
   /** 1001: the other side goes away, and the client may come again. */
@@ -88,17 +98,9 @@ export class WebSocketExchange implements OpenExchange {
       stream.destroy();
       return;
     }
-    this.#endClient(closeFrame(1001, `the sprite went away: ${reason}`));
-  }
-
-  /** One that does not end its half would keep its place among the sprite's requests for ever. */
-  #endClient(last?: Buffer): void {
-    const { stream } = this.#parts.client;
-    if (last === undefined) stream.end();
-    else stream.end(last);
+    stream.end(closeFrame(1001, `the sprite went away: ${reason}`));
     stream.resume();
-    const timer = setTimeout(() => stream.destroy(), webSocketCloseMsMax);
-    stream.once("close", () => clearTimeout(timer));
+    destroyAfter(stream, webSocketCloseMsMax);
   }
 
   #begin(connection: UpstreamConnection): void {
@@ -113,8 +115,8 @@ export class WebSocketExchange implements OpenExchange {
           if (!this.#parts.client.stream.write(bytes)) connection.setReading(false);
         },
         onEnd: () => {
+          endSoon(this.#parts.client.stream);
           connection.destroy();
-          this.#endClient();
         },
         onDrain: () => undefined,
         onFailure: ({ error }) => {
@@ -143,7 +145,9 @@ export class WebSocketExchange implements OpenExchange {
     if (inside === undefined) return;
     const { host } = request;
     try {
-      client.accept(responseHeaders(head.headers, { host, cookies: strip.cookies }));
+      client.accept(
+        responseHeaders(head.headers, { status: head.status, host, cookies: strip.cookies }),
+      );
     } catch (error) {
       this.#fail(error as Error);
       return;
@@ -167,14 +171,17 @@ export class WebSocketExchange implements OpenExchange {
     });
     inside.on("drain", () => stream.resume());
     inside.once("end", () => stream.end());
-    stream.once("end", () => inside.end());
+    stream.once("end", () => {
+      inside.end();
+      // It has left; the sprite's last words are for nobody, after a moment.
+      destroyAfter(stream, refusedBodyMsMax);
+    });
     inside.on("error", () => inside.destroy());
     inside.once("close", () => {
       // What it sent still reaches the client.
       if (stream.writableFinished) stream.destroy();
       else if (!stream.writableEnded) stream.end();
-      const timer = setTimeout(() => stream.destroy(), webSocketCloseMsMax);
-      stream.once("close", () => clearTimeout(timer));
+      destroyAfter(stream, webSocketCloseMsMax);
     });
     stream.resume();
     inside.resume();
@@ -186,17 +193,35 @@ export class WebSocketExchange implements OpenExchange {
     const { host } = request;
     client.stream.on("drain", () => this.#connection?.setReading(true));
     client.stream.resume();
-    client.refuse(head.status, responseHeaders(head.headers, { host, cookies: strip.cookies }));
+    client.refuse(
+      head.status,
+      responseHeaders(head.headers, { status: head.status, host, cookies: strip.cookies }),
+    );
   }
 
   #onClientGone(): void {
+    this.#isOver = true;
     this.#connection?.destroy();
     this.#done.resolve(this.#inside === null ? 0 : 101);
   }
 
   #fail(error: Error): void {
+    this.#isOver = true;
     this.#connection?.destroy();
     if (this.#isAnswered) this.#parts.client.stream.destroy();
     this.#done.reject(error);
   }
+}
+
+/** A client that does not end its half would keep its place among the sprite's requests for ever; one that is slow is waited for. */
+function endSoon(stream: Duplex): void {
+  stream.once("finish", () => destroyAfter(stream, webSocketCloseMsMax));
+  stream.end();
+  stream.resume();
+  destroyAfter(stream, bodyIdleMsMax);
+}
+
+function destroyAfter(stream: Duplex, ms: number): void {
+  const timer = setTimeout(() => stream.destroy(), ms);
+  stream.once("close", () => clearTimeout(timer));
 }

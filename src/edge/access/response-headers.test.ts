@@ -7,7 +7,7 @@ import { ourCookies } from "./cookies.ts";
 test("what is inside sets no cookie of ours, none for its siblings, and clears none of theirs", () => {
   const host = "box-b7k2.sprites.localhost";
   const passes = (name: string, value: string): boolean =>
-    responseHeaders([name, value], { host, cookies: ourCookies }).length > 0;
+    responseHeaders([name, value], { status: 200, host, cookies: ourCookies }).length > 0;
   for (const cookie of [
     "a=1; Path=/",
     `a=1; Domain=${host}`,

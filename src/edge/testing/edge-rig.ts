@@ -97,6 +97,7 @@ export async function startEdgeRig(options: {
   insidePort: number | null;
   gatekeeper?: Gatekeeper;
   onApi?: (socket: Socket) => void;
+  headersTimeoutMs?: number;
 }): Promise<EdgeRig> {
   const { authorityPem, certificates } = await createTestAuthority(testDomain);
   const inside = new FakeInside(options.insidePort);
@@ -116,6 +117,9 @@ export async function startEdgeRig(options: {
     },
     serveApi: (socket) => (options.onApi ?? ((unwanted) => unwanted.destroy()))(socket),
     log: createLog({ level: "silent", room: "edge" }),
+    ...(options.headersTimeoutMs === undefined
+      ? {}
+      : { headersTimeoutMs: options.headersTimeoutMs }),
   });
   const { port } = await edge.start();
   return {

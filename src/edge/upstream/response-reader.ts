@@ -52,6 +52,8 @@ export class ResponseReader {
   #state: State = "head";
   #pending: Buffer = empty;
   #left = 0;
+  /** Of a head that comes in pieces: where no end of it was. */
+  #searched = 0;
   #interim = 0;
   #trailers: string[] = [];
   #trailersBytes = 0;
@@ -114,7 +116,8 @@ export class ResponseReader {
   }
 
   #readHead(bytes: Buffer): number {
-    const end = headEnd(bytes);
+    const end = headEnd(bytes, Math.max(0, this.#searched - 2));
+    this.#searched = end < 0 ? bytes.length : 0;
     if (end < 0 || end > responseHeadBytesMax) {
       if (end > responseHeadBytesMax || bytes.length > responseHeadBytesMax) {
         throw new ResponseSyntaxError("the response's headers are too large");
@@ -208,15 +211,12 @@ export class ResponseReader {
   }
 }
 
-/** Behind the empty line that ends a head; -1 when it has not come. */
-function headEnd(bytes: Buffer): number {
-  const fast = bytes.indexOf("\r\n\r\n");
-  const feed = bytes.indexOf("\n\n");
-  if (fast >= 0 && (feed < 0 || fast < feed)) return fast + 4;
-  // A server that mixes its line ends ends its head with "\n\r\n", which is slower to look for.
-  const mixed = bytes.indexOf("\n\r\n");
-  if (mixed >= 0 && (feed < 0 || mixed < feed)) return mixed + 3;
-  return feed < 0 ? -1 : feed + 2;
+/** Behind the empty line that ends a head, whichever line ends the server writes; -1 when it has not come. */
+function headEnd(bytes: Buffer, from: number): number {
+  const usual = bytes.indexOf("\n\r\n", from);
+  const bare = (usual < 0 ? bytes : bytes.subarray(0, usual + 1)).indexOf("\n\n", from);
+  if (bare >= 0) return bare + 2;
+  return usual < 0 ? -1 : usual + 3;
 }
 
 function takeLine(bytes: Buffer): { text: string; used: number } | null {

@@ -34,7 +34,7 @@ export class UpstreamConnection {
     socket.on("data", (bytes: Buffer) => this.#onData(bytes));
     socket.on("drain", () => this.#handler?.onDrain());
     socket.once("end", () => this.#onEnded(new Error("the web server closed the connection")));
-    socket.once("error", (error) => this.#onEnded(error));
+    socket.on("error", (error) => this.#onEnded(error));
     socket.once("close", () => {
       this.#onEnded(new Error("the connection to the web server was closed"));
       this.#onGone();
@@ -152,7 +152,12 @@ export class UpstreamConnection {
     }
     this.#keepsAlive = false;
     if (this.#reader.isDone) return;
-    if (this.#reader.end()) return;
+    try {
+      if (this.#reader.end()) return;
+    } catch (cause) {
+      this.#fail(cause as Error);
+      return;
+    }
     this.#fail(error);
   }
 
