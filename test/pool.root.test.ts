@@ -198,7 +198,13 @@ describe("a create from the warm pool", () => {
     const full = await spares();
     assert.notDeepEqual(full, []);
     await server.stop();
-    assert.deepEqual(await readdir(join(server.dataDirectory, "pool")), []);
+    // It waits for only so long (`clearMsMax`): what a busy machine has not done by then, the next start does.
+    const left = await readdir(join(server.dataDirectory, "pool"));
+    const gone = full.filter((id) => !left.includes(id));
+    for (const id of gone) assert.deepEqual(await inBucket(id), []);
+    if (left.length === 0) return;
+    await server.startProcess();
+    await untilForgotten(left);
     for (const id of full) assert.deepEqual(await inBucket(id), []);
   });
 });
