@@ -123,6 +123,23 @@ test("a WebSocket hears that its sprite goes away, and the next one wakes it", a
   (await open()).terminate();
 });
 
+test("an idle WebSocket does not keep its sprite awake, hears of its pause, and the next request wakes it", async () => {
+  const setWindow = async (idle_window: string): Promise<void> => {
+    const headers = { "content-type": "application/json" };
+    const body = JSON.stringify({ idle_window });
+    const answer = await server.request("/v1/sprites/web", { method: "PUT", headers, body });
+    assert.equal(answer.status, 200, await answer.text());
+  };
+  const { host, port } = web.options();
+  const socket = new WebSocket(`wss://${host}:${port}/ws`, web.options());
+  await once(socket, "message");
+  const closed = once(socket, "close") as Promise<[number]>;
+  await setWindow("1s");
+  assert.equal((await closed)[0], 1001);
+  assert.equal((await web.get("/again")).body, "/again None");
+  await setWindow("default");
+});
+
 test("when an agent dies its requests end, and the next is served by the agent that takes over", async () => {
   assert.equal((await web.get("/before")).status, 200);
   const [agent] = await childrenOf(server.places, "sprite");
