@@ -132,7 +132,7 @@ test("contract 15.19, contract 15.20: a new sprite comes up without traffic, and
   };
   assert.ok(await waitUntil(isUp, { timeoutMs: 45_000 }));
   const { url } = (await (await call("GET", "/v1/sprites/camel")).json()) as SpriteObject;
-  assert.match(url, /^https:\/\/camel-[a-z0-9]+\.sprites\.localhost$/);
+  assert.match(url, /^https:\/\/camel-[a-z0-9]+\.sprites\.localhost(:\d+)?$/);
 });
 
 test("contract 15.10, contract 15.21: a checkpoint ends in complete, and its lineage is an array", async () => {

@@ -125,7 +125,7 @@ describe("sprite at a terminal", () => {
   test("list --watch draws a table over itself", async () => {
     for (const name of ["aa", "bb"]) bench.server.addSprite(name);
     const terminal = open("list", "--watch");
-    await terminal.waitFor(/NAME +STATUS +SINCE\r\n.*\u001b\[\d+A\r\u001b\[J.*aa .*bb .*box /s);
+    await terminal.waitFor(/NAME +STATUS +FOR +WHY\r\n.*\u001b\[\d+A\r\u001b\[J.*aa .*bb .*box /s);
     assert.equal(await terminal.exited, 1, "the fake server ends the watch");
     for (const name of ["aa", "bb"]) bench.server.sprites.delete(name);
   });

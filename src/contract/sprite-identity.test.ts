@@ -10,6 +10,7 @@ test("an identity is told from what is none", () => {
     environment: { A: "b" },
     durability: "durable",
     policy: noPolicy(),
+    idleWindowMs: null,
   } as const;
   assert.deepEqual(parseIdentityBody(identity), identity);
   for (const body of [
@@ -21,6 +22,7 @@ test("an identity is told from what is none", () => {
     { ...identity, durability: "never" },
     { ...identity, policy: {} },
     { ...identity, policy: null },
+    { ...identity, idleWindowMs: "30s" },
   ]) {
     assert.throws(() => parseIdentityBody(body), { code: "invalid_request" });
   }

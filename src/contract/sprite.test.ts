@@ -29,6 +29,7 @@ test("a create body needs only a name", () => {
     environment: null,
     labels: [],
     durability: null,
+    idleWindow: null,
     urlSettings: {},
     waitForCapacity: false,
   });
@@ -142,10 +143,10 @@ test("labels are a set in order", () => {
 
 test("an update keeps what it does not name", () => {
   const update = (body: unknown) => validate(spriteUpdateSchema, body);
-  const unlabelled = { labels: [], urlSettings: null, durability: null };
+  const unlabelled = { labels: [], urlSettings: null, durability: null, idleWindow: null };
   assert.deepEqual(update({ labels: [] }), unlabelled);
   assert.deepEqual(update({ clear_labels: true }), unlabelled);
-  const durable = { labels: null, urlSettings: null, durability: "durable" };
+  const durable = { ...unlabelled, labels: null, durability: "durable" };
   assert.deepEqual(update({ durability: "durable" }), durable);
   assert.throws(() => update({ durability: "often" }), refused(/^durability: expected local/));
   const { urlSettings } = update({ url_settings: { auth: "public", more: 1 } });

@@ -51,6 +51,7 @@ test("create, get, update, delete", async () => {
     imageHash: "image-1",
     isFork: false,
     durability: "local",
+    idleWindow: "default",
     policy: { network: { rules: [] }, privileges: {}, resources: {} },
   };
   assert.deepEqual(worker.created, [spec]);

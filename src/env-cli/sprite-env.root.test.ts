@@ -318,7 +318,8 @@ describe("sprite-env where only /.sprite is left", () => {
     const result = await sprite.run(["tasks", "run", "build", ...command], { stdin: "in" });
     assert.equal(result.exitCode, 7);
     assert.equal(result.stdout, "out\nin");
-    assert.match(result.stderr, /^err$/m);
+    // Of the shell, which has no /dev/null here, something can come in the middle of its line.
+    assert.match(result.stderr, /err$/m);
     assert.deepEqual(
       sprite.seen.map(({ method, url, body }) => `${method} ${url} ${body}`.trimEnd()),
       ['PUT /v1/tasks/build {"expire":900}', "DELETE /v1/tasks/build"],
