@@ -82,6 +82,7 @@ test("between two checkpoints: what was added, changed and removed below the hom
 
 test("directories of the image that were removed, replaced or renamed count with all that was in them", async () => {
   const lines = await diff(ids[0] ?? "", ids[1]);
+  assert.equal(lines.at(-1)?.["type"], "complete", JSON.stringify(lines.at(-1)));
   const image = await shell(
     "sudo find /usr/shared | wc -l; sudo find / -xdev -name 'openssl.cnf' | wc -l",
   );
