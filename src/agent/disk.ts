@@ -17,7 +17,7 @@ import {
   repairOutlook,
   type Repair,
 } from "./file-system-check.ts";
-import { bucketLookIntervalMs, bucketPatienceMs } from "./limits.ts";
+import { bucketLookIntervalMs, bucketPatienceMs, freezeTriesMax } from "./limits.ts";
 import { mountOrRepair, repairThoroughly, type MountSteps } from "./mount-policy.ts";
 import type { Remains } from "./remains.ts";
 import type { ShownCheckpoints } from "./shown-checkpoints.ts";
@@ -235,16 +235,21 @@ export class Disk {
     await this.whenStored(this.#volume.sync());
   }
 
-  /** A file system that does not freeze is cut as it is: any cut is what a power failure would leave. */
+  /**
+   * A file system that does not freeze is cut as it is: any cut is what a power failure would leave. Tried more
+   * than once on a busy machine, since whoever looks into a checkpoint later sees no journal.
+   */
   async #tryFreeze(): Promise<boolean> {
     // For an agent that takes over from this one in between.
     writeFileSync(this.#freezeMark, "");
-    try {
-      await this.#helper.freeze(this.directory);
-      return true;
-    } catch (error) {
-      if (error instanceof HostError) return false;
-      throw error;
+    for (let tries = 1; ; tries++) {
+      try {
+        await this.#helper.freeze(this.directory);
+        return true;
+      } catch (error) {
+        if (!(error instanceof HostError)) throw error;
+        if (tries === freezeTriesMax) return false;
+      }
     }
   }
 

@@ -15,6 +15,8 @@ export const syncIntervalMs = 1_000;
  * waited for.
  */
 export const bucketPatienceMs = 5_000;
+/** How often a file system is asked to freeze for a checkpoint before it is cut as it is. */
+export const freezeTriesMax = 2;
 /** How often that is looked at while somebody waits. */
 export const bucketLookIntervalMs = 250;
 /** A container that ends by itself sooner than this counts as one that cannot live. */
