@@ -62,7 +62,7 @@ export async function claimSpare(parts: ClaimParts, as: SpriteIdentity): Promise
   // Before anything runs that it is to hold for.
   if (!policy.isSame(as.policy)) await policy.change(as.policy);
   rest.setWindow(as.idleWindowMs);
-  await rest.beginLife("it was asked for");
+  await rest.beginLife("it was created");
   const sandbox = await sprite.enter();
   await sandbox.setName(as.name);
 }

@@ -87,16 +87,19 @@ function tellRest({
   say,
   urlLeases,
   usage,
+  rest,
 }: {
   say: AgentBeginnings["say"];
   urlLeases: UrlLeases;
   usage: () => UsageMeter;
+  rest: () => Rest;
 }): RestParts["onStep"] {
-  return (rest, because) => {
-    if (rest === "frozen") urlLeases.onPaused();
-    say({ type: "rest", rest, because });
-    if (rest === "frozen") usage().onRest("warm");
-    if (rest === "awake") usage().onRest("running");
+  return (step, because) => {
+    if (step === "frozen") urlLeases.onPaused();
+    // Its worker hears of that by the answer, and could read this after it.
+    if (!rest().isBeginning) say({ type: "rest", rest: step, because });
+    if (step === "frozen") usage().onRest("warm");
+    if (step === "awake") usage().onRest("running");
   };
 }
 
@@ -181,7 +184,7 @@ export function makeParts(
     ...{ windowMs: startup.idleWindowMs, diskDirectory: disk.directory },
     ...{ sandbox: () => sprite.sandbox, sessions: () => sessions, tasks },
     sources: () => [urlLeases],
-    ...{ onStep: tellRest({ say, urlLeases, usage: () => usage }), log },
+    ...{ onStep: tellRest({ say, urlLeases, usage: () => usage, rest: () => rest }), log },
   });
   const made = { sprite, sessions, services, policy, identity, rest, usage };
   const tables = routeTables({

@@ -44,6 +44,7 @@ export class Rest {
   readonly #nap: Nap;
   /** It is nobody's yet, and sleeps as soon as nothing goes on. */
   #isStandingBy = false;
+  #isBeginning = false;
 
   constructor(parts: RestParts) {
     const { windowMs, sandbox, log } = parts;
@@ -105,10 +106,20 @@ export class Rest {
     }
   }
 
+  /** It wakes for its first time, which is no news to whoever asked for that. */
+  get isBeginning(): boolean {
+    return this.#isBeginning;
+  }
+
   /** It stands by no longer. Settles when the processes run. */
   async beginLife(because: string): Promise<void> {
     this.#isStandingBy = false;
-    await this.wake(because);
+    this.#isBeginning = true;
+    try {
+      await this.wake(because);
+    } finally {
+      this.#isBeginning = false;
+    }
     // That was before anybody had it.
     this.#nap.forget();
     this.#activity.start();
