@@ -36,6 +36,7 @@ export class TestServer {
   #options: TestServerOptions;
   #child: ChildProcess | null = null;
   #url = "";
+  #wasKilled = false;
   #token = "";
   #log: string[] = [];
 
@@ -156,6 +157,12 @@ export class TestServer {
     signalAll(orphans, "SIGTERM");
     await waitUntil(() => !orphans.some(isAlive), { timeoutMs: stopTimeoutMs });
     await killAll(orphans);
+    // Of one that was killed and not started again, as on a machine that is lost.
+    if (this.#wasKilled) {
+      for (const path of [this.places.runDirectory, `${this.places.runDirectory}.lock`]) {
+        await rm(path, { recursive: true, force: true });
+      }
+    }
     await rm(this.dataDirectory, { recursive: true, force: true });
   }
 
@@ -186,11 +193,11 @@ export class TestServer {
     if (child === null || child.exitCode !== null || child.signalCode !== null) return;
     const exited = once(child, "exit");
     child.kill(signal);
-    let wasKilled = signal === "SIGKILL";
-    const timer = setTimeout(() => (wasKilled = child.kill("SIGKILL")), stopTimeoutMs);
+    this.#wasKilled = signal === "SIGKILL";
+    const timer = setTimeout(() => (this.#wasKilled = child.kill("SIGKILL")), stopTimeoutMs);
     await exited;
     clearTimeout(timer);
-    if (!wasKilled || signal === "SIGKILL") return;
+    if (!this.#wasKilled || signal === "SIGKILL") return;
     throw new Error(`the server did not stop:\n${this.#log.slice(-20).join("\n")}`);
   }
 }
