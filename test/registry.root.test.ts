@@ -46,7 +46,7 @@ test("what was registered two seconds before the machine was lost is there on th
   assert.ok(await waitUntil(isShipped, { timeoutMs: 30_000 }));
   // Its last use of the token may be noted yet; what counts is that the token is known.
   await first.killAll();
-  await rm(first.dataDirectory, { recursive: true });
+  await first.close();
 
   // The next one waits until the lost server's lease has run out.
   const second = await TestServer.start({ arguments: ["--bucket", bucket] });
