@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import type { Sprite } from "@fly/sprites";
 import { childrenOf } from "../test/support/processes.ts";
+import type { TestServer } from "../test/support/server.ts";
 import { openExec } from "../test/support/websocket.ts";
 import { createSprite, nextSpriteName, podmanPeer, type Bench } from "./context.ts";
 import { residentMegabytes, settle } from "./machine.ts";
@@ -31,9 +32,9 @@ export async function runCreate(bench: Bench): Promise<void> {
     const own = names.map((): number[] => []);
     const peer = names.map((): number[] => []);
     // The first one of a server pays for what all of them share, such as reading the image.
-    await createRound(bench);
+    await createRound(bench.server);
     for (let round = 0; round < bench.plan.createRounds; round++) {
-      push(own, await createRound(bench));
+      push(own, await createRound(bench.server));
       if (bench.podman !== null) push(peer, await podmanCreateRound(bench));
     }
     for (const [index, name] of names.entries()) {
@@ -44,9 +45,9 @@ export async function runCreate(bench: Bench): Promise<void> {
 }
 
 /** Milliseconds of: create, create to first output, destroy. */
-async function createRound(bench: Bench): Promise<number[]> {
+export async function createRound(server: TestServer): Promise<number[]> {
   const startedAtMs = performance.now();
-  const sprite = await bench.server.client().createSprite(nextSpriteName());
+  const sprite = await server.client().createSprite(nextSpriteName());
   const createMs = performance.now() - startedAtMs;
   const command = sprite.spawn("echo", ["ok"]);
   const exited = once(command, "exit");

@@ -1,7 +1,5 @@
 /** What the bench reads of the machine: idle moments, processes, cgroups. */
-import { once } from "node:events";
 import { glob, readdir, readFile, rmdir } from "node:fs/promises";
-import { createServer, type AddressInfo } from "node:net";
 import { basename } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { waitUntil } from "../src/base/wait.ts";
@@ -94,17 +92,6 @@ export async function endServers(): Promise<void> {
     return !servers.some((pid) => left.includes(pid));
   };
   await waitUntil(haveEnded, { timeoutMs: serverEndTimeoutMs });
-}
-
-/** On loopback, and nobody's a moment ago. */
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 async function childrenOf(pid: number): Promise<number[]> {

@@ -1,10 +1,9 @@
 /** Rows about the warm pool: a create that finds a sprite made already, and a hundred of them at once. */
-import { once } from "node:events";
 import { join } from "node:path";
 import { waitUntil } from "../src/base/wait.ts";
 import { TestServer } from "../test/support/server.ts";
 import { nextSpriteName, podmanPeer, type Bench } from "./context.ts";
-import { guarded, push, timeMs } from "./life.ts";
+import { createRound, guarded, push, timeMs } from "./life.ts";
 import { rowOf } from "./report.ts";
 
 const single = ["pool_create", "pool_create_to_first_output"] as const;
@@ -42,19 +41,6 @@ async function runSingle(bench: Bench, server: TestServer, filling: Filling): Pr
     const samples = own[index] ?? [];
     bench.emit(rowOf({ name, unit: "ms", samples, ...podmanPeer(bench, peer[index] ?? []) }));
   }
-}
-
-async function createRound(server: TestServer): Promise<number[]> {
-  const startedAtMs = performance.now();
-  const sprite = await server.client().createSprite(nextSpriteName());
-  const createMs = performance.now() - startedAtMs;
-  const command = sprite.spawn("echo", ["ok"]);
-  const exited = once(command, "exit");
-  await once(command.stdout, "data");
-  const firstOutputMs = performance.now() - startedAtMs;
-  await exited;
-  await sprite.delete();
-  return [createMs, firstOutputMs];
 }
 
 /** `podman run`, and `podman run` until its command has said something: podman keeps nothing ready. */

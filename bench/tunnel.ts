@@ -5,7 +5,8 @@ import { connect, type Socket } from "node:net";
 import WebSocket from "ws";
 import { createSprite, type Bench } from "./context.ts";
 import { guarded, timeMs } from "./life.ts";
-import { freePort, killChildren } from "./machine.ts";
+import { freePorts } from "../src/testing/loopback-ports.ts";
+import { killChildren } from "./machine.ts";
 import { rowOf } from "./report.ts";
 
 const names = ["tunnel_download", "tunnel_upload", "tunnel_round_trip"] as const;
@@ -67,7 +68,7 @@ export async function runTunnel(bench: Bench): Promise<void> {
 
 /** socat on a port of its own, in front of the program as a process of the machine. */
 async function startSocat(bench: Bench): Promise<number> {
-  const [target, port] = [await freePort(), await freePort()];
+  const [target = 0, port = 0] = await freePorts(2);
   const server = spawn("perl", ["-e", program(target)], { stdio: ["ignore", "pipe", "inherit"] });
   const socat = spawn("socat", [
     ...["-b", String(chunkBytes), `TCP-LISTEN:${port},bind=127.0.0.1,fork,reuseaddr,nodelay`],

@@ -5,11 +5,12 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import { runCommand } from "../src/host/command.ts";
+import { freePorts } from "../src/testing/loopback-ports.ts";
 import { spriteUrl } from "../test/support/sprite-url.ts";
 import { createSprite, type Bench } from "./context.ts";
 import { answerEnd, LoadConnection, requestsPerSecond, type LoadTarget } from "./https-load.ts";
 import { guarded, timeMs } from "./life.ts";
-import { freePort, killChildren } from "./machine.ts";
+import { killChildren } from "./machine.ts";
 import { rowOf } from "./report.ts";
 
 const names = ["url_added", "url_requests"] as const;
@@ -106,7 +107,7 @@ async function edgeTarget(bench: Bench, name: string): Promise<LoadTarget> {
 
 /** nginx on loopback with one worker, as a child of ours, in front of the program as a process of the machine. */
 async function startPeer(bench: Bench): Promise<{ direct: LoadTarget; nginx: LoadTarget }> {
-  const [directPort, tlsPort] = [await freePort(), await freePort()];
+  const [directPort = 0, tlsPort = 0] = await freePorts(2);
   const server = spawn("perl", ["-e", program(directPort)], {
     stdio: ["ignore", "pipe", "inherit"],
   });

@@ -1,7 +1,6 @@
 import { mkdir, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Log } from "../base/log.ts";
-import { mountBackingFile } from "../host/block-mount.ts";
 import type { HostHelper } from "../host/host-helper.ts";
 import type { Sandbox } from "../sandbox/sandbox.ts";
 import type { Volume } from "../storage/volume/volume.ts";
@@ -9,6 +8,7 @@ import { checkpointViewsMax } from "./limits.ts";
 import type { Remains } from "./remains.ts";
 import { isKeptByRepair } from "./mount-policy.ts";
 import type { ShownCheckpoints } from "./shown-checkpoints.ts";
+import { mountStill } from "./still-mount.ts";
 
 export interface CheckpointViewsOptions {
   volume: Volume;
@@ -20,6 +20,9 @@ export interface CheckpointViewsOptions {
   dotSpriteDirectory: string;
   log: Log;
 }
+
+/** Nothing is wrong with it: a restore replays what its journal still holds. */
+class Unshowable extends Error {}
 
 /**
  * Keeps the newest checkpoints visible, read-only, at /.sprite/checkpoints/<id>/ inside. Runs
@@ -87,15 +90,14 @@ export class CheckpointViews {
     try {
       await mkdir(directory, { recursive: true });
       const backingFile = await shown.show(id);
+      try {
+        const mount = { backingFile, target: directory, toleratesErrors: true };
+        await mountStill(helper, mount, (reason) => new Unshowable(reason));
+      } catch (error) {
+        await shown.hide(id);
+        throw error;
+      }
       this.#shown.set(id, null);
-      await mountBackingFile(helper, {
-        backingFile,
-        readOnly: true,
-        target: directory,
-        fileSystem: "ext4",
-        // The freeze emptied the journal, and a read-only device could not replay one.
-        data: "noload",
-      });
     } catch (error) {
       await this.#giveUp(id, error);
     }
@@ -116,7 +118,9 @@ export class CheckpointViews {
   async #giveUp(id: string, error: unknown): Promise<void> {
     const { volume, log } = this.#options;
     log.warn({ err: error, checkpoint: id }, "a checkpoint cannot be shown");
-    await volume.setCheckpointHealth(id, "mount_failed").catch(() => undefined);
+    if (!(error instanceof Unshowable)) {
+      await volume.setCheckpointHealth(id, "mount_failed").catch(() => undefined);
+    }
     await this.#hide(id);
   }
 

@@ -41,6 +41,13 @@ export interface EdgeOptions {
   log: Log;
 }
 
+/** A request that may go to its sprite. */
+interface Admitted {
+  request: EdgeRequest;
+  traffic: SpriteTraffic;
+  strip: Strip;
+}
+
 /** Answered by somebody else than the sprite. */
 class OtherAnswer extends Error {
   readonly answer: GateAnswer;
@@ -122,33 +129,11 @@ export class Edge {
       };
       return readHttp2Request(message, { ...connectionOf(socket), isUpgrade });
     };
-    if (!isUpgrade) {
-      await this.#serve(headers, downstream, read);
-      return;
-    }
+    if (!isUpgrade) return await this.#serve(headers, downstream, read);
     await this.#serveWebSocket(read, {
       client: () => http2WebSocketClient(stream),
-      answer: (error) => sendAnswer(downstream, answerFor(error, headers)),
+      refuse: (error) => sendAnswer(downstream, answerFor(error, headers)),
     });
-  }
-
-  async #serve(
-    headers: IncomingHttpHeaders,
-    downstream: Downstream,
-    read: () => EdgeRequest,
-  ): Promise<void> {
-    const startMs = performance.now();
-    let request: EdgeRequest | null = null;
-    let status: number;
-    try {
-      request = read();
-      const { traffic, strip } = await this.#admit(request);
-      status = await new Exchange({ request, downstream, traffic, strip }).run();
-    } catch (error) {
-      status = this.#noteError(error, request);
-      sendAnswer(downstream, answerFor(error, headers));
-    }
-    this.#noteRequest(request, status, startMs);
   }
 
   async #onUpgrade(raw: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
@@ -162,25 +147,45 @@ export class Edge {
     };
     await this.#serveWebSocket(read, {
       client: () => http1WebSocketClient(socket, head),
-      answer: (error) => endWith(socket, answerFor(error, raw.headers)),
+      refuse: (error) => endWith(socket, answerFor(error, raw.headers)),
+    });
+  }
+
+  async #serve(
+    headers: IncomingHttpHeaders,
+    downstream: Downstream,
+    read: () => EdgeRequest,
+  ): Promise<void> {
+    await this.#answer(read, {
+      pass: (admitted) => new Exchange({ ...admitted, downstream }).run(),
+      refuse: (error) => sendAnswer(downstream, answerFor(error, headers)),
     });
   }
 
   async #serveWebSocket(
     read: () => EdgeRequest,
-    { client, answer }: { client: () => WebSocketClient; answer: (error: unknown) => void },
+    { client, refuse }: { client: () => WebSocketClient; refuse: (error: unknown) => void },
+  ): Promise<void> {
+    await this.#answer(read, {
+      pass: (admitted) => new WebSocketExchange({ ...admitted, client: client() }).run(),
+      refuse,
+    });
+  }
+
+  /** Answered by the sprite (`pass` gives the status), or by us with what is wrong. */
+  async #answer(
+    read: () => EdgeRequest,
+    parts: { pass: (admitted: Admitted) => Promise<number>; refuse: (error: unknown) => void },
   ): Promise<void> {
     const startMs = performance.now();
     let request: EdgeRequest | null = null;
     let status: number;
     try {
       request = read();
-      const { traffic, strip } = await this.#admit(request);
-      const parts = { request, client: client(), traffic, strip };
-      status = await new WebSocketExchange(parts).run();
+      status = await parts.pass({ request, ...(await this.#admit(request)) });
     } catch (error) {
       status = this.#noteError(error, request);
-      answer(error);
+      parts.refuse(error);
     }
     this.#noteRequest(request, status, startMs);
   }

@@ -9,11 +9,11 @@ import type { Log } from "../../base/log.ts";
 import { nodeProcess } from "../../base/node-process.ts";
 import { settlesWithin } from "../../base/wait.ts";
 import { SpriteError } from "../../contract/errors.ts";
-import { mountBackingFile } from "../../host/block-mount.ts";
 import { plainEnvironment } from "../../host/command.ts";
 import type { HostHelper } from "../../host/host-helper.ts";
 import { mountPoints } from "../../host/mount-points.ts";
 import type { ShownCheckpoints } from "../shown-checkpoints.ts";
+import { mountStill } from "../still-mount.ts";
 import type { DiffStart } from "./diff-start.ts";
 import { differencesMax, errorTextLengthMax, processEndMsMax } from "./limits.ts";
 
@@ -54,7 +54,7 @@ export class CheckpointDiffs {
   /**
    * Calls back with NDJSON as it is found, and resolves once all was taken.
    * @param options ids of checkpoints; null is the live disk
-   * @throws SpriteError busy, unavailable (the container is being replaced)
+   * @throws SpriteError busy, unavailable (the container is being replaced), conflict (its file system was not at rest)
    */
   async run(
     options: { from: string | null; to: string | null; signal: AbortSignal },
@@ -112,15 +112,8 @@ export class CheckpointDiffs {
     let isMounted = false;
     try {
       await mkdir(target, { recursive: true });
-      // As checkpoint-views.ts does: the freeze emptied the journal.
-      const mounted = {
-        backingFile,
-        target,
-        readOnly: true,
-        fileSystem: "ext4",
-        data: "noload",
-      } as const;
-      await mountBackingFile(helper, mounted);
+      const mount = { backingFile, target, toleratesErrors: true };
+      await mountStill(helper, mount, (reason) => unreadable(id, reason));
       isMounted = true;
       await body(join(target, "upper"));
     } finally {
@@ -181,6 +174,14 @@ export class CheckpointDiffs {
 function stopRunning(running: Running): void {
   running.isStopped = true;
   running.child?.kill("SIGKILL");
+}
+
+/** Restoring it replays its journal: only looking into it as it is would show less than it holds. */
+function unreadable(id: string, reason: string): SpriteError {
+  return new SpriteError(
+    "conflict",
+    `checkpoint ${id} can be restored, but not compared: ${reason}`,
+  );
 }
 
 function brokenOff(): SpriteError {

@@ -1,16 +1,14 @@
 /** The disk of a sprite that sleeps, read-only, as its programs would see it: its own layer above the image. */
 import { constants, openSync } from "node:fs";
-import { mkdir, stat } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 
 import { SpriteError } from "../../contract/errors.ts";
 import type { ReaderStartup } from "../../contract/reader-startup.ts";
-import { mountBackingFile } from "../../host/block-mount.ts";
 import type { HostHelper } from "../../host/host-helper.ts";
 import type { Volume } from "../../storage/volume/volume.ts";
-import { parseSuperblock, superblockProblem } from "../ext4-superblock.ts";
-import { readSuperblock } from "../file-system-check.ts";
 import type { FileView } from "../files/file-service.ts";
+import { mountStill } from "../still-mount.ts";
 
 const openNameOnly = 0o10000000;
 
@@ -42,12 +40,9 @@ export class ColdDisk implements FileView {
     if (!this.#volume.formatted) throw needsStart("it has no file system yet");
     await this.#volume.mount(fuseDirectory);
     const backingFile = join(fuseDirectory, "live");
-    await refuseUnclean(backingFile);
-    await mountBackingFile(this.#helper, {
-      ...{ backingFile, readOnly: true, target: this.directory, fileSystem: "ext4" },
-      // The journal is empty, and a read-only device could not replay one.
-      data: "noload",
-    });
+    // What a kernel would replay or complain of is for the sprite's own start.
+    const mount = { backingFile, target: this.directory, toleratesErrors: false };
+    await mountStill(this.#helper, mount, needsStart);
     await this.#mountRoot();
   }
 
@@ -89,16 +84,6 @@ export class ColdDisk implements FileView {
       await this.#helper.run({ type: "unmount", target, lazy: true });
     }
   }
-}
-
-/** What a kernel would replay or complain of is for the sprite's own start. @throws SpriteError conflict */
-async function refuseUnclean(path: string): Promise<void> {
-  const superblock = await readSuperblock(path);
-  if (superblock === null) throw needsStart("its superblock cannot be read");
-  const problem = superblockProblem(superblock, (await stat(path)).size);
-  if (problem !== null) throw needsStart(problem);
-  const { needsRecovery, hasErrors } = parseSuperblock(superblock);
-  if (needsRecovery || hasErrors) throw needsStart("it was not closed in order");
 }
 
 function needsStart(reason: string): SpriteError {

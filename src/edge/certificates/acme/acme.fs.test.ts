@@ -15,7 +15,7 @@ import { openCertificates, type Certificates } from "../open-certificates.ts";
 import { acmeDirectory } from "../places.ts";
 import { AcmeOrders } from "./acme-orders.ts";
 import { DnsProof } from "./dns-proof.ts";
-import { startPebble, type Pebble } from "./testing/pebble.ts";
+import { startPebble, type Pebble } from "../../../testing/pebble.ts";
 
 const domain = "sprites.example";
 const log = createLog({ level: "silent", room: "edge" });

@@ -3,12 +3,11 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
-import { connect } from "node:net";
 
-import { waitUntil } from "../../../../base/wait.ts";
-import { Authority } from "../../authority.ts";
+import { waitUntil } from "../base/wait.ts";
+import { Authority } from "../edge/certificates/authority.ts";
+import { freePorts, isListening } from "./loopback-ports.ts";
 
 const program = "/usr/bin/pebble";
 const startsMax = 5;
@@ -40,8 +39,7 @@ export async function startPebble(options: {
   const nameServer = await startNameServer(recordsPath);
   const { port: dnsPort } = nameServer.address();
   for (let start = 1; ; start += 1) {
-    const port = await freePort();
-    const managementPort = await freePort();
+    const [port = 0, managementPort = 0] = await freePorts(2);
     const configuration = {
       listenAddress: `127.0.0.1:${port}`,
       managementListenAddress: `127.0.0.1:${managementPort}`,
@@ -56,9 +54,9 @@ export async function startPebble(options: {
       stdio: "ignore",
       env: { PEBBLE_VA_NOSLEEP: "1", PEBBLE_WFE_NONCEREJECT: "5", PEBBLE_AUTHZREUSE: "0" },
     });
-    const answers = async () => child.exitCode !== null || (await canConnect(port));
+    const answers = async () => child.exitCode !== null || (await isListening(port));
     await waitUntil(answers, { timeoutMs: startTimeoutMs });
-    if (child.exitCode === null && (await canConnect(port))) {
+    if (child.exitCode === null && (await isListening(port))) {
       return {
         ...{ rootsPath, recordsPath, directoryUrl: `https://localhost:${port}/dir` },
         async [Symbol.asyncDispose]() {
@@ -78,28 +76,6 @@ async function end(child: ChildProcess): Promise<void> {
   const closed = once(child, "close");
   child.kill("SIGKILL");
   await closed;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}
-
-async function canConnect(port: number): Promise<boolean> {
-  const socket = connect(port, "127.0.0.1");
-  try {
-    await once(socket, "connect");
-    return true;
-  } catch {
-    return false;
-  } finally {
-    socket.destroy();
-  }
 }
 
 const typeA = 1;
