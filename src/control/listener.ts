@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { Socket, type AddressInfo } from "node:net";
 
 import { assert } from "../base/assert.ts";
+import { listen } from "../base/listen.ts";
 import { rawJsonResponse } from "../base/raw-response.ts";
 import { SpriteError, errorResponse } from "../contract/errors.ts";
 import { headerSizeBytesMax } from "../contract/limits.ts";
@@ -72,15 +73,8 @@ export class Listener {
     });
   }
 
-  async listen(options: { host: string; port: number }): Promise<AddressInfo> {
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    this.#server.once("error", reject);
-    this.#server.listen({ ...options, backlog: 4096 }, resolve);
-    await promise;
-    this.#server.off("error", reject);
-    const address = this.#server.address();
-    assert(typeof address === "object" && address !== null, "the server has an address");
-    return address;
+  listen(options: { host: string; port: number }): Promise<AddressInfo> {
+    return listen(this.#server, options);
   }
 
   /** As one that came in by the port; it does not keep `close` waiting. */

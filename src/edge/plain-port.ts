@@ -2,7 +2,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
-import { assert } from "../base/assert.ts";
+import { listen } from "../base/listen.ts";
 import { nameHost, parseAuthority } from "./host-name.ts";
 import { plainConnectionsMax, plainRequestTimeoutMs, plainTargetLengthMax } from "./limits.ts";
 
@@ -33,15 +33,8 @@ export class PlainPort {
     this.#server.on("clientError", (_error, socket) => socket.destroy());
   }
 
-  async listen(listen: { host: string; port: number }): Promise<AddressInfo> {
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    this.#server.once("error", reject);
-    this.#server.listen(listen, resolve);
-    await promise;
-    this.#server.off("error", reject);
-    const address = this.#server.address();
-    assert(typeof address === "object" && address !== null, "the port has an address");
-    return address;
+  listen(options: { host: string; port: number }): Promise<AddressInfo> {
+    return listen(this.#server, options);
   }
 
   /** Its answers are short: none is waited for. */

@@ -11,7 +11,7 @@ import { isIPv6, type AddressInfo, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { SecureContext, TLSSocket } from "node:tls";
 
-import { assert } from "../base/assert.ts";
+import { listen } from "../base/listen.ts";
 import { encodeRawResponse } from "../base/raw-response.ts";
 import { SpriteError } from "../contract/errors.ts";
 import type { CertificateSource } from "./certificates.ts";
@@ -111,15 +111,8 @@ export class TlsPort {
     });
   }
 
-  async listen(options: { host: string; port: number }): Promise<AddressInfo> {
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    this.#server.once("error", reject);
-    this.#server.listen({ ...options, backlog: 4096 }, resolve);
-    await promise;
-    this.#server.off("error", reject);
-    const address = this.#server.address();
-    assert(typeof address === "object" && address !== null, "the port has an address");
-    return address;
+  listen(options: { host: string; port: number }): Promise<AddressInfo> {
+    return listen(this.#server, options);
   }
 
   /** Takes no more connections; resolves when none is left, or all were cut. */

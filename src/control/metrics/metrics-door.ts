@@ -1,6 +1,8 @@
 /** `GET /metrics`: of the whole server, and so for whoever runs it. */
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
+
+import { listen } from "../../base/listen.ts";
 import type { Worker } from "../../worker/worker.ts";
 import type { Organizations } from "../organizations.ts";
 import { metricsRequestTimeoutMs } from "./limits.ts";
@@ -70,11 +72,7 @@ export class MetricsDoor {
       },
     );
     this.#server = server;
-    await new Promise<void>((resolve, reject) => {
-      server.once("error", reject);
-      server.listen(at.port, at.host, resolve);
-    });
-    return server.address() as AddressInfo;
+    return await listen(server, at);
   }
 
   stop(): void {
