@@ -1,3 +1,4 @@
+import type { ResponseHead } from "../base/http/response-reader.ts";
 import { SpriteError } from "../contract/errors.ts";
 import type { UrlEnd } from "../contract/url-lease.ts";
 import type { Downstream } from "./downstream.ts";
@@ -5,7 +6,6 @@ import { requestHeaders, responseHeaders, trailerHeaders, type Strip } from "./h
 import { bodyIdleMsMax, exchangeIdleMsMax } from "./limits.ts";
 import type { EdgeRequest } from "./request.ts";
 import type { OpenExchange, SpriteTraffic } from "./sprite-traffic.ts";
-import type { ResponseHead } from "./upstream/response-reader.ts";
 import type { UpstreamConnection, UpstreamFailure } from "./upstream/upstream-connection.ts";
 
 /** Sent twice, they do the same as once (RFC 9110, section 9.2.2). */
@@ -101,7 +101,6 @@ export class Exchange implements OpenExchange {
         onHead: (head) => this.#onHead(head),
         onBody: (bytes) => this.#onResponseBytes(bytes),
         onEnd: (trailers) => this.#onResponseEnd(trailers),
-        onUpgrade: () => undefined,
         onDrain: () => this.#resumeRequest(),
         onFailure: (failure) => this.#onFailure(failure),
       },

@@ -3,19 +3,7 @@
  * would take for the same (`X_Forwarded_For`) count as the same.
  */
 
-/** Of one connection only (RFC 9110, section 7.6.1). */
-const hopByHop: ReadonlySet<string> = new Set([
-  "connection",
-  "http2-settings",
-  "keep-alive",
-  "proxy-authenticate",
-  "proxy-authorization",
-  "proxy-connection",
-  "te",
-  "trailer",
-  "transfer-encoding",
-  "upgrade",
-]);
+import { connectionOptions, hopByHop } from "../base/http/hop-by-hop.ts";
 
 /** Written anew, or what only the edge may say; `proxy` would become the variable HTTP_PROXY (CVE-2016-5385). */
 const oursToSay: ReadonlySet<string> = new Set([
@@ -31,14 +19,6 @@ const oursToSay: ReadonlySet<string> = new Set([
   "x-rewrite-url",
   "true-client-ip",
   "cf-connecting-ip",
-]);
-
-/** A client cannot have these dropped by naming them in `Connection`. */
-const notNameable: ReadonlySet<string> = new Set([
-  "authorization",
-  "cookie",
-  "host",
-  "content-length",
 ]);
 
 /** Repeated, they would contradict each other; the first counts (and HTTP/2 allows one). */
@@ -138,20 +118,6 @@ export function trailerHeaders(trailers: readonly string[]): string[] {
     if (!isBarred && !isKnown && key !== "set-cookie") kept.push(key, trailers[index + 1] ?? "");
   }
   return kept;
-}
-
-/** The names in `Connection`, which end here. */
-function connectionOptions(headers: readonly string[]): ReadonlySet<string> {
-  const names = new Set<string>();
-  for (let index = 0; index + 1 < headers.length; index += 2) {
-    const name = headers[index] ?? "";
-    if (name.length !== 10 || name.toLowerCase() !== "connection") continue;
-    for (const option of (headers[index + 1] ?? "").split(",")) {
-      const key = option.trim().toLowerCase();
-      if (!notNameable.has(key)) names.add(key);
-    }
-  }
-  return names;
 }
 
 function withoutCookies(cookie: string, names: readonly string[]): string {

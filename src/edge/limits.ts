@@ -1,15 +1,20 @@
 /** The edge's maxima, each with its reason. */
 
+import type { ResponseLimits } from "../base/http/response-reader.ts";
+
 /** RFC 1035, without the final dot. */
 export const hostNameLengthMax = 253;
 
 /** Of a request to a sprite: what usual servers take at most. The API behind the same port takes more. */
 export const requestHeadBytesMax = 64 * 1024;
-export const responseHeadBytesMax = 128 * 1024;
-export const trailersBytesMax = 16 * 1024;
-export const chunkLineLengthMax = 8 * 1024;
-/** Answers before the answer, such as 100 and 103. */
-export const interimResponsesMax = 16;
+/** Of a response; where its chunks end means nothing. */
+export const responseLimits: ResponseLimits = {
+  headMax: 128 * 1024,
+  lineMax: 8 * 1024,
+  trailersMax: 16 * 1024,
+  interimMax: 16,
+  wholeChunkMax: 0,
+};
 
 /** Open connections, of all clients and of one address (of IPv6, one /64): behind a proxy many people share one. */
 export const connectionsMax = 20_000;

@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 
+import type { ResponseHead } from "../base/http/response-reader.ts";
 import { SpriteError } from "../contract/errors.ts";
 import type { UrlEnd } from "../contract/url-lease.ts";
 import { closeFrame, FramePosition } from "./frame-position.ts";
@@ -13,7 +14,6 @@ import {
 } from "./limits.ts";
 import type { EdgeRequest } from "./request.ts";
 import type { OpenExchange, SpriteTraffic } from "./sprite-traffic.ts";
-import type { ResponseHead } from "./upstream/response-reader.ts";
 import type { UpstreamConnection } from "./upstream/upstream-connection.ts";
 
 /** A client that asks for a WebSocket, of either version of HTTP. */
@@ -108,7 +108,6 @@ export class WebSocketExchange implements OpenExchange {
       this.#head(),
       { isHead: false, isUpgrade: true },
       {
-        onContinue: () => undefined,
         onUpgrade: (head, rest) => this.#onUpgrade(head, rest),
         onHead: (head) => this.#onOtherAnswer(head),
         onBody: (bytes) => {

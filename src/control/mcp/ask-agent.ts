@@ -2,12 +2,13 @@
 
 import type { Socket } from "node:net";
 
+import { ResponseReader, type ResponseHead } from "../../base/http/response-reader.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import { headerSizeBytesMax } from "../../contract/limits.ts";
 import { coldReadOf } from "../cold-reads.ts";
 import { abortReason } from "../splice/abort-reason.ts";
 import { connectAgent } from "../splice/agent-connection.ts";
-import { ResponseReader, type ResponseHead } from "../splice/http-response.ts";
+import { agentResponseLimits } from "../splice/limits.ts";
 import type { OpenSplices, Splice } from "../splice/open-splices.ts";
 import type { SpriteRecord } from "../sprite-record.ts";
 import type { Sprites } from "../sprites.ts";
@@ -57,7 +58,7 @@ export async function askAgent(
     const socket = await connectAgent(start, signal);
     socket.write(head);
     if (request.body !== undefined) socket.write(request.body.bytes);
-    await readAnswer(socket, { method: request.method, handler, signal });
+    await readAnswer(socket, handler, signal);
   } finally {
     remove();
     read?.end();
@@ -85,19 +86,17 @@ function requestHead(parts: AgentParts, sprite: SpriteRecord, request: AgentRequ
   return `${lines.join("\r\n")}\r\n\r\n`;
 }
 
-function readAnswer(
-  socket: Socket,
-  options: { method: string; handler: AgentHandler; signal: AbortSignal },
-): Promise<void> {
-  const { method, handler, signal } = options;
+function readAnswer(socket: Socket, handler: AgentHandler, signal: AbortSignal): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const onAbort = (): void => reject(abortReason(signal));
-  const reader = new ResponseReader(method, {
-    onHead: (head) => handler.onHead(head),
-    onBody: (bytes) => handler.onBody(bytes),
-    onEnd: () => resolve(),
-    onUpgrade: () => reject(cutOff()),
-  });
+  const reader = new ResponseReader(
+    {
+      onHead: (head) => handler.onHead(head),
+      onBody: (bytes) => handler.onBody(bytes),
+      onEnd: () => resolve(),
+    },
+    { isHead: false, isUpgrade: false, limits: agentResponseLimits },
+  );
   socket.on("data", (bytes: Buffer) => {
     try {
       reader.push(bytes);

@@ -5,20 +5,9 @@
 
 import type { IncomingMessage } from "node:http";
 
+import { connectionOptions, hopByHop } from "../../base/http/hop-by-hop.ts";
+import type { ResponseHead } from "../../base/http/response-reader.ts";
 import { headerLines } from "../../base/raw-response.ts";
-import { headerValue, type ResponseHead } from "./http-response.ts";
-
-const hopByHop: ReadonlySet<string> = new Set([
-  "connection",
-  "keep-alive",
-  "proxy-authenticate",
-  "proxy-authorization",
-  "proxy-connection",
-  "te",
-  "trailer",
-  "transfer-encoding",
-  "upgrade",
-]);
 
 /** The platform token must never reach code inside of a sprite; the request id is ours to give. */
 const neverForwarded: ReadonlySet<string> = new Set(["authorization", "x-request-id", "expect"]);
@@ -95,14 +84,10 @@ function forwardedHeaders(headers: readonly string[], dropped: ReadonlySet<strin
   return kept;
 }
 
-function connectionOptions(headers: readonly string[]): ReadonlySet<string> {
-  const names = new Set<string>();
+/** The first value of a header, in a list of names and values in turn. */
+function headerValue(headers: readonly string[], lowerCaseName: string): string | null {
   for (let index = 0; index + 1 < headers.length; index += 2) {
-    if (headers[index]?.toLowerCase() !== "connection") continue;
-    for (const name of (headers[index + 1] ?? "").split(",")) names.add(name.trim().toLowerCase());
+    if (headers[index]?.toLowerCase() === lowerCaseName) return headers[index + 1] ?? null;
   }
-  // A client must not be able to drop these on their way to the agent: they frame the body.
-  names.delete("content-length");
-  names.delete("host");
-  return names;
+  return null;
 }

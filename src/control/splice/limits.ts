@@ -1,19 +1,26 @@
 /** The splice's maxima. */
 
+import type { ResponseLimits } from "../../base/http/response-reader.ts";
+
 /**
  * Frames up to this size reach the client whole or not at all, so that a close frame can follow at
  * any time.
  */
 export const heldFrameSizeBytesMax = 256 * 1024;
-/** HTTP chunks up to this size stay whole: HTTP exec gives each frame a chunk of its own. */
-export const wholeChunkSizeBytesMax = 64 * 1024;
+/** Of an agent's answer. HTTP exec gives each frame a chunk of its own, which therefore stays whole. */
+export const agentResponseLimits: ResponseLimits = {
+  headMax: 256 * 1024,
+  lineMax: 1024,
+  trailersMax: 16 * 1024,
+  interimMax: 16,
+  wholeChunkMax: 64 * 1024,
+};
 /** Between the chunks of an HTTP exec; the agent leaves at least as much. */
 export const execChunkGapMs = 3;
 /** Before a chunk that can be an exit frame, which the client believes only when it arrives alone. */
 export const exitChunkGapMs = 25;
 /** An exit frame is its id and one byte (contract.md section 3.8). */
 export const exitChunkSizeBytes = 2;
-export const responseHeadSizeBytesMax = 256 * 1024;
 /** What a client may send before its upgrade is answered. */
 export const earlyDataSizeBytesMax = 64 * 1024;
 /** Body of an answer that refuses an upgrade. */

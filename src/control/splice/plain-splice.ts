@@ -3,6 +3,11 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 
+import {
+  ResponseReader,
+  type ResponseHandler,
+  type ResponseHead,
+} from "../../base/http/response-reader.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import { abortReason } from "./abort-reason.ts";
 import { connectAgent, type StartAgent } from "./agent-connection.ts";
@@ -12,8 +17,7 @@ import {
   responseHeaders,
   type AddedHeaders,
 } from "./http-heads.ts";
-import { ResponseReader, type ResponseHead } from "./http-response.ts";
-import { closeTimeoutMs, execChunkGapMs } from "./limits.ts";
+import { agentResponseLimits, closeTimeoutMs, execChunkGapMs } from "./limits.ts";
 import { PacedWriter } from "./paced-writer.ts";
 import { PooledReads } from "./pooled-reads.ts";
 import type { Splice, SpliceEnd } from "./open-splices.ts";
@@ -110,7 +114,7 @@ export class PlainSplice implements Splice {
         }
       };
       const onAbort = (): void => fail();
-      const reader = new ResponseReader(this.#options.request.method ?? "", {
+      const handler: ResponseHandler = {
         onHead: (head) => {
           this.#writeHead(head);
           headReceived = true;
@@ -124,8 +128,10 @@ export class PlainSplice implements Splice {
           (keepsChunksApart ? paced : response).end();
           resolve();
         },
-        onUpgrade: () => fail(new Error("the agent switched protocols without being asked")),
-      });
+      };
+      const isHead = this.#options.request.method === "HEAD";
+      const limits = agentResponseLimits;
+      const reader = new ResponseReader(handler, { isHead, isUpgrade: false, limits });
       response.on("drain", () => upstream.resume());
       const receive = (bytes: Buffer): void => {
         try {

@@ -3,6 +3,11 @@
 import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 
+import {
+  ResponseReader,
+  type ResponseHandler,
+  type ResponseHead,
+} from "../../base/http/response-reader.ts";
 import { encodeRawResponse } from "../../base/raw-response.ts";
 import { SpriteError } from "../../contract/errors.ts";
 import { abortReason } from "./abort-reason.ts";
@@ -13,8 +18,12 @@ import {
   upgradeResponseHead,
   type AddedHeaders,
 } from "./http-heads.ts";
-import { ResponseReader, type ResponseHead } from "./http-response.ts";
-import { earlyDataSizeBytesMax, refusalSizeBytesMax, upgradeAnswerTimeoutMs } from "./limits.ts";
+import {
+  agentResponseLimits,
+  earlyDataSizeBytesMax,
+  refusalSizeBytesMax,
+  upgradeAnswerTimeoutMs,
+} from "./limits.ts";
 import type { Splice, SpliceEnd } from "./open-splices.ts";
 import { endGently } from "./gentle-end.ts";
 import { closeFrame, FrameGate } from "./websocket-frames.ts";
@@ -232,21 +241,22 @@ function readHandshakeAnswer(upstream: Socket, signal: AbortSignal): Promise<Han
       const message = "the sprite's agent ended before it answered; try again";
       settle(() => reject(new SpriteError("unavailable", message, { cause })));
     };
-    const finish = (bytes: Buffer): void => {
-      const answeredHead = head;
+    const finish = (answeredHead: ResponseHead | null, bytes: Buffer): void => {
       if (answeredHead === null) fail();
       else settle(() => resolve({ head: answeredHead, bytes }));
     };
-    const reader = new ResponseReader("GET", {
+    const handler: ResponseHandler = {
       onHead: (value) => (head = value),
       onBody: (bytes) => {
         body.push(bytes);
         bodyLength += bytes.length;
         if (bodyLength > refusalSizeBytesMax) fail(new Error("the refusal is too long"));
       },
-      onEnd: () => finish(Buffer.concat(body)),
+      onEnd: () => finish(head, Buffer.concat(body)),
       onUpgrade: finish,
-    });
+    };
+    const limits = agentResponseLimits;
+    const reader = new ResponseReader(handler, { isHead: false, isUpgrade: true, limits });
     const onAbort = (): void => settle(() => reject(abortReason(signal)));
     const onEnd = (): void => {
       if (!reader.end()) fail();

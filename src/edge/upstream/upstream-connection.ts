@@ -1,6 +1,11 @@
 import type { Socket } from "node:net";
 
-import { ResponseReader, type ResponseHandler, type ResponseHead } from "./response-reader.ts";
+import {
+  ResponseReader,
+  type ResponseHandler,
+  type ResponseHead,
+} from "../../base/http/response-reader.ts";
+import { responseLimits } from "../limits.ts";
 
 /** Why a response does not come, or not whole. */
 export interface UpstreamFailure {
@@ -49,7 +54,10 @@ export class UpstreamConnection {
     handler: UpstreamHandler,
   ): void {
     this.#handler = handler;
-    this.#reader = new ResponseReader(this.#intercept(handler), request);
+    this.#reader = new ResponseReader(this.#intercept(handler), {
+      ...request,
+      limits: responseLimits,
+    });
     this.#hasAnswered = false;
     this.#keepsAlive = false;
     this.#isRequestSent = false;
@@ -110,7 +118,7 @@ export class UpstreamConnection {
     return {
       onContinue: () => {
         this.#hasAnswered = true;
-        handler.onContinue();
+        handler.onContinue?.();
       },
       onHead: (head) => {
         note(head);
@@ -125,7 +133,7 @@ export class UpstreamConnection {
         this.socket.removeAllListeners("end");
         this.socket.removeAllListeners("drain");
         this.socket.pause();
-        handler.onUpgrade(head, rest);
+        handler.onUpgrade?.(head, rest);
       },
     };
   }

@@ -3,7 +3,12 @@ import { test } from "node:test";
 
 import fc from "fast-check";
 
-import { ResponseReader, ResponseSyntaxError, type ResponseHead } from "./http-response.ts";
+import {
+  ResponseReader,
+  ResponseSyntaxError,
+  type ResponseHandler,
+  type ResponseHead,
+} from "./response-reader.ts";
 
 interface Read {
   head: ResponseHead | null;
@@ -13,14 +18,25 @@ interface Read {
   complete: boolean;
 }
 
-function read(pieces: readonly string[], method = "GET"): Read {
+/** As small as the splice to an agent has them. */
+const limits = {
+  ...{ headMax: 256 * 1024, lineMax: 1024, trailersMax: 16 * 1024, interimMax: 16 },
+  wholeChunkMax: 64 * 1024,
+};
+const normal = { isHead: false, isUpgrade: false, limits };
+
+function read(pieces: readonly string[], request = normal): Read {
   const result: Read = { head: null, body: [], ended: false, upgrade: null, complete: false };
-  const reader = new ResponseReader(method, {
+  const handler: ResponseHandler = {
     onHead: (head) => (result.head = head),
     onBody: (bytes) => result.body.push(bytes.toString("latin1")),
     onEnd: () => (result.ended = true),
-    onUpgrade: (rest) => (result.upgrade = rest.toString("latin1")),
-  });
+    onUpgrade: (head, rest) => {
+      result.head = head;
+      result.upgrade = rest.toString("latin1");
+    },
+  };
+  const reader = new ResponseReader(handler, request);
   for (const piece of pieces) reader.push(Buffer.from(piece, "latin1"));
   result.complete = reader.end();
   return result;
@@ -48,6 +64,18 @@ test("a chunk stays one piece though it came in several", () => {
   assert.ok(result.complete);
 });
 
+test("of a chunk that is larger than those that stay whole, nothing waits for the rest", () => {
+  const small = { ...normal, limits: { ...limits, wholeChunkMax: 4 } };
+  const result = read([`${chunked}5\r\nab`, "cde\r\n4\r\nfg", "hi\r\n0\r\n\r\n"], small);
+  assert.deepEqual(result.body, ["ab", "cde", "fghi"]);
+});
+
+test("a header's value loses the blanks around it, and no half of a letter", () => {
+  const value = Buffer.from("voilà").toString("latin1");
+  const result = read([`HTTP/1.1 204 No Content\r\nX: \t ${value} \t\r\nY:\r\n\r\n`]);
+  assert.deepEqual(result.head?.headers, ["X", value, "Y", ""]);
+});
+
 test("a cut off body is not complete", () => {
   assert.ok(!read([`${chunked}5\r\nab`]).complete);
   assert.ok(!read([`${chunked}2\r\nab\r\n`]).complete);
@@ -60,14 +88,22 @@ test("bodies that end with the connection, and answers without one", () => {
   const open = read(["HTTP/1.1 200 OK\r\n\r\n", "ab"]);
   assert.ok(open.ended && open.complete);
   assert.ok(read(["HTTP/1.1 204 No Content\r\n\r\n"]).ended);
-  assert.ok(read(["HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n"], "HEAD").ended);
+  assert.ok(
+    read(["HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n"], { ...normal, isHead: true }).ended,
+  );
   assert.ok(read(["HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"]).ended);
 });
 
-test("interim answers are skipped, a switch hands over the rest, trailers are dropped", () => {
+test("interim answers are skipped, a switch that was asked for hands over the rest, trailers are none of the body", () => {
   assert.equal(read(["HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 X\r\n\r\n"]).head?.status, 204);
-  assert.equal(read(["HTTP/1.1 101 Switching Protocols\r\nA: b\r\n\r\nrest"]).upgrade, "rest");
-  assert.ok(read([`${chunked}1\r\na\r\n0\r\nTrailer: x\r\n\r\n`]).complete);
+  const switching = ["HTTP/1.1 101 Switching Protocols\r\nA: b\r\n\r\nrest"];
+  const switched = read(switching, { ...normal, isUpgrade: true });
+  assert.equal(switched.upgrade, "rest");
+  assert.deepEqual(switched.head?.headers, ["A", "b"]);
+  assert.throws(() => read(switching), ResponseSyntaxError);
+  const trailed = read([`${chunked}1\r\na\r\n0\r\nTrailer: x\r\n\r\n`]);
+  assert.deepEqual(trailed.body, ["a"]);
+  assert.ok(trailed.complete);
 });
 
 test("what is not HTTP is refused", () => {

@@ -1,33 +1,50 @@
 /**
- * Reads HTTP/1.1 responses of a web server inside a sprite, which may be anything: what is ambiguous about a message's length is
- * refused, since two readers could disagree on it. Lines may end with a bare line feed, as small servers write them.
+ * Reads HTTP/1.1 responses, of a sprite's agent and of a web server inside a sprite, which may be anything: what is ambiguous about a
+ * message's length is refused, since two readers could disagree on it. Lines may end with a bare line feed, as small servers write them.
+ * Node's own client would report a chunk that straddles two reads as two pieces, and HTTP exec counts on chunks (contract.md section 3.8).
  */
-import {
-  chunkLineLengthMax,
-  interimResponsesMax,
-  responseHeadBytesMax,
-  trailersBytesMax,
-} from "../limits.ts";
 
 export interface ResponseHead {
   status: number;
-  /** Names and values in turn. */
+  statusText: string;
+  /** Names and values in turn, as they were sent. */
   headers: string[];
   /** HTTP/1.0: it takes no second request unless it says so. */
   isOld: boolean;
 }
 
 export interface ResponseHandler {
-  /** 100 only: what it says to a client that waits with its body. */
-  onContinue(): void;
+  /** 100 only: what it says to a client that waits with its body. Other interim answers are skipped. */
+  onContinue?(): void;
   onHead(head: ResponseHead): void;
   onBody(bytes: Buffer): void;
   onEnd(trailers: readonly string[]): void;
   /** 101, with what came behind it. Nothing else is called after it. */
-  onUpgrade(head: ResponseHead, rest: Buffer): void;
+  onUpgrade?(head: ResponseHead, rest: Buffer): void;
 }
 
-class ResponseSyntaxError extends Error {
+/** Bytes, except for `interimMax`. */
+export interface ResponseLimits {
+  headMax: number;
+  /** Of a line between chunks, and of one trailer. */
+  lineMax: number;
+  trailersMax: number;
+  /** Answers before the answer, such as 100 and 103. */
+  interimMax: number;
+  /** Chunks up to this size are one `onBody`, though they come in several reads; of larger ones what comes is handed on. */
+  wholeChunkMax: number;
+}
+
+export interface ResponseOptions {
+  /** A response to HEAD has no body, whatever its headers say. */
+  isHead: boolean;
+  /** An upgrade was asked for; otherwise 101 is refused. */
+  isUpgrade: boolean;
+  limits: ResponseLimits;
+}
+
+/** What came is no HTTP/1.1 response, or one that could be read in two ways. */
+export class ResponseSyntaxError extends Error {
   override readonly name = "ResponseSyntaxError";
 }
 
@@ -47,21 +64,23 @@ const carriageReturn = 0x0d;
 
 export class ResponseReader {
   readonly #handler: ResponseHandler;
-  readonly #isHead: boolean;
-  readonly #takesUpgrade: boolean;
+  readonly #options: ResponseOptions;
   #state: State = "head";
   #pending: Buffer = empty;
+  #hasExcess = false;
   #left = 0;
+  #isWhole = false;
+  /** Of a chunk that is to stay whole. */
+  #pieces: Buffer[] = [];
   /** Of a head that comes in pieces: where no end of it was. */
   #searched = 0;
   #interim = 0;
   #trailers: string[] = [];
   #trailersBytes = 0;
 
-  constructor(handler: ResponseHandler, request: { isHead: boolean; isUpgrade: boolean }) {
+  constructor(handler: ResponseHandler, options: ResponseOptions) {
     this.#handler = handler;
-    this.#isHead = request.isHead;
-    this.#takesUpgrade = request.isUpgrade;
+    this.#options = options;
   }
 
   get isDone(): boolean {
@@ -70,7 +89,12 @@ export class ResponseReader {
 
   /** What follows a response's end is no part of it, and nobody asked for it. */
   get hasExcess(): boolean {
-    return this.#state === "done" && this.#pending.length > 0;
+    return this.#hasExcess;
+  }
+
+  /** Some of what was pushed waits here for what follows it: its memory is not free yet. */
+  get holdsBytes(): boolean {
+    return this.#pending.length > 0 || this.#pieces.length > 0;
   }
 
   /** @throws ResponseSyntaxError */
@@ -82,10 +106,13 @@ export class ResponseReader {
     }
     while (bytes.length > 0 && this.#state !== "done") {
       const used = this.#step(bytes);
-      if (used === 0) break;
+      if (used === 0) {
+        this.#pending = bytes;
+        return;
+      }
       bytes = bytes.subarray(used);
     }
-    this.#pending = bytes;
+    if (bytes.length > 0) this.#hasExcess = true;
   }
 
   /** The connection has ended. False when the response was cut off. */
@@ -116,26 +143,28 @@ export class ResponseReader {
   }
 
   #readHead(bytes: Buffer): number {
+    const { headMax, interimMax } = this.#options.limits;
     const end = headEnd(bytes, Math.max(0, this.#searched - 2));
     this.#searched = end < 0 ? bytes.length : 0;
-    if (end < 0 || end > responseHeadBytesMax) {
-      if (end > responseHeadBytesMax || bytes.length > responseHeadBytesMax) {
+    if (end < 0 || end > headMax) {
+      if (end > headMax || bytes.length > headMax) {
         throw new ResponseSyntaxError("the response's headers are too large");
       }
       return 0;
     }
     const head = parseHead(bytes.toString("latin1", 0, end));
     if (head.status === 101) {
-      if (!this.#takesUpgrade) throw new ResponseSyntaxError("an upgrade that nobody asked for");
+      if (!this.#options.isUpgrade) {
+        throw new ResponseSyntaxError("an upgrade that nobody asked for");
+      }
       this.#state = "done";
-      this.#handler.onUpgrade(head, bytes.subarray(end));
+      this.#handler.onUpgrade?.(head, bytes.subarray(end));
       return bytes.length;
     }
     if (head.status < 200) {
       this.#interim += 1;
-      if (this.#interim > interimResponsesMax)
-        throw new ResponseSyntaxError("too many interim answers");
-      if (head.status === 100) this.#handler.onContinue();
+      if (this.#interim > interimMax) throw new ResponseSyntaxError("too many interim answers");
+      if (head.status === 100) this.#handler.onContinue?.();
       return end;
     }
     this.#enterBody(head);
@@ -160,7 +189,7 @@ export class ResponseReader {
     if (codings.length > 1 || (codings[0] ?? "chunked").toLowerCase() !== "chunked") {
       throw new ResponseSyntaxError("an unknown transfer coding");
     }
-    if (this.#isHead || status === 204 || status === 304) return;
+    if (this.#options.isHead || status === 204 || status === 304) return;
     if (codings.length > 0) this.#state = "chunk-size";
     else if (length === undefined) this.#state = "rest";
     else this.#left = Number(length);
@@ -169,26 +198,39 @@ export class ResponseReader {
   #readBytes(bytes: Buffer): number {
     const used = Math.min(this.#left, bytes.length);
     this.#left -= used;
-    this.#handler.onBody(used === bytes.length ? bytes : bytes.subarray(0, used));
+    this.#handOn(used === bytes.length ? bytes : bytes.subarray(0, used));
     if (this.#left > 0) return used;
     if (this.#state === "chunk") this.#state = "chunk-end";
     else this.#finish();
     return used;
   }
 
+  #handOn(piece: Buffer): void {
+    if (!this.#isWhole || (this.#left === 0 && this.#pieces.length === 0)) {
+      this.#handler.onBody(piece);
+      return;
+    }
+    this.#pieces.push(piece);
+    if (this.#left > 0) return;
+    const chunk = Buffer.concat(this.#pieces);
+    this.#pieces = [];
+    this.#handler.onBody(chunk);
+  }
+
   #readChunkSize(bytes: Buffer): number {
-    const line = takeLine(bytes);
+    const line = takeLine(bytes, this.#options.limits.lineMax);
     if (line === null) return 0;
     const size = /^([0-9a-fA-F]{1,12})[ \t]*(?:;.*)?$/.exec(line.text)?.[1];
     if (size === undefined) throw new ResponseSyntaxError("a chunk without a size");
     this.#left = Number.parseInt(size, 16);
+    this.#isWhole = this.#left <= this.#options.limits.wholeChunkMax;
     this.#state = this.#left === 0 ? "trailers" : "chunk";
     return line.used;
   }
 
   /** The line end after a chunk, a trailer, or the empty line that ends all. */
   #readLine(bytes: Buffer): number {
-    const line = takeLine(bytes);
+    const line = takeLine(bytes, this.#options.limits.lineMax);
     if (line === null) return 0;
     if (this.#state === "chunk-end") {
       if (line.text !== "") throw new ResponseSyntaxError("a chunk longer than its size");
@@ -200,7 +242,9 @@ export class ResponseReader {
       return line.used;
     }
     this.#trailersBytes += line.used;
-    if (this.#trailersBytes > trailersBytesMax) throw new ResponseSyntaxError("too many trailers");
+    if (this.#trailersBytes > this.#options.limits.trailersMax) {
+      throw new ResponseSyntaxError("too many trailers");
+    }
     this.#trailers.push(...parseHeaderLine(line.text));
     return line.used;
   }
@@ -219,9 +263,9 @@ function headEnd(bytes: Buffer, from: number): number {
   return usual < 0 ? -1 : usual + 3;
 }
 
-function takeLine(bytes: Buffer): { text: string; used: number } | null {
+function takeLine(bytes: Buffer, lineMax: number): { text: string; used: number } | null {
   const end = bytes.indexOf(lineFeed);
-  if (end > chunkLineLengthMax || (end < 0 && bytes.length > chunkLineLengthMax)) {
+  if (end > lineMax || (end < 0 && bytes.length > lineMax)) {
     throw new ResponseSyntaxError("a line that is too long");
   }
   if (end < 0) return null;
@@ -230,12 +274,13 @@ function takeLine(bytes: Buffer): { text: string; used: number } | null {
 }
 
 function parseHead(text: string): ResponseHead {
-  const [statusLine = "", ...lines] = text.trimEnd().split(/\r?\n/);
-  const match = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: [^\r\0]*)?$/.exec(statusLine);
+  // Behind the empty line there is one more to the split.
+  const [statusLine = "", ...lines] = text.split(/\r?\n/).slice(0, -2);
+  const match = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: ([^\r\0]*))?$/.exec(statusLine);
   if (match === null) throw new ResponseSyntaxError("no HTTP/1.1 response");
   const headers: string[] = [];
   for (const line of lines) headers.push(...parseHeaderLine(line));
-  return { status: Number(match[2]), headers, isOld: match[1] === "0" };
+  return { status: Number(match[2]), statusText: match[3] ?? "", headers, isOld: match[1] === "0" };
 }
 
 const headerLinePattern = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x80-\xff]*)$/;
@@ -243,7 +288,14 @@ const headerLinePattern = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x
 function parseHeaderLine(line: string): [string, string] {
   const match = headerLinePattern.exec(line);
   if (match === null) throw new ResponseSyntaxError("a header that is none");
-  return [match[1] ?? "", (match[2] ?? "").trimEnd()];
+  return [match[1] ?? "", withoutBlanks(match[2] ?? "")];
+}
+
+/** Of the end, blanks only: `trimEnd` would take half of a UTF-8 letter such as à (c3 a0). */
+function withoutBlanks(text: string): string {
+  let end = text.length;
+  while (end > 0 && (text[end - 1] === " " || text[end - 1] === "\t")) end -= 1;
+  return text.slice(0, end);
 }
 
 function valuesOf(headers: readonly string[], lowerCaseName: string): string[] {
