@@ -49,6 +49,7 @@ function read(pieces: readonly Buffer[], options: ResponseOptions): Reading {
   }
   reading.hasExcess = reader.hasExcess;
   reading.isDone = reader.isDone;
+  assert.ok(!reader.isDone || !reader.holdsBytes, "nothing is kept of what follows a response");
   return reading;
 }
 
