@@ -15,6 +15,15 @@ export class Removals {
     this.#log = options.log;
   }
 
+  /** Finishes the deletes and undoes the creates that a crash cut short. As `remove`. */
+  async removeUnfinished(organizations: readonly Organization[]): Promise<void> {
+    const unfinished = organizations.flatMap((organization) =>
+      organization.unfinishedSpriteIds().map((id) => ({ organization, id })),
+    );
+    for (const { organization, id } of unfinished) organization.setSpriteDestroying(id);
+    await Promise.all(unfinished.map(({ organization, id }) => this.remove(organization, id)));
+  }
+
   /**
    * Resolves after the first try. A failed one is repeated in the background, and by the next start
    * of the server.

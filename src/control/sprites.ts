@@ -2,35 +2,42 @@
 
 import { SpriteError } from "../contract/errors.ts";
 import { assertHostLabelFits } from "../contract/names.ts";
-import {
-  encodeContinuationToken,
-  type OrganizationCounters,
-  type SpriteCheckObject,
-  type SpriteCreateBody,
-  type SpriteListObject,
-  type SpriteListQuery,
-  type SpriteObject,
-  type SpriteUpdateBody,
+import type {
+  SpriteCheckObject,
+  SpriteCreateBody,
+  SpriteListObject,
+  SpriteListQuery,
+  SpriteObject,
+  SpriteUpdateBody,
 } from "../contract/sprite.ts";
 import type { SpritePolicy } from "../contract/policy.ts";
-import { mergeUrlSettings } from "../contract/sprite-config.ts";
 import type { Log } from "../base/log.ts";
 import { settlesWithin } from "../base/wait.ts";
-import type { OpenSplices, SpliceEnd } from "./splice/open-splices.ts";
+import type { OpenSplices } from "./splice/open-splices.ts";
 import type { Reading, Worker } from "../worker/worker.ts";
-import { askAgentHealth } from "./agent-health.ts";
+import { findPlace } from "./find-place.ts";
+import { findReadySprite, findSprite } from "./find-sprite.ts";
+import {
+  restartSprite,
+  sleepSprite,
+  upgradeSprite,
+  type LifecycleParts,
+  type LifecycleResult,
+} from "./lifecycle-acts.ts";
 import { destroyWaitMsMax } from "./limits.ts";
 import { isDiskFull } from "./database.ts";
 import type { Organization } from "./organization.ts";
 import type { Organizations } from "./organizations.ts";
 import { CreationRate } from "./creation-rate.ts";
-import { randomSpriteId } from "./random-ids.ts";
 import { Removals } from "./removals.ts";
 import { timed, type Metrics } from "./metrics/metrics.ts";
 import { RunningLimit } from "./running-limit.ts";
+import { changePolicy, changeRecord, changeTold } from "./sprite-changes.ts";
 import { checkSprite } from "./sprite-check.ts";
+import { listSprites } from "./sprite-list.ts";
 import { newSprite, spriteObject, spriteSpec, type SpriteRecord } from "./sprite-record.ts";
 import { countByStatus, SpriteWatch } from "./sprite-watch.ts";
+import { Turns } from "./turns.ts";
 
 export interface SpritesOptions {
   organizations: Organizations;
@@ -51,12 +58,6 @@ export interface OrganizationLimits {
   runningMax: number | null;
 }
 
-export interface LifecycleResult {
-  sprite_name: string;
-  machine_id: string;
-  message: string;
-}
-
 export class Sprites {
   readonly watch: SpriteWatch;
   readonly #options: SpritesOptions;
@@ -71,7 +72,7 @@ export class Sprites {
    * Creates and restarts under way, by sprite: a delete waits for them, since a worker must not
    * start what it destroys.
    */
-  readonly #busy = new Map<string, Promise<unknown>>();
+  readonly #turns = new Turns();
 
   constructor(options: SpritesOptions) {
     this.#options = options;
@@ -109,15 +110,7 @@ export class Sprites {
       if (this.#options.worker.status(id) === "cold")
         organization.lifeNotes.noteLost(id, Date.now());
     }
-    const unfinished = this.#options.organizations
-      .all()
-      .flatMap((organization) =>
-        organization.unfinishedSpriteIds().map((id) => ({ organization, id })),
-      );
-    for (const { organization, id } of unfinished) organization.setSpriteDestroying(id);
-    await Promise.all(
-      unfinished.map(({ organization, id }) => this.#removals.remove(organization, id)),
-    );
+    await this.#removals.removeUnfinished(this.#options.organizations.all());
     const isRegistered = (id: string): boolean =>
       this.#options.organizations.all().some((some) => some.spriteById(id) !== null);
     void this.#options.worker.openPool(isRegistered);
@@ -140,32 +133,16 @@ export class Sprites {
   ): Promise<SpriteObject> {
     this.assertFree(organization, body.name);
     const { worker } = this.#options;
-    const { id, leave } = await this.#findPlace(organization, body, signal);
+    const { id, leave } = await findPlace(organization, body, {
+      ...{ worker, signal },
+      running: this.#running,
+    });
     try {
       const sprite = newSprite(body, { id, imageHash: worker.defaultImageHash, source: null });
       return await this.add(organization, sprite, () => worker.create(spriteSpec(sprite)));
     } finally {
       leave();
     }
-  }
-
-  /** A place to run in, and a spare sprite if there is one. Who has to wait for a place keeps none from others. */
-  async #findPlace(
-    organization: Organization,
-    { waitForCapacity }: SpriteCreateBody,
-    signal: AbortSignal,
-  ): Promise<{ id: string; leave: () => void }> {
-    const spare = this.#options.worker.reserve();
-    const id = spare?.spriteId ?? randomSpriteId();
-    try {
-      const leave = this.#running.enter(organization, id);
-      return { id, leave: () => (leave(), spare?.release()) };
-    } catch (error) {
-      spare?.release();
-      if (!waitForCapacity) throw error;
-    }
-    const otherId = randomSpriteId();
-    return { id: otherId, leave: await this.#running.wait(organization, otherId, signal) };
   }
 
   /**
@@ -214,9 +191,7 @@ export class Sprites {
 
   /** @throws SpriteError not_found */
   find(organization: Organization, name: string): SpriteRecord {
-    const sprite = organization.spriteByName(name);
-    if (sprite === null) throw new SpriteError("not_found", "sprite not found");
-    return sprite;
+    return findSprite(organization, name);
   }
 
   /** @throws SpriteError not_found */
@@ -225,20 +200,11 @@ export class Sprites {
   }
 
   list(organization: Organization, query: SpriteListQuery): SpriteListObject {
-    const { prefix, after, labels, pageSize } = query;
-    const found = organization.listSprites({ prefix, after, labels, limit: pageSize + 1 });
-    const page = found.slice(0, pageSize);
-    const last = page.at(-1);
-    const hasMore = found.length > pageSize;
-    const counters = this.#counters(organization);
-    return {
-      sprites: page.map((sprite) => this.#object(organization, sprite)),
-      has_more: hasMore,
-      next_continuation_token:
-        hasMore && last !== undefined ? encodeContinuationToken(last.name) : null,
-      ...counters,
-      org: counters,
-    };
+    const { worker } = this.#options;
+    return listSprites(organization, query, {
+      counters: countByStatus(organization, { worker, running: this.#running }),
+      object: (sprite) => this.#object(organization, sprite),
+    });
   }
 
   /** @throws SpriteError not_found, storage_failure: the running sprite did not take its durability */
@@ -249,28 +215,13 @@ export class Sprites {
   ): Promise<SpriteObject> {
     const { id } = this.find(organization, name);
     const isTold = body.durability !== null || body.idleWindow !== null;
-    if (!isTold) this.#change(organization, name, body);
+    if (!isTold) changeRecord({ organization, name }, body);
     // In turn, so that two changes reach the registry and the agent in the same order.
-    else await this.#exclusively(id, () => this.#changeTold(organization, name, body));
+    else
+      await this.#exclusively(id, () =>
+        changeTold({ organization, name }, body, this.#options.worker),
+      );
     return this.get(organization, name);
-  }
-
-  /** What the sprite does and what the registry says of it must agree: it goes back if the agent refuses. */
-  async #changeTold(
-    organization: Organization,
-    name: string,
-    body: SpriteUpdateBody,
-  ): Promise<void> {
-    const { durability, idleWindow } = this.find(organization, name);
-    const changed = this.#change(organization, name, body);
-    if (changed.durability === durability && changed.idleWindow === idleWindow) return;
-    try {
-      await this.#options.worker.configure(spriteSpec(changed));
-    } catch (error) {
-      const back = { urlSettings: null, labels: null, durability, idleWindow };
-      this.#change(organization, name, back);
-      throw error;
-    }
   }
 
   /**
@@ -283,30 +234,9 @@ export class Sprites {
     change: Partial<SpritePolicy>,
   ): Promise<void> {
     const { id } = this.find(organization, name);
-    await this.#exclusively(id, async () => {
-      const sprite = this.find(organization, name);
-      const policy = { ...sprite.policy, ...change };
-      // First where it outlives us: a crash in between must not leave the sprite less bound than it was told to be.
-      organization.updateSpritePolicy(id, policy, Math.max(Date.now(), sprite.updatedAtMs));
-      try {
-        await this.#options.worker.configure(spriteSpec({ ...sprite, policy }));
-      } catch (error) {
-        organization.updateSpritePolicy(id, sprite.policy, sprite.updatedAtMs);
-        throw error;
-      }
-    });
-  }
-
-  #change(organization: Organization, name: string, body: SpriteUpdateBody): SpriteRecord {
-    const sprite = this.find(organization, name);
-    organization.updateSprite(sprite.id, {
-      labels: body.labels ?? sprite.labels,
-      urlSettings: mergeUrlSettings(sprite.urlSettings, body.urlSettings ?? {}),
-      durability: body.durability ?? sprite.durability,
-      idleWindow: body.idleWindow ?? sprite.idleWindow,
-      updatedAtMs: Math.max(Date.now(), sprite.updatedAtMs),
-    });
-    return this.find(organization, name);
+    await this.#exclusively(id, () =>
+      changePolicy({ organization, name }, change, this.#options.worker),
+    );
   }
 
   /**
@@ -339,10 +269,7 @@ export class Sprites {
   /** A cold boot: processes end, the disk stays. @throws SpriteError not_found, start_failed */
   restart(organization: Organization, name: string): Promise<LifecycleResult> {
     const sprite = this.findReady(organization, name);
-    return this.#exclusively(sprite.id, async () => {
-      await this.#reboot(sprite, "sprite restarting");
-      return { sprite_name: name, machine_id: sprite.id, message: "restarted" };
-    });
+    return this.#exclusively(sprite.id, () => restartSprite(sprite, this.#lifecycle));
   }
 
   /**
@@ -353,16 +280,11 @@ export class Sprites {
   sleep(
     organization: Organization,
     name: string,
-    options: { isForced: boolean },
+    { isForced }: { isForced: boolean },
   ): Promise<LifecycleResult> {
     const sprite = this.findReady(organization, name);
     const { worker } = this.#options;
-    return this.#exclusively(sprite.id, async () => {
-      const isCold = worker.status(sprite.id) === "cold";
-      if (!isCold) await worker.sleep(spriteSpec(sprite), options);
-      const message = isCold ? "sleeps already" : "sleeps";
-      return { sprite_name: name, machine_id: sprite.id, message };
-    });
+    return this.#exclusively(sprite.id, () => sleepSprite(sprite, { worker, isForced }));
   }
 
   /**
@@ -371,18 +293,7 @@ export class Sprites {
    */
   upgrade(organization: Organization, name: string): Promise<LifecycleResult> {
     const sprite = this.findReady(organization, name);
-    const { worker, version } = this.#options;
-    const result = (message: string): LifecycleResult => {
-      return { sprite_name: name, machine_id: sprite.id, message };
-    };
-    return this.#exclusively(sprite.id, async () => {
-      if (worker.status(sprite.id) === "cold") return result(`starts with ${version} next time`);
-      const { socketPath } = await worker.ensureRunning(spriteSpec(sprite));
-      const health = await askAgentHealth(socketPath, sprite.name);
-      if (health.version === version) return result(`runs ${version} already`);
-      await this.#reboot(sprite, "sprite upgrading");
-      return result(`upgraded to ${version}`);
-    });
+    return this.#exclusively(sprite.id, () => upgradeSprite(sprite, this.#lifecycle));
   }
 
   /** Asks the agent when there is one; a cold sprite is not woken for it. @throws SpriteError not_found */
@@ -431,13 +342,7 @@ export class Sprites {
 
   /** For requests that need the agent. @throws SpriteError not_found, unavailable */
   findReady(organization: Organization, name: string): SpriteRecord {
-    const sprite = this.find(organization, name);
-    if (sprite.state === "ready") return sprite;
-    throw new SpriteError("unavailable", "the sprite is still being created; try again");
-  }
-
-  #counters(organization: Organization): OrganizationCounters {
-    return countByStatus(organization, { worker: this.#options.worker, running: this.#running });
+    return findReadySprite(organization, name);
   }
 
   #object(organization: Organization, sprite: SpriteRecord): SpriteObject {
@@ -452,42 +357,18 @@ export class Sprites {
     });
   }
 
-  async #reboot(sprite: SpriteRecord, reason: string): Promise<void> {
-    const { splices, worker } = this.#options;
-    const error = new SpriteError("unavailable", `${reason}; try again`);
-    const end: SpliceEnd = { code: 1001, reason, error };
-    splices.endSprite(sprite.id, end);
-    const isCold = this.isCold(sprite);
-    // A running one has its place, and keeps it.
-    if (!isCold) await worker.stop(sprite.id);
-    const { socketPath } = isCold
-      ? await this.start(sprite)
-      : await worker.ensureRunning(spriteSpec(sprite));
-    // An agent also serves a sprite that does not start, so that it can be restored.
-    const health = await askAgentHealth(socketPath, sprite.name);
-    if (health.status !== "not_started") return;
-    throw new SpriteError("start_failed", health.reason ?? "the sprite does not start");
+  get #lifecycle(): LifecycleParts {
+    return { ...this.#options, start: (sprite) => this.start(sprite) };
   }
 
   /** Runs when nothing else of the sprite's life-cycle is under way, and only while the sprite exists. */
   async #exclusively<T>(spriteId: string, act: () => Promise<T>): Promise<T> {
-    const previous = this.#busy.get(spriteId) ?? Promise.resolve();
-    const current = previous
-      .catch(() => {
-        // Told to whoever started it.
-      })
-      .then(() => {
-        if (!this.#organizationBySprite.has(spriteId)) {
-          throw new SpriteError("not_found", "the sprite was deleted");
-        }
-        return act();
-      });
-    this.#busy.set(spriteId, current);
-    try {
-      return await current;
-    } finally {
-      if (this.#busy.get(spriteId) === current) this.#busy.delete(spriteId);
-    }
+    return await this.#turns.take(spriteId, () => {
+      if (!this.#organizationBySprite.has(spriteId)) {
+        throw new SpriteError("not_found", "the sprite was deleted");
+      }
+      return act();
+    });
   }
 
   /**
@@ -496,9 +377,7 @@ export class Sprites {
    */
   async #forget(organization: Organization, spriteId: string): Promise<void> {
     this.#organizationBySprite.delete(spriteId);
-    await this.#busy.get(spriteId)?.catch(() => {
-      // Told to whoever started it.
-    });
+    await this.#turns.whenIdle(spriteId);
     await this.#removals.remove(organization, spriteId);
   }
 }
