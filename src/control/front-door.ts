@@ -3,22 +3,17 @@
  * sprite's agent.
  */
 
-import type { IncomingMessage, ServerResponse } from "node:http";
+import type { IncomingMessage } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 
 import type { Log } from "../base/log.ts";
 import { rawJsonResponse } from "../base/raw-response.ts";
 import { SpriteError } from "../contract/errors.ts";
-import type { AddedHeaders } from "./splice/http-heads.ts";
 import type { OpenSplices } from "./splice/open-splices.ts";
-import { dropRestOfBody, PlainSplice } from "./splice/plain-splice.ts";
+import { dropRestOfBody } from "./splice/plain-splice.ts";
 import { endGently } from "./splice/gentle-end.ts";
-import { LateSplice } from "./splice/late-splice.ts";
-import { UpgradeSplice } from "./splice/upgrade-splice.ts";
+import { askAgent, prepareUpgrade } from "./agent-door.ts";
 import { assertMethodAllowed, handleApi, mintToken, type ApiResult } from "./api.ts";
-import { activityOf } from "./activity.ts";
-import { answerAsleep, refuseGone } from "./asleep.ts";
-import { coldReadOf } from "./cold-reads.ts";
 import { Exchange } from "./exchange.ts";
 import { readJsonBody } from "./json-body.ts";
 import { stopGraceMs, stopTimeoutMs } from "./limits.ts";
@@ -28,9 +23,9 @@ import type { Organizations } from "./organizations.ts";
 import { isLoginPath, LoginDoor } from "./login/login-door.ts";
 import type { McpDoor } from "./mcp/mcp-door.ts";
 import { metricsContentType, type MetricsDoor } from "./metrics/metrics-door.ts";
+import { sendJson, type Plain } from "./plain-answer.ts";
 import { isPublicPage, publicPage } from "./public-pages.ts";
 import { parseRoute, type Route } from "./request-target.ts";
-import type { SpriteRecord } from "./sprite-record.ts";
 import type { Sprites } from "./sprites.ts";
 import { answerTokens, type TokenRoute } from "./token-routes.ts";
 import { authenticate, parseAuthorization, secretsEqual, type Caller } from "./tokens.ts";
@@ -67,13 +62,6 @@ export interface CertificateState {
   authorityPem(): Promise<string | null>;
   /** What is wrong now, for people. */
   problems(): readonly string[];
-}
-
-interface Plain {
-  exchange: Exchange;
-  request: IncomingMessage;
-  response: ServerResponse;
-  expectsContinue: boolean;
 }
 
 export class FrontDoor {
@@ -118,8 +106,7 @@ export class FrontDoor {
   /** Sockets are told; answers under way get a moment to end; then everything is cut. */
   async stop(): Promise<void> {
     this.#state = "stopping";
-    const error = new SpriteError("unavailable", "the server is stopping");
-    const end = { code: 1001, reason: "server stopping", error } as const;
+    const end = { code: 1001, reason: "server stopping", error: stoppingError() } as const;
     const { sprites, splices } = this.#options;
     const closed = this.#listener.close();
     sprites.watch.watchers.endAll();
@@ -157,7 +144,7 @@ export class FrontDoor {
     if (exchange.target.rawPath === "/metrics") return await this.#sendMetrics(plain);
     if (isPublicPage(exchange.target.rawPath)) return this.#sendPage(plain);
     if (exchange.target.rawPath === "/ca.pem") return this.#sendAuthority(plain);
-    if (this.#state === "stopping") throw new SpriteError("unavailable", "the server is stopping");
+    if (this.#state === "stopping") throw stoppingError();
     if (isLoginPath(exchange.target.rawPath)) return this.#login.answer(plain);
     if (parseAuthorization(request.headers.authorization, "FlyV1") !== null) {
       return sendJson(response, await this.#mint(plain), exchange.added);
@@ -172,7 +159,11 @@ export class FrontDoor {
       return sendJson(response, answerTokens(exchange.method, caller, route), exchange.added);
     }
     if (route.kind === "usage") return sendUsage(plain, caller.organization, this.#options.usage);
-    if (route.kind === "agent") return this.#askAgent(plain, caller.organization, route);
+    if (route.kind === "agent") {
+      const { sprites, splices } = this.#options;
+      const { organization } = caller;
+      return await askAgent(plain, { organization, route, sprites, splices });
+    }
     return this.#askControl(plain, caller.organization, route);
   }
 
@@ -293,58 +284,16 @@ export class FrontDoor {
     sendJson(response, result, added);
   }
 
-  async #askAgent(
-    plain: Plain,
-    organization: Organization,
-    route: Extract<Route, { kind: "agent" }>,
-  ): Promise<void> {
-    const { exchange, response } = plain;
-    const { sprites, splices } = this.#options;
-    const found = sprites.find(organization, route.name);
-    if (exchange.method === "GET" && isActivity(route)) {
-      const body = await activityOf(sprites.worker, found);
-      return sendJson(response, { status: 200, body }, exchange.added);
-    }
-    const asleep = answerAsleep(exchange.method, route, () => sprites.isCold(found));
-    if (asleep !== null) return sendJson(response, asleep, exchange.added);
-    const sprite = sprites.findReady(organization, route.name);
-    const read = coldReadOf(sprites, sprite, { method: exchange.method, segments: route.rest });
-    const splice = new PlainSplice({
-      ...plain,
-      target: exchange.target.raw,
-      requestId: exchange.requestId,
-      added: exchange.added,
-      start: (signal) => read?.start(signal) ?? this.#start(exchange, sprite, signal),
-      keepsChunksApart: exchange.method === "POST" && isExec(route),
-      isBulk: route.rest.join("/") === "fs/read",
-    });
-    const remove = splices.add(sprite.id, splice);
-    try {
-      await exchange.traced("agent", {}, () => splice.run());
-    } finally {
-      remove();
-      read?.end();
-    }
-  }
-
-  /** A span says how long that takes, and from which state. @throws SpriteError as `Sprites.start` */
-  async #start(
-    exchange: Exchange,
-    sprite: SpriteRecord,
-    signal: AbortSignal,
-  ): Promise<{ socketPath: string }> {
-    const { sprites } = this.#options;
-    const state = sprites.worker.status(sprite.id);
-    return await exchange.traced("start", { "opensprites.sprite.state": state }, () =>
-      sprites.start(sprite, signal, wakeReason(exchange)),
-    );
-  }
-
   async #onUpgrade(request: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
     const exchange = this.#exchangeOf(request);
-    const { splices } = this.#options;
+    const { sprites, splices } = this.#options;
     try {
-      const { spriteId, splice } = this.#prepareUpgrade(exchange, request, socket, head);
+      const { organization } = this.#authenticate(exchange, request);
+      if (this.#state === "stopping") throw stoppingError();
+      const route = parseRoute(exchange.target.rawPath);
+      const to = { organization, route, sprites };
+      const upgrade = { exchange, request, socket, head };
+      const { spriteId, splice } = prepareUpgrade(upgrade, to);
       const remove = splices.add(spriteId, splice);
       socket.once("close", remove);
       if (socket.destroyed) remove();
@@ -359,56 +308,6 @@ export class FrontDoor {
       exchange.done(status);
     }
   }
-
-  /** @throws SpriteError */
-  #prepareUpgrade(
-    exchange: Exchange,
-    request: IncomingMessage,
-    socket: Socket,
-    head: Buffer,
-  ): { spriteId: string; splice: UpgradeSplice | LateSplice } {
-    const caller = this.#authenticate(exchange, request);
-    if (this.#state === "stopping") throw new SpriteError("unavailable", "the server is stopping");
-    const route = parseRoute(exchange.target.rawPath);
-    if (route.kind !== "agent") throw new SpriteError("not_found", "no such endpoint");
-    if (request.headers["content-length"] || request.headers["transfer-encoding"]) {
-      throw new SpriteError("invalid_request", "a WebSocket handshake has no body");
-    }
-    const { sprites } = this.#options;
-    const sprite = sprites.findReady(caller.organization, route.name);
-    refuseGone("GET", route, () => sprites.isCold(sprite));
-    const options = {
-      request,
-      socket,
-      head,
-      target: exchange.target.raw,
-      requestId: exchange.requestId,
-      added: exchange.added,
-      start: (signal: AbortSignal) => this.#start(exchange, sprite, signal),
-    };
-    // An operation in the address is a first message.
-    const isLate = isControl(route) && !exchange.target.query.has("op") && sprites.isCold(sprite);
-    const splice = isLate ? new LateSplice(options) : new UpgradeSplice(options);
-    return { spriteId: sprite.id, splice };
-  }
-}
-
-/** What a sprite was woken by, for people: the method, and the path below its name. */
-function wakeReason({ method, target }: Exchange): string {
-  return `${method} ${target.rawPath.split("/").slice(4).join("/")}`;
-}
-
-function isActivity(route: Extract<Route, { kind: "agent" }>): boolean {
-  return route.rest.length === 1 && route.rest[0] === "activity";
-}
-
-function isExec(route: Extract<Route, { kind: "agent" }>): boolean {
-  return route.rest.length === 1 && route.rest[0] === "exec";
-}
-
-/** Its client may only look whether there is such a thing. */
-function isControl(route: Extract<Route, { kind: "agent" }>): boolean {
-  return route.rest.length === 1 && route.rest[0] === "control";
 }
 
 function tokensRouteSlug(rawPath: string): string | null {
@@ -421,16 +320,6 @@ function tokensRouteSlug(rawPath: string): string | null {
   }
 }
 
-function sendJson(response: ServerResponse, result: ApiResult, headers: AddedHeaders): void {
-  if (result.body === null) {
-    response.writeHead(result.status, headers).end();
-    return;
-  }
-  const bytes = Buffer.from(JSON.stringify(result.body));
-  response.writeHead(result.status, {
-    ...headers,
-    "content-type": "application/json",
-    "content-length": bytes.length,
-  });
-  response.end(bytes);
+function stoppingError(): SpriteError {
+  return new SpriteError("unavailable", "the server is stopping");
 }

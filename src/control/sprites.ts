@@ -215,12 +215,11 @@ export class Sprites {
   ): Promise<SpriteObject> {
     const { id } = this.find(organization, name);
     const isTold = body.durability !== null || body.idleWindow !== null;
-    if (!isTold) changeRecord({ organization, name }, body);
+    const { worker } = this.#options;
+    const changed = { organization, name };
+    if (!isTold) changeRecord(changed, body);
     // In turn, so that two changes reach the registry and the agent in the same order.
-    else
-      await this.#exclusively(id, () =>
-        changeTold({ organization, name }, body, this.#options.worker),
-      );
+    else await this.#exclusively(id, () => changeTold(changed, body, worker));
     return this.get(organization, name);
   }
 
@@ -347,13 +346,9 @@ export class Sprites {
 
   #object(organization: Organization, sprite: SpriteRecord): SpriteObject {
     const { urlDomain, version, worker } = this.#options;
-    const status = worker.status(sprite.id);
     return spriteObject(sprite, {
-      organization: organization.record,
-      status,
-      urlDomain,
-      urlPort: this.#urlPort,
-      version,
+      ...{ organization: organization.record, status: worker.status(sprite.id) },
+      ...{ urlDomain, urlPort: this.#urlPort, version },
     });
   }
 
