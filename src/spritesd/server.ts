@@ -18,7 +18,6 @@ import { ScrubberClient } from "../storage/audit/scrubber-client.ts";
 import { systemClock } from "../storage/lease/clock.ts";
 import { machineIdentity, serverIdentity } from "../storage/lease/server-identity.ts";
 import { ServerLease } from "../storage/lease/server-lease.ts";
-import { ReplicatorClient } from "../storage/litestream/replicator-client.ts";
 import { lockDirectory } from "../storage/object-store/directory-lock.ts";
 import { openObjectStore, schemeOf } from "../storage/object-store/open-object-store.ts";
 import { probeObjectStore } from "../storage/object-store/probe.ts";
@@ -27,6 +26,7 @@ import { readAdminSecret } from "./admin-secret.ts";
 import { limitsOf, type ServeOptions } from "./options.ts";
 import { operatorSocketOf, serveOperators } from "./operator-socket.ts";
 import { readiness } from "./readiness.ts";
+import { replicateRegistry } from "./registry-replica.ts";
 import { ServerBucketUses } from "./server-bucket-uses.ts";
 import { openEdge } from "./open-edge.ts";
 import { startTracing } from "./tracing.ts";
@@ -81,8 +81,6 @@ class Startup {
   #survivors: Survivors = noSurvivors;
   /** Whether a sprite's URL is at that host: nobody knows before control is there. */
   #isKnownHost: (hostName: string) => boolean = () => false;
-  /** Databases that are not in the bucket as they are here. */
-  readonly #unreplicated = new Set<string>();
   readonly #bucketUse = new ServerBucketUses();
   /** Stops what would start more, then leaves what runs; how many sprites that is. Before that, none is touched. */
   #leave = async (): Promise<number> => this.#survivors.agents.length;
@@ -105,19 +103,21 @@ class Startup {
     const runtime = await this.#takeOver();
     signal.throwIfAborted();
     const { serverId, lease } = await this.#announce(signal);
-    const registry = this.#replicateRegistry(serverId);
+    const { dataDirectory } = this.#places;
+    const parts = { bucket: this.#bucket, dataDirectory, server: serverId, log: this.#log };
+    const registry = replicateRegistry(parts);
+    this.#undoSteps.push(() => registry.client.drain());
     const image = await this.#provideImage(serverId);
     signal.throwIfAborted();
     const gateway = await this.#openGateway();
     signal.throwIfAborted();
     const worker = await this.#makeWorker({ serverId, lease, runtime, gateway, ...image });
     // Before the registry is opened: on a new machine it comes from the bucket.
-    await unlessAborted(registry.ready, signal);
+    await unlessAborted(registry.client.ready, signal);
     const { listen, urlDomain, adminSecretFile } = this.#options;
     const { creationsPerMinuteMax, runningMax, metricsListen, metricsPerSprite } = this.#options;
     const adminSecret =
       adminSecretFile === null ? {} : { adminSecret: readAdminSecret(adminSecretFile) };
-    const { dataDirectory } = this.#places;
     const certificates = await this.#openCertificates();
     const traces = await startTracing({ version, log: this.#log });
     this.#undoSteps.push(() => traces.stop());
@@ -135,7 +135,7 @@ class Startup {
         tenure: () => lease.tenure,
         isImageMounted: () => image.images.isMounted(image.imageHash),
         gatewayNamespacePath: gateway.namespacePath,
-        isRegistryReplicated: () => this.#unreplicated.size === 0,
+        isRegistryReplicated: registry.isReplicated,
       }),
       tracing: traces.tracing,
       bucketUse: () => this.#bucketUse.sum(),
@@ -243,34 +243,6 @@ class Startup {
     this.#undoSteps.push(() => lease.leave());
     this.#undoUnlessLeft(() => lease.stop());
     return { serverId: server, lease };
-  }
-
-  /** Keeps the organizations' databases in the bucket too, and gets from there what this machine lacks. */
-  #replicateRegistry(server: string): ReplicatorClient {
-    const log = this.#log;
-    const registry = new ReplicatorClient({
-      bucket: this.#bucket,
-      directory: join(this.#places.dataDirectory, "orgs"),
-      prefix: "orgs",
-      server,
-      onProblem: (name, problem) => {
-        if (problem === null) this.#unreplicated.delete(name);
-        else this.#unreplicated.add(name);
-        if (problem === null) log.info({ name }, "the registry is replicated again");
-        else log.error({ name, err: problem }, "the registry is not replicated to the bucket");
-      },
-      onSkipped: (name, reason) => log.warn({ name, reason: reason.message }, "not restored"),
-      onCrash: (error) => {
-        this.#unreplicated.add("all");
-        log.error({ err: error }, "the registry is no longer replicated");
-      },
-    });
-    registry.ready.then(
-      (restored) => restored.length > 0 && log.info({ restored }, "restored from the bucket"),
-      () => undefined,
-    );
-    this.#undoSteps.push(() => registry.drain());
-    return registry;
   }
 
   /**
