@@ -36,17 +36,19 @@ const slowestCount = 15;
 
 /**
  * They spend most of their time waiting: for a bucket that is away or far, for leases to run out, for
- * a server that stops.
+ * a server that stops, for a sprite to fall asleep.
  */
 const waitingFiles: ReadonlySet<string> = new Set([
   "src/storage/volume/disk-full.root.test.ts",
   "src/storage/volume/guest-full.root.test.ts",
+  "test/bad-store.root.test.ts",
   "test/bucket-only.root.test.ts",
   "test/bucket.root.test.ts",
   "test/checkpoint.root.test.ts",
   "test/operator.root.test.ts",
   "test/registry.root.test.ts",
   "test/s3-bucket.root.test.ts",
+  "test/sleep.root.test.ts",
   "test/takeover.root.test.ts",
 ]);
 
